@@ -1,0 +1,133 @@
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use crate::ResourcePath;
+
+/// What is known of a file, a directory or another entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// What it is.
+    pub kind: FileKind,
+    /// The content's size in bytes; 0 for a directory.
+    pub len: u64,
+    /// When the content last changed, where the store keeps that.
+    pub modified: Option<SystemTime>,
+    /// A token that changes whenever the content does. Files have one wherever
+    /// [`FsCapabilities::if_match`](crate::FsCapabilities::if_match) is declared.
+    pub version: Option<Version>,
+    /// The permission bits (`0o777` part), where the store keeps them.
+    pub mode: Option<u32>,
+}
+
+impl Metadata {
+    /// A file of `len` bytes.
+    pub fn file(len: u64) -> Self {
+        Self { kind: FileKind::File, len, modified: None, version: None, mode: None }
+    }
+
+    /// A directory.
+    pub fn directory() -> Self {
+        Self { kind: FileKind::Directory, len: 0, modified: None, version: None, mode: None }
+    }
+
+    /// Something of this kind, of no size.
+    pub fn of(kind: FileKind) -> Self {
+        Self { kind, len: 0, modified: None, version: None, mode: None }
+    }
+
+    /// With the time of the last change.
+    pub fn with_modified(mut self, modified: SystemTime) -> Self {
+        self.modified = Some(modified);
+        self
+    }
+
+    /// With a version.
+    pub fn with_version(mut self, version: Version) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// With permission bits.
+    pub fn with_mode(mut self, mode: u32) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Whether this is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind == FileKind::File
+    }
+
+    /// Whether this is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind == FileKind::Directory
+    }
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, as listed; `stat` follows it.
+    Symlink,
+    /// A FIFO, a socket, a device: listed, and removed like a file, but neither read nor written.
+    Other,
+}
+
+/// A state of a file's content, as an opaque token. Two equal versions of one path mean equal content; versions of
+/// different paths say nothing about each other.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Version(Arc<str>);
+
+impl Version {
+    /// A version from the store's own token (an `ETag`, a generation).
+    pub fn new(token: impl Into<Arc<str>>) -> Self {
+        Self(token.into())
+    }
+
+    /// The store's own token.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Version({})", self.0)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DirEntry {
+    /// The entry's own name, for people: lossy where the store's name is not UTF-8.
+    pub name: String,
+    /// Where it is; `None` for a name that can't be a [`ResourcePath`] (not UTF-8). Such an entry can't be
+    /// addressed, but it is counted, and it goes when its directory is copied or removed.
+    pub path: Option<ResourcePath>,
+    /// What is known of the entry itself, symlinks not followed.
+    pub metadata: Metadata,
+}
+
+impl DirEntry {
+    /// An entry at `path`.
+    pub fn new(path: ResourcePath, metadata: Metadata) -> Self {
+        Self { name: path.file_name().unwrap_or("/").to_owned(), path: Some(path), metadata }
+    }
+
+    /// An entry whose name is no path.
+    pub fn unaddressable(name: impl Into<String>, metadata: Metadata) -> Self {
+        Self { name: name.into(), path: None, metadata }
+    }
+}

@@ -1,0 +1,3 @@
+/// Shows a directory as the root.
+#[derive(Clone, Debug)]
+pub struct Chroot;

@@ -1,0 +1,34 @@
+//! Wrappers that keep the contract: each takes a resource and gives one of the same kind.
+//!
+//! Layers stand in one order, from the caller to the provider:
+//!
+//! ```text
+//! trace → quota → cache → retry → timeout → limit → meter → chroot → provider
+//! ```
+//!
+//! The meter stands innermost of those that count, since what reaches the provider is what is billed.
+
+mod chroot;
+mod read_only;
+
+use std::sync::Arc;
+
+pub use self::{chroot::Chroot, read_only::ReadOnly};
+
+/// Wraps a resource of kind `R` (`dyn FileSystem`, `dyn Process`, …) into another of the same kind. One layer value
+/// can wrap several kinds: its settings and state live in it, and a wrapper is a cheap view.
+///
+/// ```
+/// use agentx_resource::{FileSystem, FileSystemExt, Layer, ResourcePath, layer::ReadOnly, memory::MemoryFileSystem};
+/// use std::sync::Arc;
+///
+/// let fs: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
+/// let fs = ReadOnly.layer(fs);
+/// # futures::executor::block_on(async {
+/// assert!(fs.write_file(&ResourcePath::new("/a").unwrap(), "x").await.is_err());
+/// # });
+/// ```
+pub trait Layer<R: ?Sized> {
+    /// Wraps `inner`.
+    fn layer(&self, inner: Arc<R>) -> Arc<R>;
+}

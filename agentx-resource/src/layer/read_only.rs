@@ -1,0 +1,3 @@
+/// Refuses every change.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadOnly;

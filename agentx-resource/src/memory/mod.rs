@@ -1,0 +1,1 @@
+//! All five resources in memory: the executable specification of the contract, and the ground for tests.
