@@ -1,10 +1,10 @@
-use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
+use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 /// The result of every operation on a resource.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong with a resource, told once and in full: kind, operation, path, provider, cause, and whether
-/// trying again can help.
+/// What went wrong, told once and in full: kind, operation, subject, provider, cause, and whether trying again can
+/// help. It is one pointer, and cheap to clone; every crate of AgentX reports in it.
 ///
 /// `Display` is one line without the source; `Debug` shows everything, one field a line. No secret is ever part
 /// of an error.
@@ -18,8 +18,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert_eq!(error.retry(), Retry::Never);
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Error(Box<Inner>);
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     operation: Cow<'static, str>,
@@ -27,7 +29,7 @@ struct Inner {
     provider: Cow<'static, str>,
     message: Cow<'static, str>,
     retry: Retry,
-    source: Option<Box<dyn StdError + Send + Sync + 'static>>,
+    source: Option<Arc<dyn StdError + Send + Sync + 'static>>,
 }
 
 /// The kinds of failure that a caller can act on.
@@ -60,6 +62,8 @@ pub enum ErrorKind {
     Unsupported,
     /// A stated bound was reached: a size, a count, a quota.
     LimitExceeded,
+    /// Somebody else is at work on the subject.
+    Busy,
     /// The time allowed ran out.
     TimedOut,
     /// The work was given up on request.
@@ -93,6 +97,7 @@ impl ErrorKind {
             Self::ConditionFailed => "condition failed",
             Self::Unsupported => "unsupported",
             Self::LimitExceeded => "limit exceeded",
+            Self::Busy => "busy",
             Self::TimedOut => "timed out",
             Self::Cancelled => "cancelled",
             Self::Unavailable => "unavailable",
@@ -125,7 +130,7 @@ pub enum Retry {
 impl Error {
     /// An error of `kind`, met during `operation` (a verb of the contract: `read`, `spawn`, `mount`).
     pub fn new(kind: ErrorKind, operation: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             kind,
             operation: operation.into(),
             path: None,
@@ -138,31 +143,31 @@ impl Error {
 
     /// Names the subject: a path, a variable, a program.
     pub fn with_path(mut self, path: impl fmt::Display) -> Self {
-        self.0.path = Some(path.to_string());
+        Arc::make_mut(&mut self.0).path = Some(path.to_string());
         self
     }
 
     /// Names the provider that reports this.
     pub fn with_provider(mut self, provider: impl Into<Cow<'static, str>>) -> Self {
-        self.0.provider = provider.into();
+        Arc::make_mut(&mut self.0).provider = provider.into();
         self
     }
 
     /// Adds what the kind alone does not say.
     pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
-        self.0.message = message.into();
+        Arc::make_mut(&mut self.0).message = message.into();
         self
     }
 
     /// States whether trying again can help.
     pub fn with_retry(mut self, retry: Retry) -> Self {
-        self.0.retry = retry;
+        Arc::make_mut(&mut self.0).retry = retry;
         self
     }
 
     /// Keeps the cause.
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync + 'static>>) -> Self {
-        self.0.source = Some(source.into());
+        Arc::make_mut(&mut self.0).source = Some(source.into().into());
         self
     }
 
