@@ -1,1 +1,56 @@
-//! Placeholder.
+//! The domain of AgentX, without I/O.
+//!
+//! A **container** is an isolation unit that a user names. It holds **images**, persistent definitions of a
+//! conversation; each has one **session** (its messages) and, while it runs, one **agent**. An agent does **turns**:
+//! a [`Driver`] takes the history and runs one whole turn, tools included, as a stream of [`DriverEvent`]s. A pure
+//! state machine ([`TurnMachine`]) derives from them the events that users see, and the messages that are stored.
+//!
+//! ```text
+//! user ─▶ Runtime ─▶ Driver (ToolLoop ─▶ Model, Tools) ─▶ TurnMachine ─▶ SessionRepository, then subscribers
+//! ```
+//!
+//! Storage, models, tools, time and tasks are ports; this crate depends on no async runtime and no HTTP.
+
+mod driver;
+mod event;
+mod host;
+mod id;
+mod message;
+mod model;
+mod record;
+mod repository;
+mod runtime;
+mod tool;
+mod tool_loop;
+mod usage;
+
+pub use agentx_resource::{Error, ErrorKind, Result, Retry};
+pub use driver::{
+    Budget, BudgetKind, Driver, DriverEvent, DriverStream, Outcome, OutcomeKind, Turn, TurnEnd,
+};
+pub use event::{
+    AgentState, Event, EventCategory, EventContext, EventData, EventIntent, EventLayer, EventSource, Moment,
+    TurnInput, TurnMachine,
+};
+pub use host::{Host, IdSource, SequentialIds, Timestamp};
+pub use id::{AgentId, ContainerId, ImageId, MessageId, SessionId, TurnId};
+pub use message::{
+    AssistantMessage, AssistantPart, ContentPart, Message, MessageBody, StopReason, ToolCall, ToolOutput,
+    ToolResult,
+};
+pub use model::{
+    BlockChange, BlockKind, MessageAssembler, Model, ModelEvent, ModelRequest, ModelSettings, ModelStream,
+    Reply, ScriptedModel,
+};
+pub use record::{ContainerRecord, ImageRecord, ImageSpec, SessionRecord};
+pub use repository::{
+    ContainerRepository, ImageRepository, MemoryRepositories, MessagePage, Repositories, SessionRepository,
+    StoredMessage,
+};
+pub use runtime::{Agent, Runtime, RuntimeBuilder, Subscription, TurnEvents, TurnReport, WorkspaceProvider};
+pub use tool::{
+    AllowAll, Decision, Permission, PermissionRequest, Tool, ToolContext, ToolDefinition, ToolFn, ToolSet,
+    tool_fn,
+};
+pub use tool_loop::ToolLoop;
+pub use usage::Usage;

@@ -3,6 +3,7 @@
 /// What is not declared answers `Unsupported` and changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent capability")]
 pub struct FsCapabilities {
     /// [`WriteMode::Append`](crate::WriteMode::Append) works.
     pub append: bool,

@@ -21,10 +21,10 @@ pub trait ProcessExt: Process {
                     ExecEvent::Stdout(bytes) => stdout.extend_from_slice(&bytes),
                     ExecEvent::Stderr(bytes) => stderr.extend_from_slice(&bytes),
                     ExecEvent::Truncated { stream: OutputStream::Stdout, dropped } => {
-                        output.stdout_dropped = dropped
+                        output.stdout_dropped = dropped;
                     }
                     ExecEvent::Truncated { stream: OutputStream::Stderr, dropped } => {
-                        output.stderr_dropped = dropped
+                        output.stderr_dropped = dropped;
                     }
                     ExecEvent::Exited(status) => output.status = status,
                 }

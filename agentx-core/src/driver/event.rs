@@ -1,0 +1,152 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ModelEvent, ToolCall, ToolResult};
+
+/// A step of a turn.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DriverEvent {
+    /// The model says something.
+    Model(ModelEvent),
+    /// A tool is about to run, with this input (which a permission may have changed).
+    ToolStart(ToolCall),
+    /// A tool call is answered; it ran, failed, or was not allowed to run.
+    ToolEnd(ToolResult),
+    /// The turn is over.
+    End(TurnEnd),
+}
+
+/// How a turn ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TurnEnd {
+    /// Why it ended.
+    pub outcome: Outcome,
+}
+
+impl TurnEnd {
+    /// An end.
+    pub fn new(outcome: Outcome) -> Self {
+        Self { outcome }
+    }
+}
+
+impl From<Outcome> for DriverEvent {
+    fn from(outcome: Outcome) -> Self {
+        Self::End(TurnEnd::new(outcome))
+    }
+}
+
+/// Why a turn ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The model said all that it wanted to say.
+    Completed,
+    /// The model's answer was cut off by the limit of its output or of the conversation.
+    Truncated,
+    /// The model declined to answer.
+    Refused,
+    /// The turn waits for something from outside, such as an approval.
+    Paused,
+    /// It was interrupted.
+    Interrupted,
+    /// It reached a bound.
+    Budget(BudgetKind),
+    /// It failed.
+    Failed(Error),
+}
+
+impl Outcome {
+    /// The outcome without its details.
+    pub fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Completed => OutcomeKind::Completed,
+            Self::Truncated => OutcomeKind::Truncated,
+            Self::Refused => OutcomeKind::Refused,
+            Self::Paused => OutcomeKind::Paused,
+            Self::Interrupted => OutcomeKind::Interrupted,
+            Self::Budget(_) => OutcomeKind::Budget,
+            Self::Failed(_) => OutcomeKind::Failed,
+        }
+    }
+
+    /// The outcome's name: `completed`, `truncated`, `refused`, `paused`, `interrupted`, `budget` or `failed`.
+    pub fn as_str(&self) -> &'static str {
+        self.kind().as_str()
+    }
+}
+
+/// An [`Outcome`] without its details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OutcomeKind {
+    /// See [`Outcome::Completed`].
+    Completed,
+    /// See [`Outcome::Truncated`].
+    Truncated,
+    /// See [`Outcome::Refused`].
+    Refused,
+    /// See [`Outcome::Paused`].
+    Paused,
+    /// See [`Outcome::Interrupted`].
+    Interrupted,
+    /// See [`Outcome::Budget`].
+    Budget,
+    /// See [`Outcome::Failed`].
+    Failed,
+}
+
+impl OutcomeKind {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Truncated => "truncated",
+            Self::Refused => "refused",
+            Self::Paused => "paused",
+            Self::Interrupted => "interrupted",
+            Self::Budget => "budget",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Budget(kind) => write!(f, "the budget of {kind} is used up"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+            other => f.write_str(other.as_str()),
+        }
+    }
+}
+
+/// Which bound of a [`Budget`](crate::Budget) was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BudgetKind {
+    /// Model calls.
+    Steps,
+    /// Tool calls.
+    ToolCalls,
+    /// Output tokens.
+    OutputTokens,
+    /// Time.
+    Duration,
+}
+
+impl fmt::Display for BudgetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Steps => "model calls",
+            Self::ToolCalls => "tool calls",
+            Self::OutputTokens => "output tokens",
+            Self::Duration => "time",
+        })
+    }
+}

@@ -1,0 +1,322 @@
+//! The pure state machine that derives events from what a driver does.
+
+use std::{collections::BTreeMap, mem};
+
+use serde::{Deserialize, Serialize};
+
+use super::EventData;
+use crate::{
+    AssistantMessage, BlockChange, BlockKind, DriverEvent, Error, IdSource, Message, MessageAssembler,
+    MessageBody, MessageId, ModelEvent, Outcome, Retry, StopReason, Timestamp, ToolCall, ToolOutput,
+    ToolResult, TurnEnd, TurnId, Usage,
+};
+
+/// What an agent is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AgentState {
+    /// Nothing: it waits for a user.
+    #[default]
+    Idle,
+    /// It waits for the model's first words, or the model thinks.
+    Thinking,
+    /// The model answers.
+    Responding,
+    /// The model writes a tool call.
+    PlanningTool,
+    /// Tools run.
+    AwaitingToolResult,
+    /// Its last turn failed.
+    Error,
+}
+
+/// When something happened, and the ids that it may need.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// The time.
+    pub at: Timestamp,
+    /// Where ids come from.
+    pub ids: &'a dyn IdSource,
+}
+
+/// What happens to a turn.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TurnInput {
+    /// The driver tells something.
+    Driver(DriverEvent),
+    /// The turn is interrupted. The driver is not asked any more.
+    Interrupted,
+}
+
+/// One turn, from the user's message to its end, as a fold over what happens.
+///
+/// `step` takes the machine and gives it back with the events that follow, and does nothing else: the same inputs
+/// with the same moments give the same events. Each step costs what its input carries. After the end every input is
+/// without effect.
+///
+/// However the turn ends, each tool call of a message has a result among the events: the stored history is valid.
+#[derive(Clone, Debug)]
+pub struct TurnMachine {
+    turn_id: TurnId,
+    started: Timestamp,
+    state: AgentState,
+    open: Option<OpenMessage>,
+    /// Calls of complete messages that have no result yet, in the model's order.
+    unanswered: Vec<ToolCall>,
+    usage: Usage,
+    model: Option<String>,
+    stop_reason: Option<StopReason>,
+    last_message: MessageId,
+    over: bool,
+}
+
+#[derive(Clone, Debug)]
+struct OpenMessage {
+    id: MessageId,
+    assembler: MessageAssembler,
+    calls: BTreeMap<u32, String>,
+    responding: bool,
+}
+
+impl TurnMachine {
+    /// Begins the turn that answers `user`, a message of role `user`.
+    pub fn start(turn_id: TurnId, user: Message) -> (Self, Vec<EventData>) {
+        let content = match &user.body {
+            MessageBody::User { content } => content.clone(),
+            _ => Vec::new(),
+        };
+        let machine = Self {
+            turn_id: turn_id.clone(),
+            started: user.timestamp,
+            state: AgentState::Thinking,
+            open: None,
+            unanswered: Vec::new(),
+            usage: Usage::default(),
+            model: None,
+            stop_reason: None,
+            last_message: user.id.clone(),
+            over: false,
+        };
+        let (message_id, timestamp) = (user.id.clone(), user.timestamp);
+        let events = vec![
+            EventData::UserMessage(user),
+            EventData::TurnRequest { turn_id, message_id: message_id.clone(), content, timestamp },
+            EventData::ConversationStart { message_id },
+        ];
+        (machine, events)
+    }
+
+    /// What the agent is doing.
+    pub fn state(&self) -> AgentState {
+        self.state
+    }
+
+    /// Whether the turn has ended.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// All that the turn has used so far.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Takes one input.
+    pub fn step(mut self, moment: Moment<'_>, input: TurnInput) -> (Self, Vec<EventData>) {
+        let mut events = Vec::new();
+        if !self.over {
+            match input {
+                TurnInput::Driver(DriverEvent::Model(event)) => self.model_event(moment, event, &mut events),
+                TurnInput::Driver(DriverEvent::ToolStart(call)) => self.tool_start(call, &mut events),
+                TurnInput::Driver(DriverEvent::ToolEnd(result)) => self.tool_end(moment, result, &mut events),
+                TurnInput::Driver(DriverEvent::End(end)) => self.end(moment, end, &mut events),
+                TurnInput::Interrupted => self.end(moment, TurnEnd::new(Outcome::Interrupted), &mut events),
+            }
+        }
+        (self, events)
+    }
+
+    fn model_event(&mut self, moment: Moment<'_>, event: ModelEvent, events: &mut Vec<EventData>) {
+        let open = self.open.get_or_insert_with(|| OpenMessage::new(moment));
+        // Counts are from the message's beginning, so the last of each message is what counts.
+        if let (ModelEvent::Restarted { .. } | ModelEvent::Stop(_), Some(used)) =
+            (&event, open.assembler.usage())
+        {
+            self.usage += used;
+        }
+        open.assembler.push(&event);
+        match event {
+            ModelEvent::Start { model } => {
+                self.model = Some(model.clone());
+                self.state = AgentState::Thinking;
+                events.push(EventData::MessageStart { message_id: open.id.clone(), model });
+            }
+            ModelEvent::Block { index, change } => {
+                if let Some(state) = open.block(index, change, events) {
+                    self.state = state;
+                }
+            }
+            ModelEvent::Usage(usage) => events.push(EventData::MessageDelta { usage }),
+            ModelEvent::Stop(stop_reason) => {
+                self.stop_reason = Some(stop_reason.clone());
+                events.push(EventData::MessageStop { stop_reason });
+                self.close_message(moment, events);
+            }
+            ModelEvent::Restarted { reason } => {
+                open.calls.clear();
+                open.responding = false;
+                self.state = AgentState::Thinking;
+                events.push(EventData::MessageRestarted { reason });
+            }
+        }
+    }
+
+    fn close_message(&mut self, moment: Moment<'_>, events: &mut Vec<EventData>) {
+        let Some(OpenMessage { id, assembler, .. }) = self.open.take() else { return };
+        let message: AssistantMessage = assembler.finish();
+        // No model takes an empty message back.
+        if message.content.is_empty() {
+            return;
+        }
+        self.unanswered.extend(message.tool_calls().cloned());
+        self.last_message = id.clone();
+        events.push(EventData::AssistantMessage(Message::new(
+            id,
+            moment.at,
+            MessageBody::Assistant(message),
+        )));
+    }
+
+    fn tool_start(&mut self, call: ToolCall, events: &mut Vec<EventData>) {
+        self.state = AgentState::AwaitingToolResult;
+        events.push(EventData::ToolExecuting { tool_id: call.id, tool_name: call.name, input: call.input });
+    }
+
+    fn tool_end(&mut self, moment: Moment<'_>, result: ToolResult, events: &mut Vec<EventData>) {
+        self.unanswered.retain(|call| call.id != result.tool_call_id);
+        let ToolResult { tool_call_id, tool_name, output } = result.clone();
+        let is_error = output.is_error();
+        self.state =
+            if self.unanswered.is_empty() { AgentState::Responding } else { AgentState::AwaitingToolResult };
+        events.push(EventData::ToolResult {
+            tool_call_id: tool_call_id.clone(),
+            result: output.clone(),
+            is_error,
+        });
+        events.push(if is_error {
+            EventData::ToolFailed { tool_id: tool_call_id, tool_name, error: output.to_text() }
+        } else {
+            EventData::ToolCompleted { tool_id: tool_call_id, tool_name, result: output }
+        });
+        let id = MessageId::fresh(moment.ids);
+        events.push(EventData::ToolResultMessage(Message::new(id, moment.at, MessageBody::Tool(result))));
+    }
+
+    fn end(&mut self, moment: Moment<'_>, end: TurnEnd, events: &mut Vec<EventData>) {
+        let TurnEnd { outcome } = end;
+        if let Some(used) = self.open.as_ref().and_then(|open| open.assembler.usage()) {
+            self.usage += used;
+        }
+        self.close_message(moment, events);
+        for call in mem::take(&mut self.unanswered) {
+            self.tool_end(moment, unanswered(&call, &outcome), events);
+        }
+        self.over = true;
+        self.state = AgentState::Idle;
+        let reason = match &outcome {
+            Outcome::Interrupted => {
+                events.push(EventData::Interrupted { reason: "user".to_owned() });
+                events.push(EventData::ConversationInterrupted { reason: "user".to_owned() });
+                "interrupted"
+            }
+            Outcome::Failed(error) => {
+                self.state = AgentState::Error;
+                fail(moment, error, events);
+                "error"
+            }
+            _ => "completed",
+        };
+        events.push(EventData::ConversationEnd { reason: reason.to_owned() });
+        events.push(EventData::TurnResponse {
+            turn_id: self.turn_id.clone(),
+            message_id: self.last_message.clone(),
+            duration: u64::try_from(moment.at.since(self.started).as_millis()).unwrap_or(u64::MAX),
+            usage: self.usage,
+            model: self.model.clone(),
+            stop_reason: self.stop_reason.clone(),
+            outcome: outcome.kind(),
+            timestamp: moment.at,
+        });
+    }
+}
+
+fn fail(moment: Moment<'_>, error: &Error, events: &mut Vec<EventData>) {
+    let (code, message) = (error.kind().as_str().replace(' ', "_"), error.to_string());
+    events.push(EventData::ErrorReceived { message: message.clone(), error_code: Some(code.clone()) });
+    let recoverable = !matches!(error.retry(), Retry::Never);
+    events.push(EventData::ErrorOccurred { code: code.clone(), message: message.clone(), recoverable });
+    let body = MessageBody::Error { content: message, code: Some(code) };
+    events.push(EventData::ErrorMessage(Message::new(MessageId::fresh(moment.ids), moment.at, body)));
+}
+
+/// What a model is told of a call that the end of its turn left without a result.
+fn unanswered(call: &ToolCall, outcome: &Outcome) -> ToolResult {
+    let why = match outcome {
+        Outcome::Interrupted => "The user interrupted the turn. The call may have run in part.".to_owned(),
+        other => {
+            format!("The turn ended before this call did ({}). It may have run in part.", other.as_str())
+        }
+    };
+    ToolResult::new(&call.id, &call.name, ToolOutput::ErrorText(why))
+}
+
+impl OpenMessage {
+    fn new(moment: Moment<'_>) -> Self {
+        Self {
+            id: MessageId::fresh(moment.ids),
+            assembler: MessageAssembler::new(),
+            calls: BTreeMap::new(),
+            responding: false,
+        }
+    }
+
+    /// Tells of a change to a block, after the assembler took it. Gives the state that follows, where it changes.
+    fn block(&mut self, index: u32, change: BlockChange, events: &mut Vec<EventData>) -> Option<AgentState> {
+        match change {
+            BlockChange::Start(BlockKind::ToolUse { id, name }) => {
+                self.calls.insert(index, id.clone());
+                events.push(EventData::ToolUseStart { tool_call_id: id.clone(), tool_name: name.clone() });
+                events.push(EventData::ToolPlanned { tool_id: id, tool_name: name });
+                return Some(AgentState::PlanningTool);
+            }
+            BlockChange::Start(BlockKind::Thinking) => {
+                events.push(EventData::ConversationThinking {});
+                return Some(AgentState::Thinking);
+            }
+            BlockChange::Text(text) => {
+                let first = !mem::replace(&mut self.responding, true);
+                if first {
+                    events.push(EventData::ConversationResponding {});
+                }
+                events.push(EventData::TextDelta { text });
+                return first.then_some(AgentState::Responding);
+            }
+            BlockChange::Thinking(text) => events.push(EventData::ThinkingDelta { text }),
+            BlockChange::InputJson(partial_json) => {
+                if let Some(call) = self.calls.get(&index) {
+                    events.push(EventData::InputJsonDelta { tool_call_id: call.clone(), partial_json });
+                }
+            }
+            BlockChange::Stop => {
+                if let Some(call) = self.assembler.tool_call(index) {
+                    let ToolCall { id, name, input, .. } = call;
+                    events.push(EventData::ToolUseStop { tool_call_id: id, tool_name: name, input });
+                }
+            }
+            BlockChange::Start(BlockKind::Text | BlockKind::Opaque { .. }) | BlockChange::Signature(_) => {}
+        }
+        None
+    }
+}

@@ -1,0 +1,171 @@
+//! Messages: what is stored of a conversation, and what a model is shown.
+
+mod part;
+mod stop_reason;
+mod tool;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    part::{AssistantPart, ContentPart},
+    stop_reason::StopReason,
+    tool::{ToolCall, ToolOutput, ToolResult},
+};
+use crate::{MessageId, Timestamp, Usage};
+
+/// One message of a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// When it was made.
+    pub timestamp: Timestamp,
+    /// Who said what.
+    #[serde(flatten)]
+    pub body: MessageBody,
+}
+
+impl Message {
+    /// A message.
+    pub fn new(id: MessageId, timestamp: Timestamp, body: MessageBody) -> Self {
+        Self { id, timestamp, body }
+    }
+}
+
+/// Who said what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum MessageBody {
+    /// The user.
+    User {
+        /// What the user said; never empty.
+        content: Vec<ContentPart>,
+    },
+    /// The model.
+    Assistant(AssistantMessage),
+    /// A tool's answer to one call of the model.
+    Tool(ToolResult),
+    /// A failure that ended a turn. Users see it; a model never does.
+    Error {
+        /// What happened, for people.
+        content: String,
+        /// The kind of failure.
+        #[serde(default, rename = "errorCode", skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+    },
+}
+
+impl MessageBody {
+    /// A user's text.
+    pub fn user(text: impl Into<String>) -> Self {
+        Self::User { content: vec![ContentPart::text(text)] }
+    }
+
+    /// The role's name, as it is stored: `user`, `assistant`, `tool` or `error`.
+    pub fn role(&self) -> &'static str {
+        match self {
+            Self::User { .. } => "user",
+            Self::Assistant(_) => "assistant",
+            Self::Tool(_) => "tool",
+            Self::Error { .. } => "error",
+        }
+    }
+
+    /// All text in it, thinking and tool results left out.
+    pub fn text(&self) -> String {
+        match self {
+            Self::User { content } => content.iter().filter_map(ContentPart::as_text).collect(),
+            Self::Assistant(message) => message.text(),
+            Self::Tool(_) => String::new(),
+            Self::Error { content, .. } => content.clone(),
+        }
+    }
+}
+
+/// What the model said in one call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct AssistantMessage {
+    /// Its parts, in the model's order.
+    pub content: Vec<AssistantPart>,
+    /// The model that answered, as it names itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// What the call used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Why the model stopped; none where it was cut short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<StopReason>,
+}
+
+impl AssistantMessage {
+    /// A message of these parts.
+    pub fn new(content: Vec<AssistantPart>) -> Self {
+        Self { content, ..Self::default() }
+    }
+
+    /// All text in it.
+    pub fn text(&self) -> String {
+        self.content
+            .iter()
+            .filter_map(|part| match part {
+                AssistantPart::Text { text } => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The tools that it calls.
+    pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.content.iter().filter_map(|part| match part {
+            AssistantPart::ToolCall(call) => Some(call),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn round_trip(body: MessageBody) -> serde_json::Value {
+        let message = Message::new(MessageId::new("msg_1").unwrap(), Timestamp::from_millis(5), body);
+        let json = serde_json::to_value(&message).unwrap();
+        assert_eq!(serde_json::from_value::<Message>(json.clone()).unwrap(), message);
+        json
+    }
+
+    #[test]
+    fn the_stored_form_has_the_names_of_the_protocol() {
+        assert_eq!(
+            round_trip(MessageBody::user("hi")),
+            json!({"id": "msg_1", "timestamp": 5, "role": "user", "content": [{"type": "text", "text": "hi"}]})
+        );
+        let call = ToolCall::new("call_1", "bash", json!({"command": "ls"}));
+        assert_eq!(
+            round_trip(MessageBody::Assistant(AssistantMessage::new(vec![AssistantPart::ToolCall(call)]))),
+            json!({"id": "msg_1", "timestamp": 5, "role": "assistant", "content": [
+                {"type": "tool-call", "id": "call_1", "name": "bash", "input": {"command": "ls"}}]})
+        );
+        assert_eq!(
+            round_trip(MessageBody::Tool(ToolResult::new("call_1", "bash", ToolOutput::text("a\n")))),
+            json!({"id": "msg_1", "timestamp": 5, "role": "tool", "toolCallId": "call_1", "toolName": "bash",
+                   "output": {"type": "text", "value": "a\n"}})
+        );
+    }
+
+    #[test]
+    fn a_part_of_a_later_version_survives() {
+        let json = json!({"id": "msg_1", "timestamp": 5, "role": "assistant",
+                          "content": [{"type": "hologram", "beam": [1, 2]}]});
+        let message: Message = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(message).unwrap(), json);
+    }
+}

@@ -1,0 +1,146 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::ContentPart;
+
+/// A model's request to run a tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ToolCall {
+    /// The call's id, by which its result refers to it.
+    pub id: String,
+    /// The tool's name.
+    pub name: String,
+    /// The tool's input; an object.
+    pub input: Value,
+    /// What the model sent, where it was no JSON object. Such a call is never run, and `input` is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub malformed: Option<String>,
+}
+
+impl ToolCall {
+    /// A call.
+    pub fn new(id: impl Into<String>, name: impl Into<String>, input: Value) -> Self {
+        Self { id: id.into(), name: name.into(), input, malformed: None }
+    }
+
+    /// A call from the JSON text that a model sent. No text at all means an empty object.
+    pub fn from_json(id: impl Into<String>, name: impl Into<String>, json: &str) -> Self {
+        let empty = || Value::Object(serde_json::Map::new());
+        let (input, malformed) = match serde_json::from_str(json) {
+            _ if json.trim().is_empty() => (empty(), None),
+            Ok(input @ Value::Object(_)) => (input, None),
+            Ok(_) | Err(_) => (empty(), Some(json.to_owned())),
+        };
+        Self { id: id.into(), name: name.into(), input, malformed }
+    }
+}
+
+/// The answer to one tool call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ToolResult {
+    /// The call that this answers.
+    pub tool_call_id: String,
+    /// The tool's name.
+    pub tool_name: String,
+    /// What it answers.
+    pub output: ToolOutput,
+}
+
+impl ToolResult {
+    /// An answer.
+    pub fn new(tool_call_id: impl Into<String>, tool_name: impl Into<String>, output: ToolOutput) -> Self {
+        Self { tool_call_id: tool_call_id.into(), tool_name: tool_name.into(), output }
+    }
+}
+
+/// What a tool answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "value", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ToolOutput {
+    /// Text.
+    Text(String),
+    /// Data.
+    Json(Value),
+    /// A failure, told in text.
+    ErrorText(String),
+    /// A failure, told as data.
+    ErrorJson(Value),
+    /// The call was not allowed to run; the reason is for the model.
+    ExecutionDenied(String),
+    /// Text, images and files.
+    Content(Vec<ContentPart>),
+}
+
+impl ToolOutput {
+    /// Text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A failure, told in text.
+    pub fn error(text: impl Into<String>) -> Self {
+        Self::ErrorText(text.into())
+    }
+
+    /// Whether the call failed or was denied.
+    pub fn is_error(&self) -> bool {
+        matches!(self, Self::ErrorText(_) | Self::ErrorJson(_) | Self::ExecutionDenied(_))
+    }
+
+    /// The output as text: JSON in its short form, images and files by their type.
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Text(text) | Self::ErrorText(text) | Self::ExecutionDenied(text) => text.clone(),
+            Self::Json(value) | Self::ErrorJson(value) => value.to_string(),
+            Self::Content(parts) => parts
+                .iter()
+                .map(|part| match part {
+                    ContentPart::Text { text } => text.clone(),
+                    ContentPart::Image { media_type, .. } | ContentPart::File { media_type, .. } => {
+                        format!("[{media_type}]")
+                    }
+                    ContentPart::Other(value) => value.to_string(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<String> for ToolOutput {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for ToolOutput {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Value> for ToolOutput {
+    fn from(value: Value) -> Self {
+        Self::Json(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_that_is_no_object_is_malformed() {
+        assert_eq!(ToolCall::from_json("1", "t", " ").malformed, None);
+        assert_eq!(ToolCall::from_json("1", "t", r#"{"a":1}"#).input["a"], 1);
+        for json in [r#"{"a":"#, "[1]", "\"x\"", "null"] {
+            let call = ToolCall::from_json("1", "t", json);
+            assert_eq!(call.malformed.as_deref(), Some(json));
+            assert_eq!(call.input, serde_json::json!({}));
+        }
+    }
+}

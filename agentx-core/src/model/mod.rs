@@ -1,0 +1,112 @@
+//! A client of one model: one request, one answer as a stream.
+
+mod assembler;
+mod request;
+mod scripted;
+
+use std::{fmt, sync::Arc};
+
+use futures::stream::BoxStream;
+
+pub use self::{
+    assembler::MessageAssembler,
+    request::{ModelRequest, ModelSettings},
+    scripted::{Reply, ScriptedModel},
+};
+use crate::{Result, StopReason, Usage};
+
+/// The answer to one request, as it comes. It ends after [`ModelEvent::Stop`], or with one error.
+pub type ModelStream = BoxStream<'static, Result<ModelEvent>>;
+
+/// One call, one answer. [`ToolLoop`](crate::ToolLoop) makes a [`Driver`](crate::Driver) of it.
+///
+/// 1. An answer is complete only if it ended with [`ModelEvent::Stop`]. A stream that ends without it is an error.
+/// 2. Retries are the model's own business until something was told; after that it tells
+///    [`ModelEvent::Restarted`] before it begins anew.
+/// 3. Dropping the stream ends the call.
+pub trait Model: fmt::Debug + Send + Sync + 'static {
+    /// The name of what answers, for people.
+    fn name(&self) -> &str;
+
+    /// Asks the model. Errors come in the stream.
+    fn call(&self, request: ModelRequest) -> ModelStream;
+}
+
+impl<T: Model + ?Sized> Model for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn call(&self, request: ModelRequest) -> ModelStream {
+        (**self).call(request)
+    }
+}
+
+/// A step of a model's answer. Blocks may interleave; each has its index.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ModelEvent {
+    /// The answer begins.
+    Start {
+        /// The model that answers, as it names itself.
+        model: String,
+    },
+    /// A block of the answer begins, grows or ends.
+    Block {
+        /// Which block.
+        index: u32,
+        /// What happens to it.
+        change: BlockChange,
+    },
+    /// What the call has used so far, all counts from its beginning.
+    Usage(Usage),
+    /// The answer is complete.
+    Stop(StopReason),
+    /// All that was told of this answer is void; it begins anew.
+    Restarted {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// What happens to a block.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum BlockChange {
+    /// It begins.
+    Start(BlockKind),
+    /// Text is added.
+    Text(String),
+    /// Thinking is added.
+    Thinking(String),
+    /// The signature over the thinking.
+    Signature(String),
+    /// A piece of a tool input's JSON text is added.
+    InputJson(String),
+    /// It is complete.
+    Stop,
+}
+
+/// What a block is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum BlockKind {
+    /// Text.
+    Text,
+    /// Thinking.
+    Thinking,
+    /// A call of one of the request's tools.
+    ToolUse {
+        /// The call's id.
+        id: String,
+        /// The tool's name.
+        name: String,
+    },
+    /// Something that only the provider understands, as its JSON text.
+    Opaque {
+        /// Whose it is.
+        provider: String,
+        /// The block.
+        json: String,
+    },
+}

@@ -1,0 +1,23 @@
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::{ContainerId, ImageId, Result, Tool};
+
+/// Gives each image its place to work: the tools through which its agent reaches files and commands there.
+///
+/// What belongs to one container is never reachable from another.
+#[async_trait]
+pub trait WorkspaceProvider: fmt::Debug + Send + Sync + 'static {
+    /// The tools of an image's workspace, which is created where there is none.
+    ///
+    /// # Errors
+    /// Whatever the platform reports.
+    async fn open(&self, container: &ContainerId, image: &ImageId) -> Result<Vec<Arc<dyn Tool>>>;
+
+    /// Removes an image's workspace. Removing what is not there does nothing.
+    ///
+    /// # Errors
+    /// Whatever the platform reports.
+    async fn delete(&self, container: &ContainerId, image: &ImageId) -> Result<()>;
+}

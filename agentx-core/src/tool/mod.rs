@@ -1,0 +1,72 @@
+//! Tools: what a model may call.
+
+mod function;
+mod permission;
+mod set;
+
+use std::{fmt, sync::Arc};
+
+use agentx_resource::Clock;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::{
+    function::{ToolFn, tool_fn},
+    permission::{AllowAll, Decision, Permission, PermissionRequest},
+    set::ToolSet,
+};
+use crate::{Result, ToolOutput};
+
+/// Something that a model may call.
+///
+/// What goes wrong is told to the model, which can try something else: an `Err` becomes
+/// [`ToolOutput::ErrorText`], and so does a panic. Dropping the future of `call` ends the work.
+#[async_trait]
+pub trait Tool: fmt::Debug + Send + Sync + 'static {
+    /// What the model is told of the tool. Constant over the tool's life.
+    fn definition(&self) -> &ToolDefinition;
+
+    /// Runs the tool. `input` is a JSON object that the model wrote: hostile until checked.
+    ///
+    /// # Errors
+    /// What the model is to be told of a failure.
+    async fn call(&self, input: Value, context: ToolContext) -> Result<ToolOutput>;
+}
+
+/// What a model is told of a tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ToolDefinition {
+    /// The tool's name: at most 128 ASCII letters, digits, `_` and `-`.
+    pub name: String,
+    /// What it does and when to use it.
+    pub description: String,
+    /// A JSON schema of its input, of type `object`.
+    pub input_schema: Value,
+}
+
+impl ToolDefinition {
+    /// A definition.
+    pub fn new(name: impl Into<String>, description: impl Into<String>, input_schema: Value) -> Self {
+        Self { name: name.into(), description: description.into(), input_schema }
+    }
+}
+
+/// Where a tool call comes from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ToolContext {
+    /// The call's id.
+    pub call_id: String,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ToolContext {
+    /// A context.
+    pub fn new(call_id: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        Self { call_id: call_id.into(), clock }
+    }
+}

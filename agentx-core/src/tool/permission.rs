@@ -1,0 +1,56 @@
+use std::fmt;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::{Result, ToolCall};
+
+/// Decides which tool calls may run.
+///
+/// It fails closed: an `Err` or a panic denies the call, and the model is told so.
+#[async_trait]
+pub trait Permission: fmt::Debug + Send + Sync + 'static {
+    /// Decides on one call, before anything of it has happened.
+    ///
+    /// # Errors
+    /// Any error denies the call.
+    async fn decide(&self, request: PermissionRequest) -> Result<Decision>;
+}
+
+/// A call that waits for a decision.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PermissionRequest {
+    /// The call.
+    pub call: ToolCall,
+}
+
+impl PermissionRequest {
+    /// Asks for this call.
+    pub fn new(call: ToolCall) -> Self {
+        Self { call }
+    }
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// It may run.
+    Allow,
+    /// It may run with this input instead.
+    AllowWith(Value),
+    /// It may not run; the model is told why.
+    Deny(String),
+}
+
+/// Allows every call: for agents whose tools are harmless or confined by themselves. The default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllowAll;
+
+#[async_trait]
+impl Permission for AllowAll {
+    async fn decide(&self, _request: PermissionRequest) -> Result<Decision> {
+        Ok(Decision::Allow)
+    }
+}
