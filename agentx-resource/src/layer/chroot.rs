@@ -1,3 +1,0 @@
-/// Shows a directory as the root.
-#[derive(Clone, Debug)]
-pub struct Chroot;

@@ -1,0 +1,154 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+
+use super::super::lock;
+use crate::{ExecEvent, OnExceed, OutputLimit, OutputStream};
+
+/// How many bytes wait for the caller: 64 KiB of both streams together.
+const CAPACITY: usize = 64 << 10;
+/// How many pieces wait for the caller.
+const PIECES: usize = 1024;
+
+/// Where a program writes: its output or its messages. A clone writes to the same stream.
+#[derive(Clone)]
+pub struct ProgramOutput {
+    pipe: Arc<OutputPipe>,
+    stream: OutputStream,
+}
+
+/// The way from the program to the caller, both streams in the order of writing.
+pub(super) struct OutputPipe {
+    limit: OutputLimit,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<ExecEvent>,
+    queued: usize,
+    stdout: Tally,
+    stderr: Tally,
+    exceeded: bool,
+    writers: Vec<Waker>,
+}
+
+#[derive(Default)]
+struct Tally {
+    kept: u64,
+    dropped: u64,
+}
+
+impl ProgramOutput {
+    pub(super) fn new(pipe: Arc<OutputPipe>, stream: OutputStream) -> Self {
+        Self { pipe, stream }
+    }
+
+    /// Writes all of `data`; waits while 64 KiB wait for the caller. A write beyond a limit that kills never
+    /// completes.
+    pub async fn write(&self, data: impl Into<Bytes>) {
+        let mut rest = data.into();
+        // A program that writes for ever must let others run, also when all of its output is thrown away.
+        let mut dropped = false;
+        poll_fn(|cx| {
+            if std::mem::take(&mut dropped) {
+                return Poll::Ready(());
+            }
+            let written = self.pipe.poll_write(self.stream, &mut rest, cx);
+            if written == Poll::Ready(Written::Dropped) {
+                dropped = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            written.map(|_| ())
+        })
+        .await;
+    }
+}
+
+impl fmt::Debug for ProgramOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProgramOutput").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+#[derive(PartialEq)]
+enum Written {
+    All,
+    Dropped,
+}
+
+impl OutputPipe {
+    pub(super) fn new(limit: OutputLimit) -> Arc<Self> {
+        Arc::new(Self { limit, state: Mutex::default() })
+    }
+
+    /// The next piece of output that waits.
+    pub(super) fn pop(&self) -> Option<ExecEvent> {
+        let mut state = lock(&self.state);
+        let event = state.queue.pop_front()?;
+        if let ExecEvent::Stdout(bytes) | ExecEvent::Stderr(bytes) = &event {
+            state.queued -= bytes.len();
+        }
+        std::mem::take(&mut state.writers).into_iter().for_each(Waker::wake);
+        Some(event)
+    }
+
+    /// Whether the command must be killed for its output.
+    pub(super) fn exceeded(&self) -> bool {
+        lock(&self.state).exceeded
+    }
+
+    /// What is told of each truncated stream at its end.
+    pub(super) fn truncations(&self) -> Vec<ExecEvent> {
+        let state = lock(&self.state);
+        [(OutputStream::Stdout, state.stdout.dropped), (OutputStream::Stderr, state.stderr.dropped)]
+            .into_iter()
+            .filter(|(_, dropped)| *dropped > 0)
+            .map(|(stream, dropped)| ExecEvent::Truncated { stream, dropped })
+            .collect()
+    }
+
+    fn poll_write(&self, stream: OutputStream, rest: &mut Bytes, cx: &Context<'_>) -> Poll<Written> {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let tally = match stream {
+            OutputStream::Stdout => &mut state.stdout,
+            OutputStream::Stderr => &mut state.stderr,
+        };
+        while !rest.is_empty() {
+            if state.exceeded {
+                return Poll::Pending;
+            }
+            let allowed = self.limit.bytes.saturating_sub(tally.kept);
+            if allowed == 0 {
+                tally.dropped += rest.len() as u64;
+                rest.clear();
+                state.exceeded = self.limit.on_exceed == OnExceed::Kill;
+                return Poll::Ready(Written::Dropped);
+            }
+            let room = CAPACITY.saturating_sub(state.queued);
+            if room == 0 || state.queue.len() >= PIECES {
+                if !state.writers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    state.writers.push(cx.waker().clone());
+                }
+                return Poll::Pending;
+            }
+            let length = rest.len().min(room).min(usize::try_from(allowed).unwrap_or(usize::MAX));
+            let piece = rest.split_to(length);
+            tally.kept += length as u64;
+            state.queued += length;
+            state.queue.push_back(match stream {
+                OutputStream::Stdout => ExecEvent::Stdout(piece),
+                OutputStream::Stderr => ExecEvent::Stderr(piece),
+            });
+        }
+        Poll::Ready(Written::All)
+    }
+}
