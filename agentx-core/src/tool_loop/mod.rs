@@ -3,7 +3,7 @@
 mod run;
 mod tools;
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, future, stream};
 
 use self::run::Run;
 use crate::{Driver, DriverStream, Model, Turn};
@@ -38,7 +38,14 @@ impl<M: Model> Driver for ToolLoop<M> {
     }
 
     fn start(&self, turn: Turn) -> DriverStream {
+        let deadline = match turn.budget.duration {
+            Some(duration) => turn.clock.sleep(duration),
+            None => future::pending().boxed(),
+        };
         let run = Run::new(self.model.clone(), turn, self.parallel_tools);
-        stream::unfold(run, |mut run| async { run.next().await.map(|event| (event, run)) }).boxed()
+        stream::unfold((run, deadline), |(mut run, mut deadline)| async move {
+            run.next(&mut deadline).await.map(|event| (event, (run, deadline)))
+        })
+        .boxed()
     }
 }

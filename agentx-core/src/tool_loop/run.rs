@@ -2,7 +2,7 @@ use std::{collections::VecDeque, mem, sync::Arc};
 
 use agentx_resource::BoxFuture;
 use futures::{
-    FutureExt, StreamExt,
+    StreamExt,
     future::{self, Either},
     stream::BoxStream,
 };
@@ -19,7 +19,6 @@ pub(super) struct Run<M> {
     model: Arc<M>,
     turn: Turn,
     parallel_tools: usize,
-    deadline: BoxFuture<'static, ()>,
     messages: Arc<Vec<MessageBody>>,
     spent: Spent,
     phase: Phase,
@@ -49,30 +48,23 @@ enum Phase {
 
 impl<M: Model> Run<M> {
     pub(super) fn new(model: Arc<M>, mut turn: Turn, parallel_tools: usize) -> Self {
-        let deadline = match turn.budget.duration {
-            Some(duration) => turn.clock.sleep(duration),
-            None => future::pending().boxed(),
-        };
         let messages =
             Arc::new(mem::take(&mut turn.history).into_iter().map(|message| message.body).collect());
-        Self { model, turn, parallel_tools, deadline, messages, spent: Spent::default(), phase: Phase::Ask }
+        Self { model, turn, parallel_tools, messages, spent: Spent::default(), phase: Phase::Ask }
     }
 
-    /// The next event, or `None` after the end.
-    pub(super) async fn next(&mut self) -> Option<DriverEvent> {
+    /// The next event, or `None` after the end. `deadline` ends the turn wherever it stands.
+    pub(super) async fn next(&mut self, deadline: &mut BoxFuture<'static, ()>) -> Option<DriverEvent> {
         if matches!(self.phase, Phase::Over) {
             return None;
         }
-        let mut deadline = mem::replace(&mut self.deadline, future::pending().boxed());
         let event = {
             let step = std::pin::pin!(self.step());
-            match future::select(step, &mut deadline).await {
-                Either::Left((event, _)) => Some(event),
-                Either::Right(((), _)) => None,
+            match future::select(deadline, step).await {
+                Either::Left(((), _)) => Outcome::Budget(BudgetKind::Duration).into(),
+                Either::Right((event, _)) => event,
             }
         };
-        self.deadline = deadline;
-        let event = event.unwrap_or(Outcome::Budget(BudgetKind::Duration).into());
         if matches!(event, DriverEvent::End(_)) {
             self.phase = Phase::Over;
         }

@@ -1,0 +1,260 @@
+//! The runtime: what is stored, what is told, and what remains when a turn is cut short.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::{Arc, atomic::Ordering};
+
+use agentx_core::{
+    Agent, AgentState, AssistantPart, ContainerId, ErrorKind, EventData, EventLayer, Host, ImageSpec,
+    MemoryRepositories, Message, MessageBody, MessagePage, Outcome, OutcomeKind, Reply, Repositories,
+    Runtime, ScriptedModel, SessionRepository, Tool, ToolLoop, ToolOutput,
+};
+use futures::{StreamExt, executor::block_on};
+use serde_json::json;
+use support::{Echo, host};
+
+fn runtime(model: ScriptedModel, tools: Vec<Arc<dyn Tool>>, repositories: Repositories) -> Runtime {
+    runtime_on(host(), model, tools, repositories)
+}
+
+fn runtime_on(
+    host: Host,
+    model: ScriptedModel,
+    tools: Vec<Arc<dyn Tool>>,
+    repositories: Repositories,
+) -> Runtime {
+    let builder = Runtime::builder(ToolLoop::new(model), host).repositories(repositories);
+    tools.into_iter().fold(builder, agentx_core::RuntimeBuilder::tool).build().unwrap()
+}
+
+async fn agent(runtime: &Runtime) -> Agent {
+    let container = ContainerId::new("alice").unwrap();
+    runtime.create_container(&container).await.unwrap();
+    let image = match runtime.images(&container).await.unwrap().pop() {
+        Some(image) => image,
+        None => runtime.create_image(&container, ImageSpec::default()).await.unwrap(),
+    };
+    runtime.run(&image.image_id).await.unwrap()
+}
+
+fn names(events: &[Arc<agentx_core::Event>], layer: EventLayer) -> Vec<String> {
+    events
+        .iter()
+        .filter(|event| event.data.layer() == layer)
+        .map(|event| serde_json::to_value(&event.data).unwrap()["type"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// What every model API asks of a history.
+fn assert_valid(history: &[Message]) {
+    for (index, message) in history.iter().enumerate() {
+        let MessageBody::Assistant(assistant) = &message.body else { continue };
+        assert!(!assistant.content.is_empty());
+        for call in assistant.tool_calls() {
+            let mut behind = history[index + 1..]
+                .iter()
+                .take_while(|message| matches!(message.body, MessageBody::Tool(_)));
+            assert!(
+                behind.any(|message| matches!(&message.body, MessageBody::Tool(result) if result.tool_call_id == call.id)),
+                "{} has no result: {history:?}",
+                call.id
+            );
+        }
+    }
+}
+
+fn echo_once() -> ScriptedModel {
+    ScriptedModel::new("scripted", |request| match request.answer("a") {
+        None => Ok(Reply::thinking("hm").then_text("let me see").call("a", "echo", json!({"x": 1}))),
+        Some(output) => Ok(Reply::text(format!("it is {}", output.to_text()))),
+    })
+}
+
+#[test]
+fn a_turn_is_told_in_four_layers_and_stored() {
+    block_on(async {
+        let runtime = runtime(echo_once(), vec![Arc::new(Echo::new())], Repositories::memory());
+        let agent = agent(&runtime).await;
+        let events: Vec<_> = agent.send("what is it?").await.unwrap().collect().await;
+        assert_eq!(
+            names(&events, EventLayer::Message),
+            ["user_message", "assistant_message", "tool_result_message", "assistant_message"]
+        );
+        assert_eq!(names(&events, EventLayer::Turn), ["turn_request", "turn_response"]);
+        assert_eq!(
+            names(&events, EventLayer::State),
+            [
+                "conversation_start",
+                "conversation_thinking",
+                "conversation_responding",
+                "tool_planned",
+                "tool_executing",
+                "tool_completed",
+                "conversation_responding",
+                "conversation_end"
+            ]
+        );
+        let seqs: Vec<_> = events.iter().map(|event| event.seq).collect();
+        assert_eq!(seqs, (1..=events.len() as u64).collect::<Vec<_>>());
+        match &events.last().unwrap().data {
+            EventData::TurnResponse { outcome, usage, .. } => {
+                assert_eq!(*outcome, OutcomeKind::Completed);
+                // Words: "what is it?" (3), then all that was said and asked before, and what was said.
+                assert!(usage.input_tokens > 3 && usage.output_tokens > 5, "{usage:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let history = agent.history().await.unwrap();
+        assert_eq!(
+            history.iter().map(|message| message.body.role()).collect::<Vec<_>>(),
+            ["user", "assistant", "tool", "assistant"]
+        );
+        assert_eq!(history[3].body.text(), r#"it is {"x":1}"#);
+        assert_eq!(agent.state(), AgentState::Idle);
+    });
+}
+
+#[test]
+fn what_was_answered_is_reported_and_the_next_turn_knows_it() {
+    block_on(async {
+        let model = ScriptedModel::new("scripted", |request| {
+            Ok(Reply::text(format!("{} messages before", request.messages.len() - 1)))
+        });
+        let runtime = runtime(model, vec![], Repositories::memory());
+        let agent = agent(&runtime).await;
+        assert_eq!(agent.ask("one").await.unwrap().text, "0 messages before");
+        assert_eq!(agent.ask("two").await.unwrap().text, "2 messages before");
+        let error = agent.send("  ").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn an_interrupt_drops_the_tool_and_leaves_a_valid_history() {
+    block_on(async {
+        let (echo, _open) = Echo::gated();
+        let running = echo.running.clone();
+        let runtime = runtime(echo_once(), vec![Arc::new(echo)], Repositories::memory());
+        let agent = agent(&runtime).await;
+        let mut turn = agent.send("go").await.unwrap();
+        while let Some(event) = turn.next().await {
+            if matches!(event.data, EventData::ToolExecuting { .. }) {
+                break;
+            }
+        }
+        assert_eq!(agent.send("too early").await.unwrap_err().kind(), ErrorKind::Busy);
+        agent.interrupt().await;
+        assert_eq!(running.load(Ordering::SeqCst), 0);
+        let rest: Vec<_> = turn.collect().await;
+        assert!(names(&rest, EventLayer::State).contains(&"conversation_interrupted".to_owned()));
+        let history = agent.history().await.unwrap();
+        assert_valid(&history);
+        assert!(matches!(&history[2].body, MessageBody::Tool(result) if result.output.is_error()));
+        // Nothing is under way any more: interrupting does nothing, and sending works.
+        agent.interrupt().await;
+        let again = agent.send("again").await.unwrap();
+        agent.interrupt().await;
+        assert!(matches!(again.finish().await.unwrap().outcome, Outcome::Interrupted));
+        assert_valid(&agent.history().await.unwrap());
+    });
+}
+
+#[test]
+fn a_failed_turn_says_why_and_the_next_one_works() {
+    block_on(async {
+        let model = ScriptedModel::replies([]);
+        let runtime = runtime(model, vec![], Repositories::memory());
+        let agent = agent(&runtime).await;
+        let error = agent.ask("hello").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert_eq!(agent.state(), AgentState::Error);
+        let history = agent.history().await.unwrap();
+        assert_eq!(history.last().unwrap().body.role(), "error");
+        assert!(agent.ask("hello again").await.is_err());
+    });
+}
+
+#[test]
+fn a_session_that_was_cut_off_is_made_whole() {
+    block_on(async {
+        let store = Arc::new(MemoryRepositories::new());
+        let repositories =
+            Repositories { containers: store.clone(), images: store.clone(), sessions: store.clone() };
+        let (echo, _open) = Echo::gated();
+        let host = host();
+        let first = runtime_on(host.clone(), echo_once(), vec![Arc::new(echo)], repositories.clone());
+        let cut = agent(&first).await;
+        let mut turn = cut.send("go").await.unwrap();
+        while let Some(event) = turn.next().await {
+            if matches!(event.data, EventData::ToolExecuting { .. }) {
+                break;
+            }
+        }
+        // As after a crash: the turn ends where it stands.
+        drop(first);
+        assert_eq!(cut.send("x").await.unwrap_err().kind(), ErrorKind::Cancelled);
+        let stored = store.list_messages(cut.session_id(), MessagePage::first(10)).await.unwrap();
+        assert_eq!(stored.len(), 2, "the call has no result yet");
+
+        let second = runtime_on(host, echo_once(), vec![Arc::new(Echo::new())], repositories);
+        let agent = agent(&second).await;
+        assert_eq!(agent.session_id(), cut.session_id());
+        let history = agent.history().await.unwrap();
+        assert_valid(&history);
+        match &history[2].body {
+            MessageBody::Tool(result) => match &result.output {
+                ToolOutput::ErrorText(text) => assert!(text.contains("unknown"), "{text}"),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(agent.ask("again").await.unwrap().text, r#"it is {"x":1}"#);
+        assert_valid(&agent.history().await.unwrap());
+    });
+}
+
+#[test]
+fn a_subscriber_resumes_behind_what_it_saw() {
+    block_on(async {
+        let runtime = runtime(echo_once(), vec![Arc::new(Echo::new())], Repositories::memory());
+        let agent = agent(&runtime).await;
+        let all: Vec<_> = agent.send("go").await.unwrap().collect().await;
+        let again: Vec<_> = agent.subscribe_from(5).take(all.len() - 5).collect().await;
+        assert_eq!(again, all[5..]);
+    });
+}
+
+#[test]
+fn one_image_has_one_agent() {
+    block_on(async {
+        let runtime = runtime(echo_once(), vec![], Repositories::memory());
+        let first = agent(&runtime).await;
+        let (a, b) = futures::join!(runtime.run(first.image_id()), runtime.run(first.image_id()));
+        assert_eq!(a.unwrap().id(), first.id());
+        assert_eq!(b.unwrap().id(), first.id());
+        runtime.delete_image(first.image_id()).await.unwrap();
+        assert_eq!(runtime.run(first.image_id()).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(first.send("x").await.is_err());
+    });
+}
+
+#[test]
+fn the_loss_of_every_listener_changes_nothing() {
+    block_on(async {
+        let runtime = runtime(echo_once(), vec![Arc::new(Echo::new())], Repositories::memory());
+        let agent = agent(&runtime).await;
+        let mut end = agent.subscribe();
+        drop(agent.send("go").await.unwrap());
+        while let Some(event) = end.next().await {
+            if matches!(event.data, EventData::TurnResponse { .. }) {
+                break;
+            }
+        }
+        let history = agent.history().await.unwrap();
+        assert_eq!(history.len(), 4);
+        assert!(matches!(&history[1].body, MessageBody::Assistant(message)
+            if matches!(message.content[0], AssistantPart::Thinking { .. })));
+    });
+}
