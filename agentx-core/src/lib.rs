@@ -11,6 +11,8 @@
 //!
 //! Storage, models, tools, time and tasks are ports; this crate depends on no async runtime and no HTTP.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod driver;
 mod event;
 mod host;

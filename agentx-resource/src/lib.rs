@@ -23,6 +23,8 @@
 //! # Ok::<(), agentx_resource::Error>(()) }).unwrap();
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod clock;
 mod disk;
 mod env;
