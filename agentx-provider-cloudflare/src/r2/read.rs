@@ -1,0 +1,141 @@
+use agentx_resource::{
+    ByteStream, Error, ErrorKind, FileRead, ReadOptions, ReadRange, ResourcePath, Result, Version,
+};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use object_store::{GetOptions, GetRange, GetResult};
+
+use super::{R2FileSystem, error, error::fail, key, place::metadata};
+
+impl R2FileSystem {
+    pub(super) async fn open(&self, path: &ResourcePath, options: ReadOptions) -> Result<FileRead> {
+        if path.is_root() {
+            return Err(fail(ErrorKind::IsADirectory, "read", path));
+        }
+        let key = key::object(path, "read")?;
+        let ReadOptions { range, if_match, .. } = options;
+        let request = GetOptions::new().with_if_match(if_match.as_ref().map(Version::as_str));
+        let wanted = match &range {
+            None => None,
+            Some(range) => match part(range) {
+                Some(wanted) => Some(wanted),
+                None => return self.nothing_of(path, range, request).await,
+            },
+        };
+        match self.store.get_opts(&key, request.clone().with_range(wanted)).await {
+            Ok(result) => Ok(opened(path, result)),
+            Err(error) => match range {
+                // Stores refuse a range behind the end, and each in its own words: look whether it is one.
+                Some(range) if is_unexplained(&error) => {
+                    let nothing = self.nothing_of(path, &range, request).await;
+                    nothing.map_err(|_| error::store(error, "read", path))
+                }
+                _ => Err(self.explained(path, error).await),
+            },
+        }
+    }
+
+    /// An empty body, as `range` leaves nothing of the file.
+    async fn nothing_of(
+        &self,
+        path: &ResourcePath,
+        range: &ReadRange,
+        request: GetOptions,
+    ) -> Result<FileRead> {
+        let key = key::object(path, "read")?;
+        let metadata = match self.store.get_opts(&key, request.with_head(true)).await {
+            Ok(result) => metadata(&result.meta),
+            Err(error) => return Err(self.explained(path, error).await),
+        };
+        let range = range
+            .resolve(metadata.len)
+            .map_err(|error| fail(error.kind(), "read", path).with_source(error))?;
+        if !range.is_empty() {
+            return Err(fail(ErrorKind::Internal, "read", path).with_message("the range is not empty"));
+        }
+        Ok(FileRead::new(metadata, range, stream::empty().boxed()))
+    }
+
+    /// Tells a directory from nothing.
+    async fn explained(&self, path: &ResourcePath, error: object_store::Error) -> Error {
+        if !error::is_absent(&error) {
+            return error::store(error, "read", path);
+        }
+        match self.holds_anything(path, "read").await {
+            Ok(true) => fail(ErrorKind::IsADirectory, "read", path),
+            Ok(false) => fail(ErrorKind::NotFound, "read", path),
+            Err(error) => error,
+        }
+    }
+}
+
+/// The part in the store's terms; none for one that holds nothing in any file.
+fn part(range: &ReadRange) -> Option<GetRange> {
+    match range {
+        ReadRange::Bounded(range) if !range.is_empty() => Some(GetRange::Bounded(range.clone())),
+        ReadRange::From(start) => Some(GetRange::Offset(*start)),
+        ReadRange::Last(count) if *count > 0 => Some(GetRange::Suffix(*count)),
+        _ => None,
+    }
+}
+
+fn is_unexplained(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { .. }) && !error::is_absent(error)
+}
+
+fn opened(path: &ResourcePath, result: GetResult) -> FileRead {
+    let (metadata, range) = (metadata(&result.meta), result.range.clone());
+    let length = range.end.saturating_sub(range.start);
+    FileRead::new(metadata, range, exact(path.clone(), length, result.into_stream()))
+}
+
+/// The body, held to the length that was announced.
+fn exact(
+    path: ResourcePath,
+    length: u64,
+    body: stream::BoxStream<'static, object_store::Result<Bytes>>,
+) -> ByteStream {
+    let state = (body, length, path);
+    stream::unfold(Some(state), |state| async {
+        let (mut body, left, path) = state?;
+        loop {
+            return match body.next().await {
+                Some(Ok(piece)) if piece.is_empty() => continue,
+                Some(Ok(piece)) => match left.checked_sub(piece.len() as u64) {
+                    Some(left) => Some((Ok(piece), Some((body, left, path)))),
+                    None => {
+                        let error = fail(ErrorKind::Corrupt, "read", &path);
+                        Some((Err(error.with_message("more bytes than announced")), None))
+                    }
+                },
+                Some(Err(error)) => Some((Err(error::store(error, "read", &path)), None)),
+                None if left == 0 => None,
+                None => {
+                    let error = fail(ErrorKind::Truncated, "read", &path);
+                    Some((Err(error.with_message(format!("{left} bytes are missing"))), None))
+                }
+            };
+        }
+    })
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt;
+
+    use super::*;
+
+    async fn body(length: u64, pieces: &[&'static [u8]]) -> Result<Vec<Bytes>> {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
+        exact(ResourcePath::root(), length, stream::iter(pieces).boxed()).try_collect().await
+    }
+
+    #[tokio::test]
+    async fn a_body_has_the_announced_length() {
+        assert_eq!(body(3, &[b"ab", b"", b"c"]).await.unwrap(), ["ab", "c"]);
+        assert_eq!(body(0, &[b""]).await.unwrap(), Vec::<Bytes>::new());
+        assert_eq!(body(4, &[b"abc"]).await.unwrap_err().kind(), ErrorKind::Truncated);
+        assert_eq!(body(2, &[b"abc"]).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
