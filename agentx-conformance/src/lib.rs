@@ -1,1 +1,84 @@
-//! Placeholder.
+//! The conformance kit: what every provider of AgentX resources does, as named test cases.
+//!
+//! A provider crate takes the kit as a dev-dependency and calls one macro for each resource that it provides. The
+//! macro makes a module with one `#[test]` for each case, so that the test runner names, filters and repeats them.
+//! The name of a test is the id of a row in `docs/semantics.md`, with `_` for `-`.
+//!
+//! ```
+//! use agentx_conformance::{Fresh, Profile};
+//! use agentx_resource::memory::MemoryFileSystem;
+//!
+//! // In `tests/conformance.rs`: every case gets a file system of its own, empty and isolated from all others.
+//! agentx_conformance::file_system_suite!(memory, || async { Fresh::file_system(MemoryFileSystem::new()) });
+//!
+//! // With what must outlive the case, such as a temporary directory, and with a deviation that is declared.
+//! struct TemporaryDirectory;
+//! agentx_conformance::file_system_suite!(
+//!     guarded,
+//!     || async { Fresh::file_system(MemoryFileSystem::new()).with_guard(TemporaryDirectory) },
+//!     Profile::new()
+//! );
+//! # fn main() {}
+//! ```
+//!
+//! The module of each suite says what it expects of what the factory gives.
+//!
+//! # The factory
+//! A closure that gives a future of a [`Fresh`]: the resource, and a guard that is dropped after the case and after
+//! the resource. It is called once per case, inside a tokio runtime with time and I/O. It may be a path to an
+//! `async fn` too. It is a plain expression in a module below the caller's, which sees all that the caller's module
+//! sees.
+//!
+//! # Deviations
+//! A provider that can't do what a row says declares so in a [`Profile`], with the reason. A declared deviation must
+//! be real: its case has to fail.
+//!
+//! # Capabilities
+//! What a provider declares is tried. For what it does not declare, the case asserts that the answer is
+//! `Unsupported` and that nothing changed.
+//!
+//! # Stability
+//! A new version of the kit may bring new cases, and so break the build of a provider that did nothing wrong. It is
+//! versioned apart from the contract for that reason.
+
+mod case;
+mod failure;
+pub mod file_system;
+mod profile;
+
+pub use case::{Case, Fresh};
+pub use failure::{Failure, Outcome};
+pub use profile::Profile;
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tests {
+    ({ $suite:ident $module:ident ($factory:expr) ($profile:expr) } $($case:ident)*) => {
+        mod $module {
+            #[allow(unused_imports, reason = "the factory may need what the caller's module has, or nothing")]
+            use super::*;
+
+            #[test]
+            fn declared_deviations_exist() -> ::std::result::Result<(), $crate::Failure> {
+                $crate::Profile::check(&$profile, $crate::$suite::CASES)
+            }
+
+            $(
+                #[test]
+                fn $case() -> ::std::result::Result<(), $crate::Failure> {
+                    $crate::Case::run($crate::$suite::CASES, stringify!($case), $factory, &$profile)
+                }
+            )*
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __table {
+    ({ $resource:ty } $($case:ident)*) => {
+        /// The cases of this suite, in the order of `docs/semantics.md`.
+        pub const CASES: &[$crate::Case<$resource>] =
+            &[$($crate::Case::new(stringify!($case), |resource| Box::pin($case(resource)))),*];
+    };
+}

@@ -1,0 +1,86 @@
+use agentx_resource::{ErrorKind, FileKind, FileSystemExt, MkdirOptions, RemoveOptions, TransferOptions};
+
+use super::support::{Fs, path, put, put_directory};
+use crate::{
+    Outcome,
+    failure::{ensure, ensure_eq, ensure_kind},
+};
+
+pub(super) async fn stat_file(fs: Fs) -> Outcome {
+    put(&fs, "/a", "hello").await?;
+    let found = fs.stat(&path("/a")?).await?;
+    ensure_eq(found.kind, FileKind::File, "the kind")?;
+    ensure_eq(found.len, 5, "the length")?;
+    let versions = fs.capabilities().if_match.is_some();
+    ensure(found.version.is_some() || !versions, "conditional writes are declared, and there is no version")?;
+    ensure_eq(&fs.stat(&path("/a")?).await?.version, &found.version, "the version at the second look")
+}
+
+pub(super) async fn stat_directory(fs: Fs) -> Outcome {
+    put_directory(&fs, "/d").await?;
+    put(&fs, "/implied/f", "x").await?;
+    for at in ["/d", "/implied"] {
+        let found = fs.stat(&path(at)?).await?;
+        ensure_eq(found.kind, FileKind::Directory, at)?;
+        ensure_eq(found.len, 0, "a directory's length")?;
+    }
+    Ok(())
+}
+
+pub(super) async fn stat_root(fs: Fs) -> Outcome {
+    ensure_eq(fs.stat(&path("/")?).await?.kind, FileKind::Directory, "the root")
+}
+
+pub(super) async fn stat_missing(fs: Fs) -> Outcome {
+    for at in ["/a", "/a/b"] {
+        ensure_kind(fs.stat(&path(at)?).await, ErrorKind::NotFound, at)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn stat_below_file(fs: Fs) -> Outcome {
+    put(&fs, "/a", "x").await?;
+    ensure_kind(fs.stat(&path("/a/b")?).await, ErrorKind::NotFound, "stat")
+}
+
+pub(super) async fn exists_yes(fs: Fs) -> Outcome {
+    put(&fs, "/d/f", "x").await?;
+    for at in ["/", "/d", "/d/f"] {
+        ensure(fs.exists(&path(at)?).await?, format!("{at} does not exist"))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn exists_no(fs: Fs) -> Outcome {
+    put(&fs, "/ab", "x").await?;
+    for at in ["/a", "/abc", "/a/b"] {
+        ensure(!fs.exists(&path(at)?).await?, format!("{at} exists"))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn exists_below_file(fs: Fs) -> Outcome {
+    put(&fs, "/a", "x").await?;
+    ensure(!fs.exists(&path("/a/b")?).await?, "something exists below a file")
+}
+
+pub(super) async fn error_subject(fs: Fs) -> Outcome {
+    put_directory(&fs, "/d").await?;
+    let (gone, d, x) = (path("/d/gone")?, path("/d")?, path("/x")?);
+    let errors = [
+        ("read", "/d/gone", fs.read_file(&gone).await.err()),
+        ("write", "/d", fs.write_file(&d, "x").await.err()),
+        ("stat", "/d/gone", fs.stat(&gone).await.err()),
+        ("list", "/d/gone", fs.readdir(&gone).await.err()),
+        ("mkdir", "/d", fs.mkdir(&d, MkdirOptions::default()).await.err()),
+        ("rm", "/d/gone", fs.rm(&gone, RemoveOptions::default()).await.err()),
+        ("rename", "/d/gone", fs.rename(&gone, &x, TransferOptions::default()).await.err()),
+        ("copy", "/d/gone", fs.copy(&gone, &x, TransferOptions::default()).await.err()),
+    ];
+    for (operation, at, error) in errors {
+        let Some(error) = error else { return ensure(false, format!("{operation} of {at} is no error")) };
+        ensure_eq(error.operation(), operation, "the error's operation")?;
+        ensure_eq(error.path(), Some(at), format!("the subject that the error of {operation} names"))?;
+    }
+    Ok(())
+}
