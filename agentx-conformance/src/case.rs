@@ -49,7 +49,7 @@ impl<R: ?Sized> Case<R> {
     pub fn run<F, G>(cases: &[Self], name: &str, factory: F, profile: &Profile) -> Outcome
     where
         F: FnOnce() -> G,
-        G: Future<Output = Fresh<R>>,
+        G: Future<Output: IntoFresh<R>>,
     {
         let Some(case) = cases.iter().find(|case| case.name == name) else {
             return Err(Failure::new(format!("no case is named {name}")));
@@ -60,7 +60,7 @@ impl<R: ?Sized> Case<R> {
             .build()
             .map_err(|error| Failure::new(format!("no runtime: {error}")))?;
         let outcome = runtime.block_on(async {
-            let Fresh { resource, guard } = factory().await;
+            let Fresh { resource, guard } = factory().await.into_fresh()?;
             let outcome = case.attempt(resource).await;
             drop(guard);
             outcome
@@ -86,6 +86,27 @@ impl<R: ?Sized> Fresh<R> {
     pub fn with_guard(mut self, guard: impl Send + 'static) -> Self {
         self.guard = Box::new((self.guard, guard));
         self
+    }
+}
+
+/// What a factory's future may give: a [`Fresh`], or a `Result` of one for a setup that can fail.
+pub trait IntoFresh<R: ?Sized> {
+    /// The resource.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn into_fresh(self) -> Result<Fresh<R>, Failure>;
+}
+
+impl<R: ?Sized> IntoFresh<R> for Fresh<R> {
+    fn into_fresh(self) -> Result<Self, Failure> {
+        Ok(self)
+    }
+}
+
+impl<R: ?Sized, E: fmt::Debug> IntoFresh<R> for Result<Fresh<R>, E> {
+    fn into_fresh(self) -> Result<Fresh<R>, Failure> {
+        self.map_err(|error| Failure::new(format!("the factory failed: {error:?}")))
     }
 }
 

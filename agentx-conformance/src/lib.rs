@@ -24,10 +24,9 @@
 //! The module of each suite says what it expects of what the factory gives.
 //!
 //! # The factory
-//! A closure that gives a future of a [`Fresh`]: the resource, and a guard that is dropped after the case and after
-//! the resource. It is called once per case, inside a tokio runtime with time and I/O. It may be a path to an
-//! `async fn` too. It is a plain expression in a module below the caller's, which sees all that the caller's module
-//! sees.
+//! A closure or an `async fn` that gives a [`Fresh`], or a `Result` of one: the resource, and a guard that is dropped
+//! after the case and after the resource. It is called once per case, inside a tokio runtime with time and I/O. The
+//! expression is evaluated in a module below the caller's, and sees all that the caller's module sees.
 //!
 //! # Deviations
 //! A provider that can't do what a row says declares so in a [`Profile`], with the reason. A declared deviation must
@@ -46,7 +45,7 @@ mod failure;
 pub mod file_system;
 mod profile;
 
-pub use case::{Case, Fresh};
+pub use case::{Case, Fresh, IntoFresh};
 pub use failure::{Failure, Outcome};
 pub use profile::Profile;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agentx_conformance::Fresh;
 use agentx_resource::{
-    FileSystem, Layer, MkdirOptions, ResourcePath, layer::Chroot, memory::MemoryFileSystem,
+    FileSystem, Layer, MkdirOptions, ResourcePath, Result, layer::Chroot, memory::MemoryFileSystem,
 };
 
 agentx_conformance::file_system_suite!(memory, || async { Fresh::file_system(MemoryFileSystem::new()) });
@@ -12,9 +12,9 @@ agentx_conformance::file_system_suite!(memory, || async { Fresh::file_system(Mem
 agentx_conformance::file_system_suite!(chroot, chrooted);
 
 /// A directory of a tree that holds more, so that a path that is not mapped shows.
-async fn chrooted() -> Fresh<dyn FileSystem> {
+async fn chrooted() -> Result<Fresh<dyn FileSystem>> {
     let whole: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
-    let base = ResourcePath::new("/a/d").unwrap();
-    whole.mkdir(&base, MkdirOptions::recursive()).await.unwrap();
-    Fresh::new(Chroot::new(base).layer(whole))
+    let base = ResourcePath::new("/a/d")?;
+    whole.mkdir(&base, MkdirOptions::recursive()).await?;
+    Ok(Fresh::new(Chroot::new(base).layer(whole)))
 }
