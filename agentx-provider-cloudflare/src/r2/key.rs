@@ -63,10 +63,9 @@ pub(super) fn decode(part: &str) -> Option<String> {
 
 /// Appends `name` as a part of a key. What stays as it is: everything that [`Path::parse`] takes, but `%`.
 fn encode(name: &str, key: &mut String) {
-    let reserved = name == MARKER;
-    let staged = is_staged(name);
+    let special = special(name);
     for (index, char) in name.char_indices() {
-        if char.is_ascii_control() || char == '%' || (reserved && index == 0) || (staged && char == '#') {
+        if char.is_ascii_control() || char == '%' || special == Some(index) {
             // Writing to a string can't fail.
             let _ = write!(key, "%{:02X}", u32::from(char));
         } else {
@@ -75,10 +74,19 @@ fn encode(name: &str, key: &mut String) {
     }
 }
 
-/// Whether `object_store`'s local store keeps this form of name, `x#1`, for uploads under way.
-fn is_staged(name: &str) -> bool {
-    name.split_once('#')
-        .is_some_and(|(_, suffix)| !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit()))
+/// Which character to encode for the name not to be taken for something else: for our marker, or, by
+/// `object_store`'s local store, for an upload under way (`x#1`) or for a drive (`c:`).
+fn special(name: &str) -> Option<usize> {
+    if name == MARKER {
+        return Some(0);
+    }
+    if let [.., letter, b':' | b'|'] = name.as_bytes()
+        && letter.is_ascii_alphabetic()
+    {
+        return Some(name.len() - 1);
+    }
+    let (stem, suffix) = name.split_once('#')?;
+    (!suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit())).then_some(stem.len())
 }
 
 #[cfg(test)]
@@ -107,6 +115,7 @@ mod tests {
         assert_eq!(key("/d/.agentx-dir"), "d/%2Eagentx-dir");
         assert_eq!(key("/d/.agentx-dir.txt"), "d/.agentx-dir.txt");
         assert_eq!(key("/a#1"), "a%231");
+        assert_eq!(key("/c:/std::"), "c%3A/std::");
     }
 
     #[test]
