@@ -1,4 +1,5 @@
 //! Random operations have the same results and leave the same tree as in memory, which is the specification.
+#![cfg(test)]
 
 use std::sync::Arc;
 
@@ -112,9 +113,10 @@ async fn tree(fs: &dyn FileSystem) -> Vec<String> {
     let mut shown = Vec::new();
     for entry in fs.walk(&ResourcePath::root()).try_collect::<Vec<_>>().await.unwrap() {
         let path = entry.path.unwrap();
-        let content = match entry.metadata.is_file() {
-            true => fs.read_to_string(&path).await.unwrap(),
-            false => "directory".to_owned(),
+        let content = if entry.metadata.is_file() {
+            fs.read_to_string(&path).await.unwrap()
+        } else {
+            "directory".to_owned()
         };
         shown.push(format!("{path:?} {content}"));
     }
