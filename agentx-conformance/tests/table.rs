@@ -1,0 +1,48 @@
+//! The rows of `docs/semantics.md` and the cases of the kit are the same.
+
+use std::collections::BTreeSet;
+
+const TABLE: &str = include_str!("../../docs/semantics.md");
+
+/// The ids of the rows below `## heading`, up to the next heading of that rank.
+fn rows(heading: &str) -> Vec<String> {
+    let start = format!("## {heading}");
+    TABLE
+        .lines()
+        .skip_while(|line| *line != start)
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(id, _)| id.to_owned()))
+        .collect()
+}
+
+fn assert_same(heading: &str, cases: impl Iterator<Item = String>) {
+    let (rows, cases): (Vec<String>, Vec<String>) = (rows(heading), cases.collect());
+    let (row_set, case_set): (BTreeSet<_>, BTreeSet<_>) = (rows.iter().collect(), cases.iter().collect());
+    let (no_case, no_row): (Vec<_>, Vec<_>) =
+        (row_set.difference(&case_set).collect(), case_set.difference(&row_set).collect());
+    assert!(
+        no_case.is_empty() && no_row.is_empty(),
+        "rows without a case {no_case:?}, cases without a row {no_row:?}"
+    );
+    assert_eq!(rows, cases, "the order, or an id that stands twice");
+    assert!(!rows.is_empty(), "no rows below {heading}");
+}
+
+#[test]
+fn file_system() {
+    assert_same(
+        "FileSystem",
+        agentx_conformance::file_system::CASES.iter().map(agentx_conformance::Case::id),
+    );
+}
+
+#[test]
+fn every_row_has_a_situation_and_a_result() {
+    for line in TABLE.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let result = cells.last().map(|cell| cell.trim_end_matches('|').trim()).unwrap_or_default();
+        assert!(cells.len() >= 3 || line.contains("| |"), "{line}");
+        assert!(!result.is_empty(), "{line}");
+    }
+}
