@@ -178,6 +178,13 @@ async fn a_dropped_writer_leaves_nothing() {
     writer.write(vec![1; writer::PART + 1].into()).await.unwrap();
     writer.abort().await.unwrap();
     assert_eq!(staged(), 0);
+
+    let mut writer = fs.writer(&path("/large"), WriteOptions::default()).await.unwrap();
+    writer.write(vec![1; writer::PART + 1].into()).await.unwrap();
+    fs.mkdir(&path("/large"), MkdirOptions::default()).await.unwrap();
+    assert_eq!(writer.close().await.unwrap_err().kind(), ErrorKind::IsADirectory);
+    fs.rm(&path("/large"), RemoveOptions::default()).await.unwrap();
+    assert_eq!(staged(), 1, "the empty directory on the disk");
     assert!(tasks.try_recv().is_err(), "nothing was left to clear away");
 }
 

@@ -5,7 +5,7 @@ use agentx_resource::{
 };
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use object_store::{MultipartUpload, ObjectStoreExt};
+use object_store::{MultipartUpload, ObjectStoreExt, PutResult};
 
 use super::{R2FileSystem, error, error::fail, key, write::written};
 
@@ -77,6 +77,20 @@ impl R2Writer {
         part.await.map_err(|error| error::store(error, "write", &self.path))
     }
 
+    /// Uploads the rest, and publishes all parts.
+    async fn finish(&mut self) -> Result<PutResult> {
+        if !self.buffer.is_empty() {
+            self.send().await?;
+        }
+        self.fs.prepare(&self.path, &self.options).await?;
+        let Some(upload) = &mut self.upload.begun else {
+            return Err(fail(ErrorKind::Internal, "write", &self.path));
+        };
+        let result = upload.complete().await.map_err(|error| error::store(error, "write", &self.path))?;
+        self.upload.begun = None;
+        Ok(result)
+    }
+
     fn check(&self) -> Result<()> {
         if !self.broken {
             return Ok(());
@@ -106,16 +120,14 @@ impl FileWriter for R2Writer {
             return self.fs.publish(&self.path, self.buffer.split().freeze(), &self.options).await;
         }
         let len = (self.upload.parts * PART + self.buffer.len()) as u64;
-        if !self.buffer.is_empty() {
-            self.send().await?;
+        match self.finish().await {
+            Ok(result) => Ok(written(len, &result)),
+            Err(error) => {
+                // The first error is the one to tell; what abort can't clear away, the bucket's rule does.
+                drop(self.abort().await);
+                Err(error)
+            }
         }
-        self.fs.prepare(&self.path, &self.options).await?;
-        let Some(upload) = &mut self.upload.begun else {
-            return Err(fail(ErrorKind::Internal, "write", &self.path));
-        };
-        let result = upload.complete().await.map_err(|error| error::store(error, "write", &self.path))?;
-        self.upload.begun = None;
-        Ok(written(len, &result))
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
