@@ -52,8 +52,8 @@ pub enum TurnInput {
 
 /// One turn, from the user's message to its end, as a fold over what happens.
 ///
-/// `step` takes the machine and gives it back with the events that follow, and does nothing else: the same inputs
-/// with the same moments give the same events. Each step costs what its input carries. After the end every input is
+/// `step` changes the machine, gives the events that follow, and does nothing else: the same inputs with the same
+/// moments give the same events. Each step costs what its input carries. After the end every input is
 /// without effect.
 ///
 /// However the turn ends, each tool call of a message has a result among the events: the stored history is valid.
@@ -123,19 +123,20 @@ impl TurnMachine {
         self.usage
     }
 
-    /// Takes one input.
-    pub fn step(mut self, moment: Moment<'_>, input: TurnInput) -> (Self, Vec<EventData>) {
+    /// Takes one input, and gives the events that follow.
+    pub fn step(&mut self, moment: Moment<'_>, input: TurnInput) -> Vec<EventData> {
         let mut events = Vec::new();
-        if !self.over {
-            match input {
-                TurnInput::Driver(DriverEvent::Model(event)) => self.model_event(moment, event, &mut events),
-                TurnInput::Driver(DriverEvent::ToolStart(call)) => self.tool_start(call, &mut events),
-                TurnInput::Driver(DriverEvent::ToolEnd(result)) => self.tool_end(moment, result, &mut events),
-                TurnInput::Driver(DriverEvent::End(end)) => self.end(moment, end, &mut events),
-                TurnInput::Interrupted => self.end(moment, TurnEnd::new(Outcome::Interrupted), &mut events),
-            }
+        if self.over {
+            return events;
         }
-        (self, events)
+        match input {
+            TurnInput::Driver(DriverEvent::Model(event)) => self.model_event(moment, event, &mut events),
+            TurnInput::Driver(DriverEvent::ToolStart(call)) => self.tool_start(call, &mut events),
+            TurnInput::Driver(DriverEvent::ToolEnd(result)) => self.tool_end(moment, result, &mut events),
+            TurnInput::Driver(DriverEvent::End(end)) => self.end(moment, end, &mut events),
+            TurnInput::Interrupted => self.end(moment, TurnEnd::new(Outcome::Interrupted), &mut events),
+        }
+        events
     }
 
     fn model_event(&mut self, moment: Moment<'_>, event: ModelEvent, events: &mut Vec<EventData>) {

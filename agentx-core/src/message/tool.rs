@@ -92,6 +92,37 @@ impl ToolOutput {
         matches!(self, Self::ErrorText(_) | Self::ErrorJson(_) | Self::ExecutionDenied(_))
     }
 
+    /// The output, if it holds no more than `limit` bytes: longer text keeps its beginning and says what is missing,
+    /// longer data is an error.
+    pub(crate) fn bounded(self, limit: usize) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(cut(text, limit)),
+            Self::ErrorText(text) => Self::ErrorText(cut(text, limit)),
+            Self::ExecutionDenied(text) => Self::ExecutionDenied(cut(text, limit)),
+            Self::Json(_) | Self::ErrorJson(_) | Self::Content(_) => match self.size() {
+                size if size > limit => {
+                    Self::ErrorText(format!("The tool's output has {size} bytes, and {limit} are allowed."))
+                }
+                _ => self,
+            },
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::ErrorText(text) | Self::ExecutionDenied(text) => text.len(),
+            Self::Json(value) | Self::ErrorJson(value) => value.to_string().len(),
+            Self::Content(parts) => parts
+                .iter()
+                .map(|part| match part {
+                    ContentPart::Text { text } => text.len(),
+                    ContentPart::Image { data, .. } | ContentPart::File { data, .. } => data.len(),
+                    ContentPart::Other(value) => value.to_string().len(),
+                })
+                .sum(),
+        }
+    }
+
     /// The output as text: JSON in its short form, images and files by their type.
     pub fn to_text(&self) -> String {
         match self {
@@ -109,6 +140,16 @@ impl ToolOutput {
                 .collect(),
         }
     }
+}
+
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let end = text.floor_char_boundary(limit);
+        let missing = text.len() - end;
+        text.truncate(end);
+        text.push_str(&format!("\n[{missing} more bytes are left out]"));
+    }
+    text
 }
 
 impl From<String> for ToolOutput {
@@ -132,6 +173,13 @@ impl From<Value> for ToolOutput {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn output_is_bounded() {
+        assert_eq!(ToolOutput::text("äbc").bounded(1), ToolOutput::text("\n[4 more bytes are left out]"));
+        assert_eq!(ToolOutput::text("abc").bounded(3), ToolOutput::text("abc"));
+        assert!(ToolOutput::Json(serde_json::json!(["abcdef"])).bounded(5).is_error());
+    }
 
     #[test]
     fn input_that_is_no_object_is_malformed() {

@@ -105,7 +105,7 @@ impl Agent {
     /// # Errors
     /// Whatever the store reports.
     pub async fn history(&self) -> Result<Vec<Message>> {
-        history::load(&*self.core.shared.repositories.sessions, self.session_id()).await
+        history::read(&*self.core.shared.repositories.sessions, self.session_id()).await
     }
 }
 
@@ -145,7 +145,7 @@ impl AgentCore {
         };
         tools.extend(shared.tools.iter().cloned());
         let tools = ToolSet::of(tools)?;
-        history::repair(&*shared.repositories.sessions, &image.session_id, &shared.host).await?;
+        history::load(&*shared.repositories.sessions, &image.session_id, &shared.host).await?;
         let context = EventContext::new(
             image.container_id.clone(),
             image.image_id.clone(),
@@ -186,13 +186,19 @@ impl AgentCore {
             status.state = AgentState::Thinking;
         }
         let events = TurnEvents::new(self.subscribe(self.bus.last()), turn_id.clone(), done);
-        let release = Release(self.clone());
-        let turn = turn::run(self.clone(), turn_id, content, interrupted, stored);
+        let (agent, release) = (self.clone(), Release(Some(self.clone())));
         let task = async move {
-            if let Some(finished) = turn.await {
-                release.0.rest(finished, report);
+            // Whoever sent the message may no longer wait for `stored`; the turn goes on all the same.
+            match turn::begin(agent, turn_id, content).await {
+                Ok(turn) => {
+                    let _ = stored.send(Ok(()));
+                    release.rest(turn.drive(interrupted).await, report);
+                }
+                Err(error) => {
+                    drop(release);
+                    let _ = stored.send(Err(error));
+                }
             }
-            drop(release);
         };
         self.shared.host.spawn.spawn(Abortable::new(task, registration).map(drop).boxed());
         is_stored.await.unwrap_or_else(|_| Err(gone()))?;
@@ -237,14 +243,20 @@ impl AgentCore {
         let _ = done.await;
     }
 
-    /// Takes no more messages.
-    pub(super) fn close(&self) {
+    /// Takes no more messages, and ends the turn that is under way.
+    pub(super) async fn close(&self) {
         self.lock().closed = true;
+        self.interrupt().await;
+        self.bus.close();
     }
 
-    /// Gives up the turn that is under way, where it stands. The session is made whole when it is next opened.
+    /// Takes no more messages, and gives up the turn that is under way, where it stands. The session is made whole
+    /// when it is next opened.
     pub(super) fn abort(&self) {
-        let running = mem::take(&mut self.lock().running);
+        let mut status = self.lock();
+        status.closed = true;
+        let running = mem::take(&mut status.running);
+        drop(status);
         if let Some(running) = running {
             running.abort.abort();
         }
@@ -253,12 +265,21 @@ impl AgentCore {
 }
 
 /// Frees the agent however its turn ends, also when the host drops it.
-struct Release(Arc<AgentCore>);
+struct Release(Option<Arc<AgentCore>>);
+
+impl Release {
+    fn rest(mut self, finished: turn::Finished, report: oneshot::Sender<TurnReport>) {
+        if let Some(agent) = self.0.take() {
+            agent.rest(finished, report);
+        }
+    }
+}
 
 impl Drop for Release {
     fn drop(&mut self) {
-        let mut status = self.0.lock();
-        if status.running.take().is_some() {
+        if let Some(agent) = self.0.take() {
+            let mut status = agent.lock();
+            status.running = None;
             status.state = AgentState::Error;
         }
     }

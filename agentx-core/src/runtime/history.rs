@@ -7,8 +7,8 @@ use crate::{
 
 const PAGE: usize = 1000;
 
-/// All messages of a session, oldest first.
-pub(super) async fn load(sessions: &dyn SessionRepository, session: &SessionId) -> Result<Vec<Message>> {
+/// All messages of a session as they are stored, oldest first.
+pub(super) async fn read(sessions: &dyn SessionRepository, session: &SessionId) -> Result<Vec<Message>> {
     let mut messages = Vec::new();
     let mut page = MessagePage::first(PAGE);
     loop {
@@ -24,10 +24,14 @@ pub(super) async fn load(sessions: &dyn SessionRepository, session: &SessionId) 
     }
 }
 
-/// Answers the tool calls that the last run of this session left open when it stopped without warning. Such a call
-/// is never run again: whether it took effect is unknown, and the model is told so.
-pub(super) async fn repair(sessions: &dyn SessionRepository, session: &SessionId, host: &Host) -> Result<()> {
-    let messages = load(sessions, session).await?;
+/// All messages of a session, made whole: tool calls that were left open when the agent stopped without warning are
+/// answered. Such a call is never run again: whether it took effect is unknown, and the model is told so.
+pub(super) async fn load(
+    sessions: &dyn SessionRepository,
+    session: &SessionId,
+    host: &Host,
+) -> Result<Vec<Message>> {
+    let mut messages = read(sessions, session).await?;
     let results: Vec<_> = open_calls(&messages)
         .into_iter()
         .map(|call| {
@@ -40,8 +44,9 @@ pub(super) async fn repair(sessions: &dyn SessionRepository, session: &SessionId
         .collect();
     if !results.is_empty() {
         sessions.append_messages(session, &results).await?;
+        messages.extend(results);
     }
-    Ok(())
+    Ok(messages)
 }
 
 /// The calls of the last assistant message that have no result.

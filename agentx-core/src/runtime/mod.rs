@@ -96,6 +96,16 @@ impl Runtime {
         self.shared.repositories.images.list_images(container).await
     }
 
+    /// Stores what was changed of an image. An agent that runs keeps what it began with.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing image; whatever the store reports.
+    pub async fn update_image(&self, mut image: ImageRecord) -> Result<ImageRecord> {
+        image.updated_at = self.shared.host.now();
+        self.shared.repositories.images.update_image(&image).await?;
+        Ok(image)
+    }
+
     /// The agent of an image: the one that runs, or a new one that takes its session up where it was left.
     ///
     /// # Errors
@@ -134,8 +144,7 @@ impl Runtime {
         if let Some(slot) = slot
             && let Some(agent) = slot.lock().await.take()
         {
-            agent.close();
-            agent.interrupt().await;
+            agent.close().await;
         }
         let Some(record) = self.shared.repositories.images.find_image(image).await? else { return Ok(()) };
         self.shared.repositories.images.delete_image(image).await?;
@@ -152,7 +161,6 @@ impl Drop for Runtime {
         let agents = self.agents.get_mut().unwrap_or_else(PoisonError::into_inner);
         for slot in agents.values() {
             if let Some(agent) = slot.try_lock().as_deref().and_then(Option::as_ref) {
-                agent.close();
                 agent.abort();
             }
         }

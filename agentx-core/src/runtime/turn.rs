@@ -1,7 +1,7 @@
 //! One turn: the driver's events, through the state machine, into the store and then to subscribers.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -9,7 +9,7 @@ use std::{
 use futures::{
     FutureExt, Stream, StreamExt,
     channel::oneshot,
-    future::{self, Either},
+    future::{self, Either, FusedFuture},
 };
 
 use super::{
@@ -18,9 +18,9 @@ use super::{
     history,
 };
 use crate::{
-    AgentState, ContentPart, DriverEvent, Error, ErrorKind, Event, EventContext, EventData, Message,
-    MessageBody, MessageId, Moment, Outcome, OutcomeKind, Result, Timestamp, Turn, TurnId, TurnInput,
-    TurnMachine, Usage,
+    AgentState, ContentPart, DriverEvent, DriverStream, Error, ErrorKind, Event, EventContext, EventData,
+    Message, MessageBody, MessageId, Moment, Outcome, OutcomeKind, Result, Timestamp, Turn, TurnId,
+    TurnInput, TurnMachine, Usage,
 };
 
 /// How a turn went.
@@ -75,7 +75,15 @@ impl Stream for TurnEvents {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
         while !self.over {
-            let Some(event) = std::task::ready!(self.subscription.poll_next_unpin(cx)) else { break };
+            let event = match self.subscription.poll_next_unpin(cx) {
+                Poll::Ready(Some(event)) => event,
+                Poll::Ready(None) => break,
+                // A turn that was given up tells no end.
+                Poll::Pending => match self.done.poll_unpin(cx) {
+                    Poll::Ready(Err(_)) => break,
+                    _ => return Poll::Pending,
+                },
+            };
             let lagged = matches!(event.data, EventData::Lagged { .. });
             if lagged || event.context.turn_id.as_ref() == Some(&self.turn_id) {
                 self.over = matches!(event.data, EventData::TurnResponse { .. });
@@ -95,119 +103,109 @@ pub(super) struct Finished {
     pub(super) report: TurnReport,
 }
 
-/// Runs a turn. Tells `stored` when the user's message is safe, or why it is not; then there is no turn.
-pub(super) async fn run(
+/// Stores the user's message, tells of it, and makes ready what the driver needs.
+pub(super) async fn begin(
     agent: Arc<AgentCore>,
     turn_id: TurnId,
     said: Vec<ContentPart>,
-    interrupted: oneshot::Receiver<()>,
-    stored: oneshot::Sender<Result<()>>,
-) -> Option<Finished> {
+) -> Result<OpenTurn> {
+    let AgentCore { shared, image, tools, .. } = &*agent;
+    let sessions = &*shared.repositories.sessions;
+    let mut history = history::load(sessions, &image.session_id, &shared.host).await?;
+    let id = MessageId::fresh(&*shared.host.ids);
+    let user = Message::new(id, shared.host.now(), MessageBody::User { content: said });
+    sessions.append_messages(&image.session_id, std::slice::from_ref(&user)).await?;
+    history.push(user.clone());
+
     let context = Arc::new(agent.context.clone().with_turn(turn_id.clone()));
-    let task = Task { agent, turn_id, context };
-    let begun = task.begin(said).await;
-    let (begun, outcome) = match begun {
-        Ok(begun) => (Some(begun), Ok(())),
-        Err(error) => (None, Err(error)),
-    };
-    // Whoever sent the message may no longer wait; the turn goes on all the same.
-    let _ = stored.send(outcome);
-    let (machine, turn) = begun?;
-    Some(task.drive(machine, turn, interrupted).await)
+    let (machine, events) = TurnMachine::start(turn_id.clone(), user);
+    agent.publish(machine.state(), shared.host.now(), &context, events);
+
+    let mut turn = Turn::new(history, shared.host.clock.clone())
+        .with_tools(tools.clone())
+        .with_permission(shared.permission.clone())
+        .with_budget(shared.budget.clone());
+    turn.system.clone_from(&image.spec.system_prompt);
+    turn.settings = shared.settings.clone();
+    let stream = Some(shared.driver.start(turn));
+    Ok(OpenTurn { agent, turn_id, context, machine, stream })
 }
 
-struct Task {
+/// A turn whose message is stored. The driver begins when it is first asked for an event.
+pub(super) struct OpenTurn {
     agent: Arc<AgentCore>,
     turn_id: TurnId,
     context: Arc<EventContext>,
+    machine: TurnMachine,
+    /// None when the turn is over or interrupted: the driver is gone, and with it whatever it was doing.
+    stream: Option<DriverStream>,
 }
 
-impl Task {
-    /// Stores the user's message and makes ready what the driver needs.
-    async fn begin(&self, content: Vec<ContentPart>) -> Result<(TurnMachine, Turn)> {
-        let AgentCore { shared, image, tools, .. } = &*self.agent;
-        let sessions = &*shared.repositories.sessions;
-        let mut history = history::load(sessions, &image.session_id).await?;
-        let id = MessageId::fresh(&*shared.host.ids);
-        let user = Message::new(id, shared.host.now(), MessageBody::User { content });
-        sessions.append_messages(&image.session_id, std::slice::from_ref(&user)).await?;
-        history.push(user.clone());
-        let (machine, events) = TurnMachine::start(self.turn_id.clone(), user);
-        self.agent.publish(machine.state(), shared.host.now(), &self.context, events);
-        let mut turn = Turn::new(history, shared.host.clock.clone())
-            .with_tools(tools.clone())
-            .with_permission(shared.permission.clone())
-            .with_budget(shared.budget.clone());
-        turn.system.clone_from(&image.spec.system_prompt);
-        turn.settings = shared.settings.clone();
-        Ok((machine, turn))
-    }
-
-    async fn drive(
-        &self,
-        mut machine: TurnMachine,
-        turn: Turn,
-        interrupted: oneshot::Receiver<()>,
-    ) -> Finished {
-        let shared = &self.agent.shared;
-        let mut stream = Some(shared.driver.start(turn));
+impl OpenTurn {
+    /// Runs the turn to its end.
+    pub(super) async fn drive(mut self, interrupted: oneshot::Receiver<()>) -> Finished {
+        let agent = self.agent.clone();
+        let host = &agent.shared.host;
         // The sender lives as long as the turn; were it gone, nobody could interrupt.
-        let mut interrupted = interrupted
-            .then(|told| async move {
-                if told.is_err() {
-                    future::pending::<()>().await;
-                }
-            })
-            .boxed()
-            .fuse();
+        let interrupted = async move {
+            if interrupted.await.is_err() {
+                future::pending::<()>().await;
+            }
+        };
+        let mut interrupted = pin!(interrupted.fuse());
         let mut text = String::new();
         loop {
-            let input = next_input(&mut stream, &mut interrupted).await;
+            let input = self.next_input(&mut interrupted).await;
             let outcome = match &input {
                 TurnInput::Interrupted => Some(Outcome::Interrupted),
                 TurnInput::Driver(DriverEvent::End(end)) => Some(end.outcome.clone()),
                 TurnInput::Driver(_) => None,
             };
-            let at = shared.host.now();
-            let moment = Moment { at, ids: &*shared.host.ids };
-            let events;
-            (machine, events) = machine.step(moment, input);
-            if let Err(error) = self.store(&events).await {
-                drop(stream);
-                return self.give_up(machine, events, error);
+            let at = host.now();
+            let events = self.machine.step(Moment { at, ids: &*host.ids }, input);
+            if let Err(error) = store(&agent, &events).await {
+                self.stream = None;
+                return self.give_up(events, error);
             }
             if let Some(said) = events.iter().filter_map(assistant_text).next_back() {
                 text = said;
             }
-            let state = machine.state();
+            let state = self.machine.state();
             match outcome {
-                None => self.agent.publish(state, at, &self.context, events),
+                None => agent.publish(state, at, &self.context, events),
                 Some(outcome) => {
                     let report =
-                        TurnReport { turn_id: self.turn_id.clone(), outcome, text, usage: machine.usage() };
-                    return Finished { state, at, context: self.context.clone(), events, report };
+                        TurnReport { turn_id: self.turn_id, outcome, text, usage: self.machine.usage() };
+                    return Finished { state, at, context: self.context, events, report };
                 }
             }
         }
     }
 
-    /// Stores the messages among `events`, before anybody is told of them and before the driver goes on.
-    async fn store(&self, events: &[EventData]) -> Result<()> {
-        let messages: Vec<_> = events.iter().filter_map(EventData::message).cloned().collect();
-        if messages.is_empty() {
-            return Ok(());
+    /// What happens next: the driver tells something, or the turn is interrupted.
+    async fn next_input(&mut self, interrupted: &mut (impl FusedFuture<Output = ()> + Unpin)) -> TurnInput {
+        let Some(driver) = &mut self.stream else { return TurnInput::Interrupted };
+        let input = match future::select(interrupted, driver.next()).await {
+            Either::Left(((), _)) => TurnInput::Interrupted,
+            Either::Right((Some(event), _)) => TurnInput::Driver(event),
+            Either::Right((None, _)) => {
+                let error = Error::new(ErrorKind::Internal, "run turn")
+                    .with_message("the driver ended without an end");
+                TurnInput::Driver(Outcome::Failed(error).into())
+            }
+        };
+        if matches!(input, TurnInput::Interrupted | TurnInput::Driver(DriverEvent::End(_))) {
+            self.stream = None;
         }
-        let AgentCore { shared, image, .. } = &*self.agent;
-        shared.repositories.sessions.append_messages(&image.session_id, &messages).await.map(drop)
+        input
     }
 
     /// Ends a turn whose messages can't be stored. What could not be stored is not told.
-    fn give_up(&self, machine: TurnMachine, mut events: Vec<EventData>, error: Error) -> Finished {
+    fn give_up(mut self, mut events: Vec<EventData>, error: Error) -> Finished {
         let host = &self.agent.shared.host;
-        let (at, usage) = (host.now(), machine.usage());
+        let (at, usage) = (host.now(), self.machine.usage());
         let end = TurnInput::Driver(Outcome::Failed(error.clone()).into());
-        let (_, closing) = machine.step(Moment { at, ids: &*host.ids }, end);
-        events.extend(closing);
+        events.extend(self.machine.step(Moment { at, ids: &*host.ids }, end));
         events.retain(|event| event.message().is_none());
         for event in &mut events {
             if let EventData::TurnResponse { outcome, .. } = event {
@@ -215,31 +213,19 @@ impl Task {
             }
         }
         let outcome = Outcome::Failed(error);
-        let report = TurnReport { turn_id: self.turn_id.clone(), outcome, text: String::new(), usage };
-        Finished { state: AgentState::Error, at, context: self.context.clone(), events, report }
+        let report = TurnReport { turn_id: self.turn_id, outcome, text: String::new(), usage };
+        Finished { state: AgentState::Error, at, context: self.context, events, report }
     }
 }
 
-/// What happens next: the driver tells something, or the turn is interrupted. After an interrupt the driver is gone,
-/// and with it whatever it was doing.
-async fn next_input(
-    stream: &mut Option<crate::DriverStream>,
-    interrupted: &mut (impl Future<Output = ()> + Unpin),
-) -> TurnInput {
-    let Some(driver) = stream else { return TurnInput::Interrupted };
-    let input = match future::select(interrupted, driver.next()).await {
-        Either::Left(((), _)) => TurnInput::Interrupted,
-        Either::Right((Some(event), _)) => TurnInput::Driver(event),
-        Either::Right((None, _)) => {
-            let error =
-                Error::new(ErrorKind::Internal, "run turn").with_message("the driver ended without an end");
-            TurnInput::Driver(Outcome::Failed(error).into())
-        }
-    };
-    if matches!(input, TurnInput::Interrupted | TurnInput::Driver(DriverEvent::End(_))) {
-        *stream = None;
+/// Stores the messages among `events`, before anybody is told of them and before the driver goes on.
+async fn store(agent: &AgentCore, events: &[EventData]) -> Result<()> {
+    let messages: Vec<_> = events.iter().filter_map(EventData::message).cloned().collect();
+    if messages.is_empty() {
+        return Ok(());
     }
-    input
+    agent.shared.repositories.sessions.append_messages(&agent.image.session_id, &messages).await?;
+    Ok(())
 }
 
 fn assistant_text(event: &EventData) -> Option<String> {

@@ -21,7 +21,8 @@ use crate::{Result, ToolOutput};
 /// Something that a model may call.
 ///
 /// What goes wrong is told to the model, which can try something else: an `Err` becomes
-/// [`ToolOutput::ErrorText`], and so does a panic. Dropping the future of `call` ends the work.
+/// [`ToolOutput::ErrorText`], and so does a panic. Dropping the future of `call` ends the work. Of an output only the
+/// first 8 MiB are used.
 #[async_trait]
 pub trait Tool: fmt::Debug + Send + Sync + 'static {
     /// What the model is told of the tool. Constant over the tool's life.

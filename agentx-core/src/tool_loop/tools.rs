@@ -11,6 +11,10 @@ use crate::{
     ToolSet, Turn,
 };
 
+/// The most that a model is told of one call, in bytes. Tools have lower bounds of their own; this one keeps a tool
+/// without any from filling memory and the session.
+const MAX_OUTPUT: usize = 8 << 20;
+
 /// The tool calls of one answer, on their way from the model to the tools.
 pub(super) struct Plan {
     undecided: VecDeque<ToolCall>,
@@ -93,7 +97,7 @@ async fn run_one(call: ToolCall, tools: ToolSet, clock: Arc<dyn Clock>) -> ToolR
         Some(tool) => {
             let context = ToolContext::new(id.clone(), clock);
             match AssertUnwindSafe(async { tool.call(input, context).await }).catch_unwind().await {
-                Ok(Ok(output)) => output,
+                Ok(Ok(output)) => output.bounded(MAX_OUTPUT),
                 Ok(Err(error)) => ToolOutput::error(error.to_string()),
                 Err(_) => ToolOutput::error(format!("The tool {name:?} panicked.")),
             }
