@@ -1,2 +1,47 @@
-//! Placeholder.
-fn main() {}
+//! The project's own tasks: `cargo xtask test` and `cargo xtask bench`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
+
+mod bench;
+mod cargo;
+mod suite;
+mod tally;
+mod test;
+mod workspace;
+
+use std::{env, process::ExitCode};
+
+const USAGE: &str = "\
+Usage: cargo xtask <command>
+
+  test [SUITE…] [--quick] [--strict]
+      Runs the named suites, or all that this machine can. What was left out is listed at the end.
+      --quick    Rust alone: format, lint and tests, and nothing after unformatted code
+      --strict   leaving anything out is a failure
+      --list     names the suites
+
+  bench [ROW] [--rounds N]
+      Runs the benchmarks, or one row of them, and prints the table.
+";
+
+fn main() -> ExitCode {
+    let mut args = env::args().skip(1);
+    let command = args.next();
+    let args: Vec<String> = args.collect();
+    let result = match command.as_deref() {
+        Some("test") => test::main(&args),
+        Some("bench") => Ok(bench::main(&args)),
+        Some("help" | "--help" | "-h") | None => {
+            print!("{USAGE}");
+            Ok(true)
+        }
+        Some(other) => Err(format!("no command {other:?}\n\n{USAGE}")),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The suites: what each needs, and what it runs.
+
+use crate::{
+    cargo::{Report, Step},
+    workspace,
+};
+
+/// One thing that `cargo xtask test` looks at.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Part of `--quick`.
+    pub(crate) quick: bool,
+    /// Nothing else is worth looking at in a quick run when this fails.
+    pub(crate) first: bool,
+    /// The suite that runs the same cases: then this one runs only when it is named.
+    pub(crate) within: Option<&'static str>,
+    /// Sets up what the suite needs; `Err` says why it must be left out.
+    pub(crate) ready: fn() -> Result<(), String>,
+    pub(crate) run: fn() -> Report,
+}
+
+/// A suite of Rust alone, which needs nothing.
+const RUST: Suite = Suite {
+    name: "rust",
+    about: "unit, conformance, integration and architecture tests",
+    quick: true,
+    first: false,
+    within: None,
+    ready: || Ok(()),
+    run: || tests("--workspace --all-features").run_tests(),
+};
+
+/// All suites, in the order in which they run.
+pub(crate) const SUITES: &[Suite] = &[
+    Suite {
+        name: "format",
+        about: "rustfmt",
+        first: true,
+        ready: || component("fmt", "rustfmt"),
+        run: || Step::new("fmt --all --check").run(),
+        ..RUST
+    },
+    Suite {
+        name: "lint",
+        about: "clippy, and each crate with no feature and with each alone",
+        ready: || component("clippy", "clippy"),
+        run: lint,
+        ..RUST
+    },
+    RUST,
+    Suite {
+        name: "architecture",
+        about: "the rules of the house alone",
+        within: Some("rust"),
+        run: || tests("--workspace --all-features --test architecture").run_tests(),
+        ..RUST
+    },
+    Suite {
+        name: "doctest",
+        about: "the examples in the documentation",
+        quick: false,
+        run: || Step::new("test --workspace --all-features --doc --no-fail-fast").run_tests(),
+        ..RUST
+    },
+    Suite {
+        name: "docs",
+        about: "the documentation without a warning",
+        quick: false,
+        run: || {
+            let docs = Step::new("doc --workspace --all-features --no-deps --exclude xtask");
+            docs.env("RUSTDOCFLAGS", "-D warnings").run()
+        },
+        ..RUST
+    },
+    Suite {
+        name: "package",
+        about: "each published crate, packed and built from its package",
+        quick: false,
+        run: package,
+        ..RUST
+    },
+];
+
+/// The tests of all crates, by nextest where it is installed.
+fn tests(selection: &str) -> Step {
+    if Step::new("nextest --version").output().is_ok() {
+        Step::new(&format!("nextest run {selection} --no-fail-fast"))
+    } else if selection.contains("--test ") {
+        Step::new(&format!("test {selection} --no-fail-fast"))
+    } else {
+        Step::new(&format!("test {selection} --tests --examples --no-fail-fast"))
+    }
+}
+
+/// A part of the toolchain, which rustup adds where it is missing.
+fn component(command: &str, component: &str) -> Result<(), String> {
+    let probe = Step::new(&format!("{command} --version"));
+    if probe.output().is_ok() {
+        return Ok(());
+    }
+    let added = std::process::Command::new("rustup").args(["component", "add", component]).status();
+    if added.is_ok_and(|status| status.success()) && probe.output().is_ok() {
+        return Ok(());
+    }
+    Err(format!("{component} is not installed; `rustup component add {component}` adds it"))
+}
+
+fn lint() -> Report {
+    let mut report = Step::new("clippy --workspace --all-targets --all-features -- -D warnings").run();
+    let packages = match workspace::packages() {
+        Ok(packages) => packages,
+        Err(why) => return Report::failed(why),
+    };
+    for package in packages {
+        for selection in package.small_selections() {
+            let step = format!("clippy --package {} --lib {selection} -- -D warnings", package.name);
+            report.add(Step::new(&step).run());
+        }
+    }
+    report
+}
+
+/// Packs every published crate, builds each from what was packed, and looks at what that is.
+fn package() -> Report {
+    let packages = match workspace::packages() {
+        Ok(packages) => packages,
+        Err(why) => return Report::failed(why),
+    };
+    let published: Vec<&str> =
+        packages.iter().filter(|package| package.published).map(|package| package.name.as_str()).collect();
+    // What is not committed yet is packed too, so that this can be run before a commit.
+    let mut step = Step::new("package --allow-dirty");
+    for name in &published {
+        step = step.arg("--package").arg(name);
+    }
+    let mut report = step.run();
+    for name in published {
+        let list = Step::new(&format!("package --allow-dirty --list --package {name}"));
+        match list.output() {
+            Ok(list) => {
+                if let Some(missing) = missing_file(&String::from_utf8_lossy(&list)) {
+                    report.add(Report::failed(format!("the package of {name} has no {missing}")));
+                }
+            }
+            Err(why) => report.add(Report::failed(why)),
+        }
+    }
+    report
+}
+
+/// What a package must have and this list of files has not.
+fn missing_file(list: &str) -> Option<&'static str> {
+    ["Cargo.toml", "README.md", "src/lib.rs"].into_iter().find(|file| !list.lines().any(|line| line == *file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_a_part_names_a_suite() {
+        for (index, suite) in SUITES.iter().enumerate() {
+            assert!(SUITES[..index].iter().all(|other| other.name != suite.name), "{}", suite.name);
+            assert!(suite.within.is_none_or(|name| SUITES.iter().any(|other| other.name == name)));
+        }
+    }
+
+    #[test]
+    fn a_package_without_its_readme_is_told() {
+        assert_eq!(missing_file("Cargo.toml\nREADME.md\nsrc/lib.rs\n"), None);
+        assert_eq!(missing_file("Cargo.toml\nsrc/README.md\nsrc/lib.rs\n"), Some("README.md"));
+    }
+}
