@@ -44,6 +44,7 @@ mod case;
 mod failure;
 pub mod file_system;
 mod profile;
+pub mod repository;
 
 pub use case::{Case, Fresh, IntoFresh};
 pub use failure::{Failure, Outcome};
