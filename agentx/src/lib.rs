@@ -1,1 +1,40 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod builder;
+#[cfg(all(feature = "claude", feature = "local"))]
+mod from_env;
+mod host;
+#[cfg(feature = "local")]
+mod machine;
+
+pub use agentx_core as core;
+pub use agentx_core::{
+    Agent, AgentState, Budget, ContainerId, Decision, Error, ErrorKind, Event, EventData, Host, ImageId,
+    ImageSpec, Message, MessageBody, Model, ModelSettings, Outcome, Permission, PermissionRequest, Reply,
+    Repositories, Result, Retry, Runtime, ScriptedModel, Tool, ToolCall, ToolContext, ToolDefinition,
+    ToolLoop, ToolOutput, TurnEvents, TurnReport, Usage, tool_fn,
+};
+#[cfg(feature = "claude")]
+pub use agentx_driver_claude as claude;
+#[cfg(feature = "cloudflare")]
+pub use agentx_provider_cloudflare as cloudflare;
+#[cfg(feature = "local")]
+pub use agentx_provider_local as local;
+pub use agentx_resource as resource;
+pub use agentx_sandbox as sandbox;
+
+#[cfg(all(feature = "claude", feature = "local"))]
+pub use self::from_env::claude_from_env;
+#[cfg(feature = "local")]
+pub use self::machine::local_runtime;
+pub use self::{
+    builder::{AgentBuilder, SoloAgent, agent},
+    host::{SystemClock, TokioSpawn, UuidSource, tokio_host},
+};
+
+/// What a program that embeds an agent needs most.
+pub mod prelude {
+    pub use futures::StreamExt as _;
+
+    pub use crate::{EventData, Outcome, Reply, ScriptedModel, ToolOutput, tool_fn};
+}

@@ -1,0 +1,186 @@
+//! One agent in a few lines.
+
+use std::{ops::Deref, sync::Arc};
+
+use agentx_core::{
+    Agent, Budget, ContainerId, Driver, ImageSpec, Model, ModelSettings, Permission, Repositories, Result,
+    Runtime, Tool, ToolLoop,
+};
+use agentx_sandbox::Sandbox;
+
+use crate::tokio_host;
+
+/// Begins an agent whose turns `model` answers.
+///
+/// ```
+/// use agentx::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> agentx::Result<()> {
+/// let model = ScriptedModel::replies([Reply::text("Hello!")]);
+/// let agent = agentx::agent(model).build().await?;
+/// assert_eq!(agent.ask("Hi").await?.text, "Hello!");
+/// # Ok(())
+/// # }
+/// ```
+pub fn agent(model: impl Model) -> AgentBuilder {
+    AgentBuilder::new(ToolLoop::new(model))
+}
+
+/// Settings of a [`SoloAgent`]. Whatever is not set: no tools, a session in memory, every tool call allowed.
+#[derive(Debug)]
+#[must_use]
+pub struct AgentBuilder {
+    driver: Arc<dyn Driver>,
+    name: String,
+    system_prompt: Option<String>,
+    sandbox: Option<Sandbox>,
+    tools: Vec<Arc<dyn Tool>>,
+    repositories: Option<Repositories>,
+    permission: Option<Arc<dyn Permission>>,
+    budget: Budget,
+    settings: ModelSettings,
+}
+
+impl AgentBuilder {
+    /// An agent whose turns `driver` runs.
+    pub fn new(driver: impl Driver) -> Self {
+        Self {
+            driver: Arc::new(driver),
+            name: "agent".to_owned(),
+            system_prompt: None,
+            sandbox: None,
+            tools: Vec::new(),
+            repositories: None,
+            permission: None,
+            budget: Budget::default(),
+            settings: ModelSettings::default(),
+        }
+    }
+
+    /// Names the conversation. In one store, an agent of the same name takes up the same session.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// With this system prompt.
+    pub fn system_prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.system_prompt = Some(prompt.into());
+        self
+    }
+
+    /// Offers the sandbox's tools: bash, read, write, edit, glob, grep and ls, and those of its workspace.
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.sandbox = Some(sandbox);
+        self
+    }
+
+    /// Works in a directory of this machine, with its files and its commands. Files are confined to the directory;
+    /// commands begin there, but may do whatever this user may do.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory` or `PermissionDenied` for a directory that can't be used.
+    #[cfg(feature = "local")]
+    pub fn directory(self, path: impl AsRef<std::path::Path>) -> Result<Self> {
+        Ok(self.sandbox(Sandbox::new(crate::local_runtime(path)?)))
+    }
+
+    /// Offers this tool.
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// Keeps the session in this store.
+    pub fn repositories(mut self, repositories: Repositories) -> Self {
+        self.repositories = Some(repositories);
+        self
+    }
+
+    /// Keeps the session in this SQLite file, which is created where there is none.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing directory, `Corrupt` for a file that is no such store.
+    #[cfg(feature = "local")]
+    pub async fn session_file(self, path: impl AsRef<std::path::Path> + Send) -> Result<Self> {
+        let executor = agentx_provider_local::SqliteExecutor::open(path).await?;
+        let repositories = agentx_sql::SqlRepositories::open(Arc::new(executor)).await?;
+        Ok(self.repositories(Repositories::new(repositories)))
+    }
+
+    /// Puts tool calls to this judge.
+    pub fn permission(mut self, permission: impl Permission) -> Self {
+        self.permission = Some(Arc::new(permission));
+        self
+    }
+
+    /// Bounds each turn.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Settings of all model calls.
+    pub fn settings(mut self, settings: ModelSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The agent, at the end of its session.
+    ///
+    /// # Errors
+    /// `Unavailable` outside of a tokio runtime, `AlreadyExists` for two tools of one name; whatever the store reports.
+    pub async fn build(self) -> Result<SoloAgent> {
+        let mut runtime =
+            Runtime::builder(self.driver, tokio_host()?).budget(self.budget).settings(self.settings);
+        if let Some(repositories) = self.repositories {
+            runtime = runtime.repositories(repositories);
+        }
+        if let Some(permission) = self.permission {
+            runtime = runtime.permission(permission);
+        }
+        let sandbox_tools = self.sandbox.iter().flat_map(Sandbox::tools);
+        for tool in sandbox_tools.chain(self.tools) {
+            runtime = runtime.tool(tool);
+        }
+        let runtime = runtime.build()?;
+
+        let container = ContainerId::new("local")?;
+        runtime.create_container(&container).await?;
+        let mut spec = ImageSpec::default().with_name(self.name);
+        spec.system_prompt = self.system_prompt;
+        let images = runtime.images(&container).await?;
+        let image = match images.into_iter().find(|image| image.spec.name == spec.name) {
+            Some(mut image) => {
+                image.spec.system_prompt = spec.system_prompt;
+                runtime.update_image(image).await?
+            }
+            None => runtime.create_image(&container, spec).await?,
+        };
+        let agent = runtime.run(&image.image_id).await?;
+        Ok(SoloAgent { agent, runtime })
+    }
+}
+
+/// One [`Agent`] with a [`Runtime`] of its own. Dropping it ends the turn that is under way.
+#[derive(Debug)]
+pub struct SoloAgent {
+    agent: Agent,
+    runtime: Runtime,
+}
+
+impl SoloAgent {
+    /// The runtime, for whatever one agent does not offer.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+}
+
+impl Deref for SoloAgent {
+    type Target = Agent;
+
+    fn deref(&self) -> &Agent {
+        &self.agent
+    }
+}
