@@ -1,1 +1,33 @@
-//! Placeholder.
+//! What AgentX costs: one row for each question, answered by ratios.
+//!
+//! ```text
+//! cargo run --profile bench -p agentx-benches -- [ROW …] [--rounds N] [--slot MILLIS] [--out DIRECTORY]
+//! ```
+//!
+//! # Method
+//! * All variants of a row run in one process, interleaved: in each round every variant runs once for about the same
+//!   time, and each round begins with another one. So what disturbs the machine disturbs all of them.
+//! * The first variant is the *limit*: the least that the work can cost, mostly the system call or the scan itself.
+//! * The figure is the **median of the per-round ratios** to the limit, with its quartiles. Times are shown too, but
+//!   those of different runs do not compare.
+//! * The limit runs twice in each round. Its ratio to itself (the row `A/A`) shows how far the machine can be
+//!   believed: outside of 0.9 to 1.1 the whole table is inconclusive, and says so.
+//! * CPU time is that of the whole process, without child processes.
+//!
+//! A table goes to standard output, and everything that it is made of to `target/bench/ROW.json`.
+//!
+//! Peers (other crates that do the same) are in `benches/peers`, a workspace of its own, whose program takes the same
+//! arguments: they are in nobody else's build.
+
+pub mod environment;
+pub mod measure;
+pub mod program;
+pub mod report;
+pub mod rows;
+pub mod statistics;
+
+/// An error, for the person at the terminal.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// The result of whatever a benchmark does.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

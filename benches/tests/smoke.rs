@@ -1,0 +1,14 @@
+//! Every row runs: one look at each variant, and nothing said about how long it takes.
+#![cfg(test)]
+
+use agentx_benches::{measure::Settings, report::Report, rows};
+
+#[test]
+fn every_row_runs() {
+    for (name, row) in rows::ALL {
+        let report = Report::of(row().unwrap(), Settings::smoke()).unwrap();
+        assert_eq!(report.row, *name);
+        assert!(report.variants.len() >= 4, "{name}: a limit, the limit again, AgentX, a peer");
+        assert!(report.variants.iter().all(|line| line.wall_ns_by_round.len() == 2), "{name}");
+    }
+}
