@@ -25,6 +25,8 @@
 //! # Ok::<(), agentx_core::Error>(())
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod provider;
 mod runtime;
 mod tools;
