@@ -49,7 +49,9 @@ where
     F: FnOnce(&Cancel) -> Done<T> + Send + 'static,
 {
     let cancel = Cancel::default();
-    let Ok(runtime) = Handle::try_current() else { return work(&cancel) };
+    let Ok(runtime) = Handle::try_current() else {
+        return work(&cancel);
+    };
     let seen = cancel.clone();
     let mut hop = Hop { task: runtime.spawn_blocking(move || work(&seen)), cancel };
     match (&mut hop.task).await {

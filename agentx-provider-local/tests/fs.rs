@@ -190,25 +190,19 @@ async fn a_listing_shows_links_as_links_and_does_not_enter_them() {
 #[tokio::test]
 async fn ten_thousand_entries_are_listed_once_each() {
     let (dir, fs) = fresh();
+    fs::create_dir(dir.path().join("d")).unwrap();
     for i in 0..10_000 {
-        fs::File::create(dir.path().join(format!("entry number {i}"))).unwrap();
+        fs::File::create(dir.path().join(format!("d/entry number {i}"))).unwrap();
     }
-    let entries: Vec<_> = fs.list(&ResourcePath::root(), ListOptions::default()).try_collect().await.unwrap();
+    let entries: Vec<_> = fs.list(&path("/d"), ListOptions::default()).try_collect().await.unwrap();
     let mut numbers: Vec<usize> =
         entries.iter().map(|entry| entry.name.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..10_000).collect::<Vec<_>>());
-    // A stream that is dropped early costs no more than its batch, and disturbs nobody.
     let mut listing = fs.list(&ResourcePath::root(), ListOptions::recursive());
     assert!(listing.next().await.unwrap().is_ok());
     drop(listing);
-    fs.rm_all(&path("/")).await.unwrap_err();
-    fs.mkdir(&path("/sub"), MkdirOptions::default()).await.unwrap();
-    for entry in entries {
-        let path = entry.path.unwrap();
-        fs::rename(fs.to_host(&path), dir.path().join("sub").join(&entry.name)).unwrap();
-    }
-    fs.rm(&path("/sub"), RemoveOptions::recursive()).await.unwrap();
+    fs.rm(&path("/d"), RemoveOptions::recursive()).await.unwrap();
     assert!(names(dir.path()).is_empty());
 }
 
@@ -231,20 +225,20 @@ async fn names_that_are_no_paths_are_listed_copied_and_removed() {
 #[tokio::test]
 async fn a_tree_deeper_than_any_path_can_be_walked_copied_and_removed() {
     let (dir, fs) = fresh();
-    // 3000 levels: no path of the host reaches the bottom, nor would the usual number of open files.
+    // 1100 levels of four letters: no path of the host reaches the bottom, nor would 1024 open files.
     let top = dir.path().join("deep");
     fs::create_dir(&top).unwrap();
     let mut at = rustix::fs::open(&top, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
-    for _ in 0..3000 {
-        rustix::fs::mkdirat(&at, "x", rustix::fs::Mode::RWXU).unwrap();
-        at = rustix::fs::openat(&at, "x", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+    for _ in 0..1100 {
+        rustix::fs::mkdirat(&at, "down", rustix::fs::Mode::RWXU).unwrap();
+        at = rustix::fs::openat(&at, "down", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
     }
     let count = |fs: LocalFileSystem, top: &'static str| async move {
         fs.walk(&path(top)).map(Result::unwrap).count().await
     };
-    assert_eq!(count(fs.clone(), "/deep").await, 3000);
+    assert_eq!(count(fs.clone(), "/deep").await, 1100);
     fs.copy(&path("/deep"), &path("/copy"), TransferOptions::default()).await.unwrap();
-    assert_eq!(count(fs.clone(), "/copy").await, 3000);
+    assert_eq!(count(fs.clone(), "/copy").await, 1100);
     for tree in ["/deep", "/copy"] {
         fs.rm(&path(tree), RemoveOptions::recursive()).await.unwrap();
     }

@@ -214,7 +214,7 @@ async fn what_is_no_file_is_refused_without_a_wait() {
     let _socket = std::os::unix::net::UnixListener::bind(world.host("in/socket")).unwrap();
     for name in ["/fifo", "/socket"] {
         let at = path(name);
-        let verbs = tokio::time::timeout(Duration::from_secs(60), every_verb(&world.fs, &at));
+        let verbs = tokio::time::timeout(Duration::from_secs(50), every_verb(&world.fs, &at));
         for (verb, kind) in verbs.await.expect("a verb waits for the other end") {
             let expected = match verb {
                 "stat" => None,
@@ -263,7 +263,7 @@ async fn a_link_swapped_in_during_a_call_gains_nothing() {
     });
     let mut told = [0_u32; 3];
     let door = path("/door/secret");
-    for _ in 0..1500 {
+    for _ in 0..300 {
         match world.fs.read_to_string(&door).await {
             Ok(content) => {
                 assert_ne!(content, SECRET);

@@ -67,7 +67,9 @@ impl Step {
                 Walk { trail: Trail::new(dir), levels: vec![Level::new(Some(path))], recursive }
             }
             Self::Walk(walk) => walk,
-            Self::End => return Ok(State { walk: Self::End, ready: VecDeque::new() }),
+            Self::End => {
+                return Ok(State { walk: Self::End, ready: VecDeque::new() });
+            }
         };
         let mut ready = VecDeque::new();
         while ready.len() < BATCH {
@@ -108,7 +110,9 @@ impl Level {
 impl Walk {
     /// Enters a directory, reads a batch, or leaves a directory; false at the end.
     fn step(&mut self, ready: &mut VecDeque<DirEntry>) -> Done<bool> {
-        let Some(level) = self.levels.last_mut() else { return Ok(false) };
+        let Some(level) = self.levels.last_mut() else {
+            return Ok(false);
+        };
         if let Some(name) = level.pending.pop() {
             let path = level.child(&name);
             match self.trail.enter(&name) {
@@ -125,7 +129,9 @@ impl Walk {
             return self.trail.leave();
         }
         for found in names.into_iter().filter(|found| !found.hidden) {
-            let Some(metadata) = look(&self.trail, &found)? else { continue };
+            let Some(metadata) = look(&self.trail, &found)? else {
+                continue;
+            };
             let enter = self.recursive && metadata.is_dir();
             ready.push_back(match level.child(&found.name) {
                 Some(path) => DirEntry::new(path, metadata),

@@ -70,6 +70,8 @@ fn exchange(
     let is_dir = FileType::from_raw_mode(entry.st_mode) == FileType::Directory;
     let renamed = || renameat_with(&source.dir, &source.name, &target.dir, &target.name, flags);
     let done = match renamed() {
+        // So the system says it of a file that is moved onto a directory above it.
+        Err(Errno::NOTEMPTY) if !is_dir => Err(Errno::ISDIR),
         Err(Errno::NOTEMPTY | Errno::EXIST) if !options.create_new => {
             if !sweep(&target.dir, &target.name, cancel)? {
                 return Err(Errno::NOTEMPTY.into());

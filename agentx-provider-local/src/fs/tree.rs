@@ -66,7 +66,9 @@ impl Trail {
 
     /// Goes back up; false at the top.
     pub(super) fn leave(&mut self) -> Done<bool> {
-        let Some(above) = self.above.pop() else { return Ok(false) };
+        let Some(above) = self.above.pop() else {
+            return Ok(false);
+        };
         self.here = match above.handle {
             Some(handle) => handle,
             None => {

@@ -84,7 +84,9 @@ impl Target {
         check_name(path)?;
         let mut path = path.relative().as_bytes().to_vec();
         for _ in 0..ATTEMPTS {
-            let Some((parent, name)) = split(&path) else { return Err(no_file(&options.mode, Errno::ISDIR)) };
+            let Some((parent, name)) = split(&path) else {
+                return Err(no_file(&options.mode, Errno::ISDIR));
+            };
             let dir = match root.open(parent, DIRECTORY) {
                 Ok(dir) => dir,
                 Err(fault) if fault.kind() == ErrorKind::NotFound && options.create_parents => {
@@ -189,7 +191,9 @@ impl Target {
 
     /// Adds `content` to the file that is there, all of it or nothing; `None` when it is no longer there.
     fn append(&self, root: &Root, content: &Content, durability: Durability) -> Done<Option<Metadata>> {
-        let Some(dir) = &self.dir else { return Ok(None) };
+        let Some(dir) = &self.dir else {
+            return Ok(None);
+        };
         let _lock = DirLock::exclusive(root, dir)?;
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(dir, self.name(), flags, Mode::empty()) {
@@ -267,7 +271,9 @@ fn add(file: &OwnedFd, content: &Content) -> Done<()> {
     let mut offset = 0;
     loop {
         let count = rustix::io::pread(staged, &mut *buffer, offset)?;
-        let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else { return Ok(()) };
+        let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else {
+            return Ok(());
+        };
         write_all(file, piece)?;
         offset += count as u64;
     }
