@@ -5,7 +5,7 @@ use agentx_resource::{BoxFuture, FileSystem};
 use crate::{Failure, Outcome, Profile};
 
 /// A case that takes longer hangs: generous, since it may wait for a loaded machine or a remote store.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// One rule of the contract, and how it is tried.
 pub struct Case<R: ?Sized> {

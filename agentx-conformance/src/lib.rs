@@ -40,8 +40,11 @@
 //! A new version of the kit may bring new cases, and so break the build of a provider that did nothing wrong. It is
 //! versioned apart from the contract for that reason.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod case;
 mod failure;
+pub mod faulty;
 pub mod file_system;
 mod profile;
 pub mod repository;

@@ -1,6 +1,6 @@
 use agentx_resource::{ErrorKind, MkdirOptions};
 
-use super::support::{Fs, holds, is_directory, path, put, put_directory, race, tree_is};
+use super::support::{Fs, holds, is_directory, path, put, put_directory, put_implied, race, tree_is};
 use crate::{
     Outcome,
     failure::{ensure_eq, ensure_kind},
@@ -23,7 +23,7 @@ pub(super) async fn mkdir_new(fs: Fs) -> Outcome {
 
 pub(super) async fn mkdir_existing(fs: Fs) -> Outcome {
     put_directory(&fs, "/d").await?;
-    put(&fs, "/implied/f", "x").await?;
+    put_implied(&fs, "/implied/f").await?;
     for at in ["/d", "/implied"] {
         ensure_kind(mkdir(&fs, at).await, ErrorKind::AlreadyExists, at)?;
     }

@@ -1,7 +1,7 @@
 use agentx_resource::{ErrorKind, FileSystemExt, ReadOptions, ReadRange, RemoveOptions, Version};
 use futures::{StreamExt, TryStreamExt};
 
-use super::support::{Fs, path, pattern, put, put_directory, race};
+use super::support::{Fs, path, pattern, put, put_directory, put_implied, race};
 use crate::{
     Outcome,
     failure::{ensure, ensure_eq, ensure_kind},
@@ -22,7 +22,7 @@ pub(super) async fn read_below_file(fs: Fs) -> Outcome {
 
 pub(super) async fn read_directory(fs: Fs) -> Outcome {
     put_directory(&fs, "/d").await?;
-    put(&fs, "/implied/f", "x").await?;
+    put_implied(&fs, "/implied/f").await?;
     for at in ["/d", "/implied"] {
         ensure_kind(fs.read(&path(at)?, ReadOptions::default()).await, ErrorKind::IsADirectory, at)?;
     }

@@ -1,6 +1,6 @@
 use agentx_resource::{ErrorKind, FileSystemExt, RemoveOptions, ResourcePath, Result};
 
-use super::support::{Fs, holds, is_directory, is_missing, path, put, put_directory, tree_is};
+use super::support::{Fs, holds, is_directory, is_missing, path, put, put_directory, put_implied, tree_is};
 use crate::{Outcome, failure::ensure_kind};
 
 async fn rm(fs: &Fs, at: &str) -> Result<()> {
@@ -112,7 +112,7 @@ pub(super) async fn rm_similar_names(fs: Fs) -> Outcome {
 }
 
 pub(super) async fn rm_keeps_parent(fs: Fs) -> Outcome {
-    put(&fs, "/implied/f", "x").await?;
+    put_implied(&fs, "/implied/f").await?;
     put(&fs, "/made/sub/f", "x").await?;
     rm(&fs, "/implied/f").await?;
     rm_tree(&fs, "/made/sub").await?;

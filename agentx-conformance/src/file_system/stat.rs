@@ -1,6 +1,6 @@
 use agentx_resource::{ErrorKind, FileKind, FileSystemExt, MkdirOptions, RemoveOptions, TransferOptions};
 
-use super::support::{Fs, path, put, put_directory};
+use super::support::{Fs, path, put, put_directory, put_implied};
 use crate::{
     Outcome,
     failure::{ensure, ensure_eq, ensure_kind},
@@ -18,7 +18,7 @@ pub(super) async fn stat_file(fs: Fs) -> Outcome {
 
 pub(super) async fn stat_directory(fs: Fs) -> Outcome {
     put_directory(&fs, "/d").await?;
-    put(&fs, "/implied/f", "x").await?;
+    put_implied(&fs, "/implied/f").await?;
     for at in ["/d", "/implied"] {
         let found = fs.stat(&path(at)?).await?;
         ensure_eq(found.kind, FileKind::Directory, at)?;

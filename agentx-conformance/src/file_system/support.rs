@@ -20,11 +20,21 @@ pub(super) fn path(text: &str) -> Result<ResourcePath, Failure> {
     Ok(ResourcePath::new(text)?)
 }
 
-/// Puts a file where a case needs it, with the directories above.
+/// Puts a file where a case needs it, in directories that are made first.
 pub(super) async fn put(fs: &Fs, at: &str, content: &str) -> Result<Version, Failure> {
-    let options = WriteOptions::default().with_create_parents();
-    let metadata = fs.write(&path(at)?, Bytes::copy_from_slice(content.as_bytes()), options).await?;
+    let at = path(at)?;
+    if let Some(parent) = at.parent().filter(|parent| !parent.is_root()) {
+        fs.mkdir(&parent, MkdirOptions::recursive()).await?;
+    }
+    let metadata = fs.write_file(&at, Bytes::copy_from_slice(content.as_bytes())).await?;
     Ok(metadata.version.unwrap_or_else(|| Version::new("")))
+}
+
+/// Puts a file into a directory that comes to be along with it.
+pub(super) async fn put_implied(fs: &Fs, at: &str) -> Outcome {
+    let options = WriteOptions::default().with_create_parents();
+    fs.write(&path(at)?, Bytes::from_static(b"x"), options).await?;
+    Ok(())
 }
 
 /// Puts a directory where a case needs it.

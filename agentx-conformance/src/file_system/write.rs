@@ -6,7 +6,9 @@ use std::sync::{
 use agentx_resource::{ErrorKind, FileKind, FileSystemExt, WriteMode, WriteOptions};
 use bytes::Bytes;
 
-use super::support::{Fs, holds, is_directory, is_missing, path, pattern, put, put_directory, race, tree_is};
+use super::support::{
+    Fs, holds, is_directory, is_missing, path, pattern, put, put_directory, put_implied, race, tree_is,
+};
 use crate::{
     Outcome,
     failure::{ensure, ensure_eq, ensure_kind},
@@ -160,7 +162,7 @@ pub(super) async fn create_new_existing(fs: Fs) -> Outcome {
 
 pub(super) async fn create_new_directory(fs: Fs) -> Outcome {
     put_directory(&fs, "/d").await?;
-    put(&fs, "/implied/f", "x").await?;
+    put_implied(&fs, "/implied/f").await?;
     for at in ["/d", "/implied"] {
         ensure_kind(fs.create_new(&path(at)?, "x").await, ErrorKind::AlreadyExists, at)?;
         is_directory(&fs, at).await?;

@@ -1,0 +1,251 @@
+use agentx_resource::{
+    EntryStream, Error, ErrorKind, FileRead, FileSystem, FileSystemExt, FileWriter, FsCapabilities,
+    ListOptions, Metadata, MkdirOptions, ReadOptions, ReadRange, RemoveOptions, ResourcePath, Result,
+    TransferOptions, Version, WriteMode, WriteOptions, memory::MemoryFileSystem,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{Fault, writer::FaultyWriter};
+
+/// A file system in memory with one fault.
+#[derive(Clone, Debug)]
+pub struct FaultyFileSystem {
+    inner: MemoryFileSystem,
+    fault: Fault,
+}
+
+impl FaultyFileSystem {
+    /// An empty file system with this fault.
+    pub fn new(fault: Fault) -> Self {
+        Self { inner: MemoryFileSystem::new(), fault }
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    /// The path as the fault sees it.
+    fn path(&self, path: &ResourcePath) -> Result<ResourcePath> {
+        match self.fault {
+            Fault::FoldsCase => ResourcePath::new(path.as_str().to_lowercase()),
+            Fault::DecodesNames => ResourcePath::new(path.as_str().replace("%2F", "/")),
+            _ => Ok(path.clone()),
+        }
+    }
+
+    fn metadata(&self, metadata: Metadata) -> Metadata {
+        if self.has(Fault::WeakVersion) && metadata.is_file() {
+            let version = Version::new(metadata.len.to_string());
+            return metadata.with_version(version);
+        }
+        metadata
+    }
+
+    fn error(&self, error: Error) -> Error {
+        if self.has(Fault::AnonymousErrors) {
+            return Error::new(error.kind(), error.operation().to_owned());
+        }
+        error
+    }
+
+    /// Lets every other task of a race come as far as this one.
+    async fn dawdle() {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A write in one mode, with what is wrong about that mode.
+    async fn write_faulty(
+        &self,
+        path: &ResourcePath,
+        data: Bytes,
+        mut options: WriteOptions,
+    ) -> Result<Metadata> {
+        match (self.fault, options.mode.clone()) {
+            (Fault::LosesAppends, WriteMode::Append) if self.inner.exists(path).await? => {
+                return self.inner.stat(path).await;
+            }
+            (Fault::RacyAppend, WriteMode::Append) if self.inner.exists(path).await? => {
+                let before = self.inner.read_file(path).await?;
+                Self::dawdle().await;
+                return self.inner.write_file(path, [before, data].concat()).await;
+            }
+            (Fault::IgnoresCreateNew, WriteMode::CreateNew)
+            | (Fault::IgnoresIfMatch, WriteMode::IfMatch(_)) => {
+                options.mode = WriteMode::Overwrite;
+            }
+            (Fault::RacyCreateNew, WriteMode::CreateNew) if !self.inner.exists(path).await? => {
+                Self::dawdle().await;
+                options.mode = WriteMode::Overwrite;
+            }
+            (Fault::RacyIfMatch, WriteMode::IfMatch(version))
+                if self.inner.stat(path).await?.version.as_ref() == Some(&version) =>
+            {
+                Self::dawdle().await;
+                options.mode = WriteMode::Overwrite;
+            }
+            (Fault::TearsWrites, WriteMode::Overwrite) if data.len() > 1 => {
+                let half = data.slice(..data.len() / 2);
+                self.inner.write(path, half, options.clone()).await?;
+                Self::dawdle().await;
+            }
+            _ => {}
+        }
+        self.inner.write(path, data, options).await
+    }
+
+    fn options(&self, mut options: WriteOptions) -> WriteOptions {
+        match self.fault {
+            Fault::ForgetsParents => options.create_parents = false,
+            Fault::AlwaysCreatesParents => options.create_parents = true,
+            _ => {}
+        }
+        options
+    }
+
+    /// Removes the directories above `path` that have no entries any more.
+    async fn sweep(&self, path: &ResourcePath) -> Result<()> {
+        let mut parent = path.parent();
+        while let Some(directory) = parent.filter(|directory| !directory.is_root()) {
+            if self.inner.rm(&directory, RemoveOptions::default()).await.is_err() {
+                break;
+            }
+            parent = directory.parent();
+        }
+        Ok(())
+    }
+
+    async fn copy_files(&self, from: &ResourcePath, to: &ResourcePath) -> Result<()> {
+        let entries: Vec<_> = self.inner.walk(from).try_collect().await?;
+        for path in
+            entries.into_iter().filter(|entry| entry.metadata.is_file()).filter_map(|entry| entry.path)
+        {
+            let target = to.join(path.strip_prefix(from).unwrap_or_default())?;
+            let options = WriteOptions::default().with_create_parents();
+            self.inner.write(&target, self.inner.read_file(&path).await?, options).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl FileSystem for FaultyFileSystem {
+    fn capabilities(&self) -> FsCapabilities {
+        let mut capabilities = self.inner.capabilities();
+        capabilities.append &= !self.has(Fault::HidesAppend);
+        capabilities
+    }
+
+    async fn read(&self, path: &ResourcePath, mut options: ReadOptions) -> Result<FileRead> {
+        let path = self.path(path)?;
+        if let (Fault::RangeOffByOne, Some(ReadRange::Bounded(range))) = (self.fault, &mut options.range) {
+            range.end = range.end.saturating_add(1);
+        }
+        let mut read = self.inner.read(&path, options).await.map_err(|error| self.error(error))?;
+        read.metadata = self.metadata(read.metadata);
+        if self.has(Fault::ShortReads) && read.range.end > 1 << 20 {
+            let part = self.inner.read_range(&path, 0..1 << 20).await?;
+            return Ok(FileRead::new(read.metadata, 0..1 << 20, stream::iter([Ok(part)]).boxed()));
+        }
+        if self.has(Fault::LazyBody) {
+            let inner = self.inner.clone();
+            let body = stream::once(async move { inner.read_file(&path).await });
+            return Ok(FileRead::new(read.metadata, read.range, body.boxed()));
+        }
+        Ok(read)
+    }
+
+    async fn write(&self, path: &ResourcePath, data: Bytes, options: WriteOptions) -> Result<Metadata> {
+        let (path, options) = (self.path(path)?, self.options(options));
+        let written = self.write_faulty(&path, data, options).await;
+        written.map(|metadata| self.metadata(metadata)).map_err(|error| self.error(error))
+    }
+
+    async fn writer(&self, path: &ResourcePath, options: WriteOptions) -> Result<Box<dyn FileWriter>> {
+        let (path, options) = (self.path(path)?, self.options(options));
+        let writer = self.inner.writer(&path, options.clone()).await?;
+        Ok(match self.fault {
+            Fault::PublishesEarly | Fault::PublishesOnDrop | Fault::ForgetsModeAtClose => {
+                Box::new(FaultyWriter::new(self.inner.clone(), path, options, self.fault))
+            }
+            _ => writer,
+        })
+    }
+
+    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
+        let found = self.inner.stat(&self.path(path)?).await.map_err(|error| self.error(error))?;
+        if self.has(Fault::NoDirectories) && found.is_dir() && !path.is_root() {
+            return Err(Error::new(ErrorKind::NotFound, "stat").with_path(path));
+        }
+        Ok(self.metadata(found))
+    }
+
+    fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {
+        let fs = self.clone();
+        let entries = match self.path(path) {
+            Ok(path) => self.inner.list(&path, options),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        };
+        let entries = entries.map(move |entry| match entry {
+            Ok(mut entry) => {
+                entry.metadata = fs.metadata(entry.metadata);
+                Ok(entry)
+            }
+            Err(error) => Err(fs.error(error)),
+        });
+        match self.fault {
+            Fault::ListsOnePage => entries.take(1000).boxed(),
+            Fault::ListsByPrefix if !path.is_root() => {
+                let (all, prefix) = (self.inner.walk(&ResourcePath::root()), path.clone());
+                let begins = move |entry: &Result<agentx_resource::DirEntry>| {
+                    let path = entry.as_ref().ok().and_then(|entry| entry.path.clone());
+                    let found =
+                        path.is_some_and(|path| path != prefix && path.as_str().starts_with(prefix.as_str()));
+                    std::future::ready(found)
+                };
+                all.filter(begins).boxed()
+            }
+            _ => entries.boxed(),
+        }
+    }
+
+    async fn mkdir(&self, path: &ResourcePath, options: MkdirOptions) -> Result<()> {
+        self.inner.mkdir(&self.path(path)?, options).await.map_err(|error| self.error(error))
+    }
+
+    async fn rm(&self, path: &ResourcePath, mut options: RemoveOptions) -> Result<()> {
+        let path = self.path(path)?;
+        match self.fault {
+            Fault::RemovesNothing => options.force = true,
+            Fault::RemovesFullDirectories => options.recursive = true,
+            Fault::RemovesRoot if path.is_root() && options.recursive => {
+                for path in self.inner.readdir(&path).await?.into_iter().filter_map(|entry| entry.path) {
+                    self.inner.rm_all(&path).await?;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.inner.rm(&path, options).await.map_err(|error| self.error(error))?;
+        if self.has(Fault::VanishingDirectories) { self.sweep(&path).await } else { Ok(()) }
+    }
+
+    async fn rename(&self, from: &ResourcePath, to: &ResourcePath, options: TransferOptions) -> Result<()> {
+        let (from, to) = (self.path(from)?, self.path(to)?);
+        if self.has(Fault::DestroysDestination) && !to.is_root() {
+            self.inner.rm_all(&to).await?;
+        }
+        self.inner.rename(&from, &to, options).await.map_err(|error| self.error(error))
+    }
+
+    async fn copy(&self, from: &ResourcePath, to: &ResourcePath, options: TransferOptions) -> Result<()> {
+        let (from, to) = (self.path(from)?, self.path(to)?);
+        if self.has(Fault::CopiesNoEmptyDirectories) && self.inner.stat(&from).await?.is_dir() {
+            return self.copy_files(&from, &to).await;
+        }
+        self.inner.copy(&from, &to, options).await.map_err(|error| self.error(error))
+    }
+}
