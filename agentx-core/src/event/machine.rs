@@ -181,6 +181,10 @@ impl TurnMachine {
         if message.content.is_empty() {
             return;
         }
+        // A model that speaks again takes no results for what it said before.
+        for call in mem::take(&mut self.unanswered) {
+            self.answer(moment, without_result(&call), events);
+        }
         self.unanswered.extend(message.tool_calls().cloned());
         self.last_message = id.clone();
         events.push(EventData::AssistantMessage(Message::new(
@@ -195,8 +199,16 @@ impl TurnMachine {
         events.push(EventData::ToolExecuting { tool_id: call.id, tool_name: call.name, input: call.input });
     }
 
+    /// Takes the result of an open call. One for any other call has no place in a history, and is of no effect.
     fn tool_end(&mut self, moment: Moment<'_>, result: ToolResult, events: &mut Vec<EventData>) {
+        let open = self.unanswered.len();
         self.unanswered.retain(|call| call.id != result.tool_call_id);
+        if self.unanswered.len() < open {
+            self.answer(moment, result, events);
+        }
+    }
+
+    fn answer(&mut self, moment: Moment<'_>, result: ToolResult, events: &mut Vec<EventData>) {
         let ToolResult { tool_call_id, tool_name, output } = result.clone();
         let is_error = output.is_error();
         self.state =
@@ -222,7 +234,7 @@ impl TurnMachine {
         }
         self.close_message(moment, events);
         for call in mem::take(&mut self.unanswered) {
-            self.tool_end(moment, unanswered(&call, &outcome), events);
+            self.answer(moment, cut_short(&call, &outcome), events);
         }
         self.over = true;
         self.state = AgentState::Idle;
@@ -262,8 +274,14 @@ fn fail(moment: Moment<'_>, error: &Error, events: &mut Vec<EventData>) {
     events.push(EventData::ErrorMessage(Message::new(MessageId::fresh(moment.ids), moment.at, body)));
 }
 
+/// What a model is told of a call whose driver went on without a result.
+fn without_result(call: &ToolCall) -> ToolResult {
+    let why = "The call was left without a result. It may have run in part.".to_owned();
+    ToolResult::new(&call.id, &call.name, ToolOutput::ErrorText(why))
+}
+
 /// What a model is told of a call that the end of its turn left without a result.
-fn unanswered(call: &ToolCall, outcome: &Outcome) -> ToolResult {
+fn cut_short(call: &ToolCall, outcome: &Outcome) -> ToolResult {
     let why = match outcome {
         Outcome::Interrupted => "The user interrupted the turn. The call may have run in part.".to_owned(),
         other => {

@@ -1,0 +1,173 @@
+//! The state machine of a turn, against every order of events that a driver might come up with.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use agentx_core::{
+    AgentState, BlockChange, BlockKind, DriverEvent, EventData, MessageBody, ModelEvent, Moment, Outcome,
+    OutcomeKind, SequentialIds, StopReason, Timestamp, ToolCall, ToolOutput, ToolResult, TurnId, TurnInput,
+    TurnMachine, Usage,
+};
+use proptest::prelude::*;
+use serde_json::json;
+use support::user;
+
+fn start() -> (TurnMachine, Vec<EventData>) {
+    TurnMachine::start(TurnId::new("turn_1").unwrap(), user("go"))
+}
+
+/// All events of a turn with these inputs, which an interrupt ends where they do not.
+fn run(inputs: impl IntoIterator<Item = TurnInput>) -> (TurnMachine, Vec<EventData>) {
+    let ids = SequentialIds::new();
+    let (mut machine, mut events) = start();
+    for (at, input) in (2..).zip(inputs.into_iter().chain([TurnInput::Interrupted])) {
+        events.extend(machine.step(Moment { at: Timestamp::from_millis(at), ids: &ids }, input));
+    }
+    (machine, events)
+}
+
+fn model(event: ModelEvent) -> TurnInput {
+    TurnInput::Driver(DriverEvent::Model(event))
+}
+
+fn block(index: u32, change: BlockChange) -> TurnInput {
+    model(ModelEvent::Block { index, change })
+}
+
+fn input() -> impl Strategy<Value = TurnInput> {
+    let index = 0u32..3;
+    let id = (0u32..4).prop_map(|n| format!("call_{n}"));
+    let change = prop_oneof![
+        Just(BlockChange::Start(BlockKind::Text)),
+        Just(BlockChange::Start(BlockKind::Thinking)),
+        id.clone().prop_map(|id| BlockChange::Start(BlockKind::ToolUse { id, name: "t".into() })),
+        Just(BlockChange::Start(BlockKind::Opaque { provider: "p".into(), json: "{}".into() })),
+        Just(BlockChange::Text("text".into())),
+        Just(BlockChange::Thinking("hm".into())),
+        Just(BlockChange::Signature("sig".into())),
+        Just(BlockChange::InputJson(r#"{"a":"#.into())),
+        Just(BlockChange::InputJson("1}".into())),
+        Just(BlockChange::Stop),
+    ];
+    let reason = prop_oneof![
+        Just(StopReason::EndTurn),
+        Just(StopReason::ToolUse),
+        Just(StopReason::MaxTokens),
+        Just(StopReason::Other("odd".into())),
+    ];
+    prop_oneof![
+        1 => Just(model(ModelEvent::Start { model: "m".into() })),
+        8 => (index, change).prop_map(|(index, change)| block(index, change)),
+        1 => (0u64..9).prop_map(|n| model(ModelEvent::Usage(Usage::new(n, n)))),
+        2 => reason.prop_map(|reason| model(ModelEvent::Stop(reason))),
+        1 => Just(model(ModelEvent::Restarted { reason: "r".into() })),
+        2 => id.clone().prop_map(|id| TurnInput::Driver(DriverEvent::ToolStart(ToolCall::new(id, "t", json!({}))))),
+        2 => id.prop_map(|id| {
+            TurnInput::Driver(DriverEvent::ToolEnd(ToolResult::new(id, "t", ToolOutput::text("ok"))))
+        }),
+        1 => Just(TurnInput::Driver(Outcome::Completed.into())),
+        1 => Just(TurnInput::Interrupted),
+    ]
+}
+
+proptest! {
+    /// However a turn goes and ends, what is stored is whole: no message is empty, each call has its result before the
+    /// next message of the model, and the end is told once and last.
+    #[test]
+    fn whatever_happens_the_history_is_whole(inputs in prop::collection::vec(input(), 0..60)) {
+        let (machine, events) = run(inputs);
+        prop_assert!(machine.is_over());
+        prop_assert_eq!(machine.state(), AgentState::Idle);
+        let ends = events.iter().filter(|event| matches!(event, EventData::TurnResponse { .. })).count();
+        prop_assert_eq!(ends, 1);
+        let last = events.last();
+        prop_assert!(matches!(last, Some(EventData::TurnResponse { .. })), "{last:?}");
+
+        let messages: Vec<_> = events.iter().filter_map(EventData::message).collect();
+        for (index, message) in messages.iter().enumerate() {
+            if let MessageBody::Tool(result) = &message.body {
+                let before = messages.iter().take(index).rev().find_map(|earlier| match &earlier.body {
+                    MessageBody::Assistant(assistant) => Some(assistant),
+                    _ => None,
+                });
+                let called = before.is_some_and(|message| {
+                    message.tool_calls().any(|call| call.id == result.tool_call_id)
+                });
+                prop_assert!(called, "a result without its call: {}", result.tool_call_id);
+            }
+            let MessageBody::Assistant(assistant) = &message.body else { continue };
+            prop_assert!(!assistant.content.is_empty());
+            for call in assistant.tool_calls() {
+                let mut results =
+                    messages.iter().skip(index + 1).map_while(|later| match &later.body {
+                        MessageBody::Tool(result) => Some(result),
+                        _ => None,
+                    });
+                prop_assert!(results.any(|result| result.tool_call_id == call.id), "{} has no result", call.id);
+            }
+        }
+    }
+
+    /// The same inputs at the same moments give the same events.
+    #[test]
+    fn a_replay_is_exact(inputs in prop::collection::vec(input(), 0..60)) {
+        prop_assert_eq!(run(inputs.clone()).1, run(inputs).1);
+    }
+}
+
+#[test]
+fn interleaved_calls_are_told_under_their_own_ids() {
+    let call = |index, id: &str| {
+        block(index, BlockChange::Start(BlockKind::ToolUse { id: id.into(), name: "t".into() }))
+    };
+    let (_, events) = run([
+        call(0, "a"),
+        call(1, "b"),
+        block(1, BlockChange::InputJson(r#"{"y":2}"#.into())),
+        block(0, BlockChange::InputJson(r#"{"x":1}"#.into())),
+        block(1, BlockChange::Stop),
+        block(0, BlockChange::Stop),
+    ]);
+    let told: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            EventData::ToolUseStop { tool_call_id, input, .. } => {
+                Some((tool_call_id.as_str(), input.to_string()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [("b", r#"{"y":2}"#.to_owned()), ("a", r#"{"x":1}"#.to_owned())]);
+}
+
+#[test]
+fn usage_counts_each_message_once_and_what_a_restart_voided() {
+    let usage = |n| model(ModelEvent::Usage(Usage::new(n, 1)));
+    let stop = || model(ModelEvent::Stop(StopReason::EndTurn));
+    let (machine, events) = run([
+        usage(1),
+        usage(10),
+        model(ModelEvent::Restarted { reason: "r".into() }),
+        usage(20),
+        stop(),
+        usage(30),
+        stop(),
+        TurnInput::Driver(Outcome::Completed.into()),
+    ]);
+    assert_eq!(machine.usage(), Usage::new(60, 3));
+    match events.last().unwrap() {
+        EventData::TurnResponse { usage, outcome, .. } => {
+            assert_eq!((*usage, *outcome), (Usage::new(60, 3), OutcomeKind::Completed));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_text_begins_one_response() {
+    let text = || block(0, BlockChange::Text("x".into()));
+    let (_, events) = run([block(0, BlockChange::Start(BlockKind::Text)), text(), text(), text()]);
+    let responding =
+        events.iter().filter(|event| matches!(event, EventData::ConversationResponding {})).count();
+    assert_eq!(responding, 1);
+}
