@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use agentx_conformance::{
-    Case,
     faulty::{Fault, FaultyFileSystem},
     file_system::CASES,
 };
@@ -15,10 +14,19 @@ const LONG: [&str; 4] = ["list-many", "write-seen-whole", "append-race", "if-mat
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_fault_is_caught() {
     for fault in Fault::ALL {
-        let case = CASES.iter().find(|case| case.id() == fault.caught_by());
-        let fs: Arc<dyn FileSystem> = Arc::new(FaultyFileSystem::new(*fault));
-        let outcome = Case::attempt(case.expect("a case of this id"), fs).await;
-        let failure = outcome.expect_err(&format!("{fault:?} passes {}", fault.caught_by()));
+        let id = fault.caught_by();
+        let case = CASES.iter().find(|case| case.id() == id).expect("a case of this id");
+        // Whether a race is met is chance: a racer may be alone on a loaded machine, but not each time.
+        let attempts = if id.ends_with("race") || id == "write-seen-whole" { 100 } else { 1 };
+        let mut caught = None;
+        for _ in 0..attempts {
+            let fs: Arc<dyn FileSystem> = Arc::new(FaultyFileSystem::new(*fault));
+            caught = caught.or(case.attempt(fs).await.err());
+            if caught.is_some() {
+                break;
+            }
+        }
+        let failure = caught.unwrap_or_else(|| panic!("{fault:?} passes {id}"));
         // By what the case asserts, not by a fault of its own.
         assert!(!failure.to_string().contains("a racer failed"), "{fault:?}: {failure}");
     }

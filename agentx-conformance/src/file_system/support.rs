@@ -88,7 +88,8 @@ pub(super) async fn write_pieces(
 
 /// Bytes that repeat only after a prime, so that a piece at the wrong place shows.
 pub(super) fn pattern(length: usize) -> Bytes {
-    (0..=250u8).cycle().take(length).collect()
+    let block: Vec<u8> = (0..=250).collect();
+    Bytes::from(block.repeat(length.div_ceil(block.len()))).slice(..length)
 }
 
 /// Runs `count` tasks at the same time, on several threads, and gives their results in order.
