@@ -34,13 +34,18 @@ impl Report {
 #[derive(Debug)]
 pub(crate) struct Step {
     args: Vec<String>,
-    env: Vec<(&'static str, &'static str)>,
+    env: Vec<(&'static str, String)>,
+    without: Vec<&'static str>,
 }
 
 impl Step {
     /// `cargo` with these arguments, separated by spaces.
     pub(crate) fn new(args: &str) -> Self {
-        Self { args: args.split_whitespace().map(str::to_owned).collect(), env: Vec::new() }
+        Self {
+            args: args.split_whitespace().map(str::to_owned).collect(),
+            env: Vec::new(),
+            without: Vec::new(),
+        }
     }
 
     /// With one more argument, as it is.
@@ -50,8 +55,14 @@ impl Step {
     }
 
     /// With this variable.
-    pub(crate) fn env(mut self, key: &'static str, value: &'static str) -> Self {
-        self.env.push((key, value));
+    pub(crate) fn env(mut self, key: &'static str, value: &str) -> Self {
+        self.env.push((key, value.to_owned()));
+        self
+    }
+
+    /// Without this variable, wherever it comes from.
+    pub(crate) fn without(mut self, key: &'static str) -> Self {
+        self.without.push(key);
         self
     }
 
@@ -110,7 +121,10 @@ impl Step {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(&self.args).envs(self.env.iter().copied());
+        command.args(&self.args).envs(self.env.iter().map(|(key, value)| (key, value)));
+        for key in &self.without {
+            command.env_remove(key);
+        }
         command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         command
     }

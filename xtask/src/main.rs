@@ -3,6 +3,7 @@
 
 mod bench;
 mod cargo;
+mod example;
 mod suite;
 mod tally;
 mod test;

@@ -2,7 +2,7 @@
 
 use crate::{
     cargo::{Report, Step},
-    workspace,
+    example, workspace,
 };
 
 /// One thing that `cargo xtask test` looks at.
@@ -48,6 +48,7 @@ pub(crate) const SUITES: &[Suite] = &[
         run: lint,
         ..RUST
     },
+    Suite { name: "example", about: "the README's first command", quick: false, run: example::run, ..RUST },
     RUST,
     Suite {
         name: "architecture",
