@@ -22,6 +22,7 @@
 pub mod environment;
 pub mod measure;
 pub mod program;
+pub mod replay;
 pub mod report;
 pub mod rows;
 pub mod statistics;

@@ -3,6 +3,7 @@
 pub mod confined_read;
 pub mod exec;
 pub mod sse_to_text;
+pub mod turn;
 
 use std::sync::Arc;
 
@@ -11,8 +12,12 @@ use tokio::runtime::Runtime;
 use crate::{Result, program::NamedRow};
 
 /// All rows, in the order in which they run.
-pub const ALL: &[NamedRow] =
-    &[("confined_read", confined_read::row), ("exec", exec::row), ("sse_to_text", sse_to_text::row)];
+pub const ALL: &[NamedRow] = &[
+    ("confined_read", confined_read::row),
+    ("exec", exec::row),
+    ("sse_to_text", sse_to_text::row),
+    ("turn", turn::row),
+];
 
 /// A runtime as a server has one.
 ///
