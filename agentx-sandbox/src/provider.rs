@@ -124,3 +124,68 @@ impl WorkspaceProvider for SandboxProvider {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agentx_core::{ErrorKind, ToolContext};
+    use agentx_resource::{
+        FileSystem, FileSystemExt, Layer, Process, ResourcePath,
+        layer::Chroot,
+        memory::{ManualClock, MemoryEnv, MemoryFileSystem, MemoryProcess},
+    };
+    use futures::executor::block_on;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Each image works in its own directory of one file system.
+    fn provider(fs: &Arc<dyn FileSystem>) -> SandboxProvider {
+        let home = |container: &ContainerId, image: &ImageId| {
+            ResourcePath::root().join(format!("{container}/{image}"))
+        };
+        let (files, removed) = (Arc::clone(fs), Arc::clone(fs));
+        SandboxProvider::new(move |container, image| {
+            let fs = Arc::clone(&files);
+            async move {
+                let home = home(&container, &image)?;
+                fs.mkdir(&home, agentx_resource::MkdirOptions::recursive()).await?;
+                let process = MemoryProcess::new(Arc::new(ManualClock::default())).with_root("/work");
+                let process: Arc<dyn Process> = Arc::new(process.with_file_system(Arc::clone(&fs)));
+                let home = Chroot::new(home);
+                let (fs, process) = (home.layer(fs), home.layer(process));
+                Ok(Sandbox::new(NodeRuntime::new(fs, Arc::new(MemoryEnv::default()), process)))
+            }
+        })
+        .with_delete(move |container, image| {
+            let fs = Arc::clone(&removed);
+            async move { fs.rm_all(&home(&container, &image)?).await }
+        })
+    }
+
+    #[test]
+    fn containers_are_apart_and_a_deleted_image_leaves_nothing() {
+        let fs: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
+        let provider = provider(&fs);
+        let (alice, bob) = (ContainerId::new("alice").unwrap(), ContainerId::new("bob").unwrap());
+        let image = ImageId::new("img_1").unwrap();
+        let call = async |container, tool: &str, input| {
+            let tools = provider.open(container, &image).await.unwrap();
+            let tool = tools.into_iter().find(|offered| offered.definition().name == tool).unwrap();
+            tool.call(input, ToolContext::new("1", Arc::new(ManualClock::default()))).await
+        };
+        block_on(async {
+            let written = call(&alice, "write", json!({"file_path": "a.txt", "content": "x"})).await.unwrap();
+            assert_eq!(written.to_text(), "Wrote 1 bytes to /work/alice/img_1/a.txt.");
+            let read = json!({"file_path": "/work/alice/img_1/a.txt"});
+            assert!(call(&alice, "read", read.clone()).await.is_ok());
+            assert_eq!(call(&bob, "read", read).await.unwrap_err().kind(), ErrorKind::Escapes);
+            let read = json!({"file_path": "a.txt"});
+            assert_eq!(call(&bob, "read", read).await.unwrap_err().kind(), ErrorKind::NotFound);
+
+            provider.delete(&alice, &image).await.unwrap();
+            provider.delete(&alice, &image).await.unwrap();
+            let left = fs.readdir(&ResourcePath::new("/alice").unwrap()).await.unwrap();
+            assert!(left.is_empty());
+        });
+    }
+}

@@ -31,6 +31,22 @@ impl<T: Ord> First<T> {
     }
 }
 
+/// The longest list that is told, in bytes: names may be long.
+const MAX_LIST_BYTES: usize = 128 << 10;
+
+/// Drops what is too much of a list from its end; gives how many that are.
+pub(super) fn fit(lines: &mut Vec<String>) -> usize {
+    let mut bytes = 0;
+    let fitting = lines.iter().take_while(|line| {
+        bytes += line.len() + 1;
+        bytes <= MAX_LIST_BYTES
+    });
+    let count = fitting.count();
+    let dropped = lines.len() - count;
+    lines.truncate(count);
+    dropped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +57,13 @@ mod tests {
         (0..100).rev().for_each(|item| first.push(item));
         assert_eq!(first.finish(), (vec![0, 1, 2], 97));
         assert_eq!(First::<u8>::new(3).finish(), (vec![], 0));
+    }
+
+    #[test]
+    fn a_list_of_long_names_is_cut() {
+        let mut lines = vec!["x".repeat(1023); 200];
+        assert_eq!(fit(&mut lines), 72);
+        assert_eq!(lines.len(), 128);
+        assert_eq!(fit(&mut lines), 0);
     }
 }

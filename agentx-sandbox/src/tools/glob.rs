@@ -7,7 +7,12 @@ use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Action, first::First, schema, walk::Walk};
+use super::{
+    Action,
+    first::{First, fit},
+    schema,
+    walk::Walk,
+};
 use crate::{NodeRuntime, runtime::Place};
 
 /// How many files are told.
@@ -82,8 +87,9 @@ async fn find(start: Place, matcher: &GlobMatcher) -> Result<ToolOutput> {
             files.push(newest_first(entry.metadata.modified, start.at(path).shown()));
         }
     }
-    let (files, more) = files.finish();
+    let (files, mut more) = files.finish();
     let mut lines: Vec<String> = files.into_iter().map(|(_, path)| path).collect();
+    more += fit(&mut lines);
     if lines.is_empty() {
         lines.push("No files found.".to_owned());
     }

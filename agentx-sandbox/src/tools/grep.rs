@@ -100,7 +100,7 @@ impl Action for Grep {
         let metadata = start.fs.stat(&start.path).await.map_err(|error| start.explain(error))?;
         let mut answer = Answer::new(input.head_limit);
         let mut walk = Walk::new(start.clone());
-        let (mut searched, mut too_large) = (0, 0);
+        let (mut searched, mut too_large, mut binary) = (0, 0, 0);
         let mut single = (!metadata.is_dir()).then_some(start.clone());
         while !answer.full {
             let batch = match single.take() {
@@ -120,7 +120,8 @@ impl Action for Grep {
                         let content = self.0.redactor().bytes(&content);
                         report(&content, &place.shown(), &search, &input, &mut answer);
                     }
-                    Loaded::Binary | Loaded::Gone => {}
+                    Loaded::Binary => binary += 1,
+                    Loaded::Gone => {}
                     Loaded::TooLarge => too_large += 1,
                     Loaded::Unreadable => walk.count_unreadable(),
                 }
@@ -130,6 +131,10 @@ impl Action for Grep {
             }
         }
         let mut remarks = walk.remarks();
+        if binary > 0 && !metadata.is_dir() {
+            // In a tree they are no news.
+            remarks.push("The file is binary, and was not searched.".to_owned());
+        }
         if too_large > 0 {
             remarks.push(format!("{too_large} files above 4 MiB were not searched."));
         }

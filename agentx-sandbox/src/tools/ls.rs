@@ -5,7 +5,11 @@ use futures::TryStreamExt;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Action, first::First, schema};
+use super::{
+    Action,
+    first::{First, fit},
+    schema,
+};
 use crate::NodeRuntime;
 
 /// How many entries are told.
@@ -58,9 +62,10 @@ impl Action for Ls {
             visited += 1;
             first.push((!entry.metadata.is_dir(), line(&entry)));
         }
-        let (entries, more) = first.finish();
+        let (entries, mut more) = first.finish();
         let mut lines = vec![format!("{}:", place.shown())];
         lines.extend(entries.into_iter().map(|(_, line)| line));
+        more += fit(&mut lines);
         match (visited, more, whole) {
             (0, ..) => lines.push("(empty)".to_owned()),
             (_, 0, _) => {}

@@ -18,7 +18,8 @@ pub(super) struct Walk {
     next: Option<Place>,
     /// What is left of the directories that are open.
     open: Vec<std::vec::IntoIter<DirEntry>>,
-    visited: usize,
+    /// How many entries may still be looked at.
+    left: usize,
     unreadable: usize,
     given_up: bool,
 }
@@ -26,7 +27,7 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) fn new(start: Place) -> Self {
         let next = Some(start.clone());
-        Self { start, next, open: Vec::new(), visited: 0, unreadable: 0, given_up: false }
+        Self { start, next, open: Vec::new(), left: MAX_VISITED, unreadable: 0, given_up: false }
     }
 
     /// The next entry; `None` at the end.
@@ -78,11 +79,11 @@ impl Walk {
         }
         let mut listing = directory.fs.list(&directory.path, ListOptions::default());
         while let Some(entry) = listing.try_next().await? {
-            if self.visited == MAX_VISITED {
+            if self.left == 0 {
                 self.given_up = true;
                 break;
             }
-            self.visited += 1;
+            self.left -= 1;
             entries.push(entry);
         }
         Ok(entries)
@@ -105,5 +106,57 @@ impl Walk {
     /// Counts a file that was found and could not be read.
     pub(super) fn count_unreadable(&mut self) {
         self.unreadable += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use agentx_resource::{
+        FileSystem, ResourcePath, WriteOptions,
+        memory::{ManualClock, MemoryEnv, MemoryFileSystem, MemoryProcess},
+    };
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::NodeRuntime;
+
+    async fn walk(files: &[&str]) -> Walk {
+        let fs = Arc::new(MemoryFileSystem::new());
+        for file in files {
+            let options = WriteOptions::default().with_create_parents();
+            fs.write(&ResourcePath::new(file).unwrap(), "".into(), options).await.unwrap();
+        }
+        let process = MemoryProcess::new(Arc::new(ManualClock::default()));
+        let runtime = NodeRuntime::new(fs, Arc::new(MemoryEnv::default()), Arc::new(process));
+        Walk::new(runtime.readable("/").unwrap())
+    }
+
+    async fn names(walk: &mut Walk) -> String {
+        let mut names = Vec::new();
+        while let Some(entry) = walk.next().await.unwrap() {
+            names.push(entry.path.unwrap().to_string());
+        }
+        names.join(" ")
+    }
+
+    #[test]
+    fn a_tree_is_told_in_order_and_git_is_left_out() {
+        block_on(async {
+            let mut walk = walk(&["/b/2", "/b/1", "/a", "/c", "/.git/config", "/b/.git", "/b/.github"]).await;
+            assert_eq!(names(&mut walk).await, "/a /b /b/.github /b/1 /b/2 /c");
+            assert!(walk.remarks().is_empty());
+        });
+    }
+
+    #[test]
+    fn a_walk_that_sees_too_much_says_so() {
+        block_on(async {
+            let mut walk = walk(&["/a/1", "/a/2", "/a/3", "/b/1"]).await;
+            walk.left = 4;
+            assert_eq!(names(&mut walk).await, "/a /a/1 /a/2 /b");
+            assert!(walk.remarks()[0].contains("stopped after"));
+        });
     }
 }
