@@ -60,3 +60,34 @@ where
         Err(_) => Err(Fault::new(ErrorKind::Cancelled, "the runtime shuts down")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dropped_future_ends_the_work_and_drops_what_it_holds() {
+        let (started, has_started) = mpsc::channel();
+        let (ended, has_ended) = mpsc::channel();
+        let mut work = Box::pin(blocking(move |cancel| {
+            started.send(()).unwrap();
+            while cancel.check().is_ok() {
+                thread::yield_now();
+            }
+            ended.send(()).unwrap();
+            Ok(())
+        }));
+        assert!(futures::poll!(&mut work).is_pending());
+        has_started.recv().unwrap();
+        drop(work);
+        has_ended.recv().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told() {
+        let fault = blocking(|_| -> Done<()> { panic!("on purpose") }).await.unwrap_err();
+        assert_eq!(fault.kind(), ErrorKind::Internal);
+    }
+}

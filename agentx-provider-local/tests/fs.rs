@@ -101,6 +101,21 @@ async fn a_setuid_bit_is_not_passed_to_new_content() {
 }
 
 #[tokio::test]
+async fn a_file_without_write_permission_is_not_replaced() {
+    let (dir, fs) = fresh();
+    fs::write(dir.path().join("sealed"), "old").unwrap();
+    set_mode(dir.path().join("sealed"), 0o444);
+    let written = fs.write_file(&path("/sealed"), "new").await;
+    if rustix::process::geteuid().is_root() {
+        // To the superuser the bits mean nothing, here as everywhere.
+        assert_eq!(written.unwrap().mode, Some(0o444));
+    } else {
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(fs.read_to_string(&path("/sealed")).await.unwrap(), "old");
+    }
+}
+
+#[tokio::test]
 async fn new_files_and_directories_obey_the_umask() {
     let (dir, fs) = fresh();
     fs::write(dir.path().join("by std"), "").unwrap();

@@ -21,23 +21,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct DirLock<'d>(Option<BorrowedFd<'d>>);
 
 impl<'d> DirLock<'d> {
-    /// Keeps conditional changes out. Does nothing where directories can't be locked: conditional changes are
+    /// Keeps conditional changes out. Does nothing where the directory can't be locked: conditional changes are
     /// `Unsupported` there.
     pub(super) fn shared(root: &Root, dir: &'d impl AsFd) -> Done<Self> {
-        if root.locking {
-            Self::take(dir.as_fd(), FlockOperation::NonBlockingLockShared)
-        } else {
-            Ok(Self(None))
+        if !root.locking {
+            return Ok(Self(None));
+        }
+        match Self::take(dir.as_fd(), FlockOperation::NonBlockingLockShared) {
+            // Another file system may be mounted below the root.
+            Err(fault) if fault.kind() == ErrorKind::Unsupported => Ok(Self(None)),
+            taken => taken,
         }
     }
 
     /// Keeps all other changes out.
     pub(super) fn exclusive(root: &Root, dir: &'d impl AsFd) -> Done<Self> {
-        if root.locking {
-            Self::take(dir.as_fd(), FlockOperation::NonBlockingLockExclusive)
-        } else {
-            Err(Fault::new(ErrorKind::Unsupported, "the host can't lock this directory"))
+        if !root.locking {
+            return Err(cannot_lock());
         }
+        Self::take(dir.as_fd(), FlockOperation::NonBlockingLockExclusive)
     }
 
     fn take(dir: BorrowedFd<'d>, operation: FlockOperation) -> Done<Self> {
@@ -57,10 +59,18 @@ impl<'d> DirLock<'d> {
                         "another process holds the lock of the directory",
                     ));
                 }
+                // A network file system locks no directories, and says so in one of these ways.
+                Err(Errno::BADF | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOLCK) => {
+                    return Err(cannot_lock());
+                }
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
+}
+
+fn cannot_lock() -> Fault {
+    Fault::new(ErrorKind::Unsupported, "the host can't lock this directory")
 }
 
 impl Drop for DirLock<'_> {

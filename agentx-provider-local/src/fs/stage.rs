@@ -190,6 +190,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_host_without_nameless_files_is_served_by_hidden_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut root = Root::open_host(dir.path(), dir.path()).unwrap();
+        root.nameless = false;
+        let names = || {
+            let mut names: Vec<_> =
+                std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let handle = root.open(b"", super::super::resolve::DIRECTORY).unwrap();
+        let stage = |content: &str| {
+            let staged = Staged::create(&root, &handle, Mode::RWXU).unwrap();
+            staged.write_all(content.as_bytes()).unwrap();
+            assert!(names().iter().any(|name| is_staging_name(name.as_encoded_bytes())));
+            staged
+        };
+        drop(stage("dropped"));
+        assert!(names().is_empty());
+        stage("1").publish_new(&handle, b"f").unwrap();
+        let mut late = stage("2");
+        assert_eq!(late.publish_new(&handle, b"f").unwrap_err().kind(), ErrorKind::AlreadyExists);
+        drop(late);
+        assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "1");
+        stage("3").publish_over(&handle, b"f").unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "3");
+        assert_eq!(names(), ["f"]);
+    }
+
+    #[test]
     fn only_the_exact_form_is_hidden() {
         assert!(is_staging_name(b".agentx-0123456789abcdef.tmp"));
         for name in [
