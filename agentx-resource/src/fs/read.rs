@@ -47,7 +47,9 @@ impl FileRead {
         let all = if first.len() as u64 == expected {
             first
         } else {
-            let mut all = BytesMut::from(first);
+            // `limit` bounds this, so it fits.
+            let mut all = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
+            all.extend_from_slice(&first);
             while let Some(piece) = self.body.next().await {
                 let piece = piece?;
                 if (all.len() + piece.len()) as u64 > expected {
