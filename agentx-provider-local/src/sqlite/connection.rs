@@ -28,27 +28,34 @@ pub(super) fn memory() -> Result<Connection> {
 
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let name = path.display().to_string();
+    if name.is_empty() {
+        return Err(error(ErrorKind::InvalidInput, OPERATION, &name, "an empty path"));
+    }
     // An absolute path is never one of the names that SQLite takes for something else.
     let file = absolute(path).map_err(|source| host(source, &name))?;
     let parent = file.parent().unwrap_or(&file);
     examine(&file, parent, &name)?;
+    connect(&file, &name).map_err(|refused| {
+        // SQLite does not say why it can't open a file, or the log beside it.
+        let denied = |path| access(path, Access::READ_OK | Access::WRITE_OK).is_err();
+        if refused.kind() == ErrorKind::Unavailable && (denied(parent) || file.exists() && denied(&file)) {
+            let message = "the file and its directory must be readable and writable";
+            return error(ErrorKind::PermissionDenied, OPERATION, &name, message).with_source(refused);
+        }
+        refused
+    })
+}
+
+fn connect(file: &Path, name: &str) -> Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let told_here = |source: rusqlite::Error| {
-        let denied = |path| access(path, Access::READ_OK | Access::WRITE_OK).is_err();
-        let unopened = source.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen);
-        if unopened && (denied(parent) || file.exists() && denied(&file)) {
-            let message = "the file and its directory must be readable and writable";
-            return error(ErrorKind::PermissionDenied, OPERATION, &name, message).with_source(source);
-        }
-        told(source, OPERATION, &name)
-    };
-    let connection = Connection::open_with_flags(&file, flags).map_err(told_here)?;
+    let told = |source| told(source, OPERATION, name);
+    let connection = Connection::open_with_flags(file, flags).map_err(told)?;
     // SQLite opens a file that it may not write for reading alone.
-    if connection.is_readonly("main").map_err(told_here)? {
-        return Err(error(ErrorKind::PermissionDenied, OPERATION, &name, "the file is read-only"));
+    if connection.is_readonly("main").map_err(told)? {
+        return Err(error(ErrorKind::PermissionDenied, OPERATION, name, "the file is read-only"));
     }
-    prepare(connection, &name)
+    prepare(connection, name)
 }
 
 /// Tells what SQLite would answer with "unable to open database file".

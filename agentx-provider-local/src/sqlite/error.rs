@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use agentx_resource::{Error, ErrorKind, Retry};
-use rusqlite::{Error as SqlError, ffi};
+use rusqlite::{Error as SqlError, ErrorCode, ffi};
 
 /// Names the provider in errors.
 pub(super) const PROVIDER: &str = "sqlite";
@@ -24,23 +24,30 @@ pub(super) fn told(source: SqlError, operation: &'static str, database: &str) ->
 
 /// Whether the device failed, so that it is unknown how far SQLite came.
 pub(super) fn is_device(source: &SqlError) -> bool {
-    source.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure)
+    code(source).is_some_and(|error| error.code == ErrorCode::SystemIoFailure)
 }
 
 /// Whether another connection holds a lock that SQLite waited for in vain.
 pub(super) fn is_busy(source: &SqlError) -> bool {
-    matches!(
-        source.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
-    )
+    code(source)
+        .is_some_and(|error| matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// What SQLite itself answered; none where the error is rusqlite's.
+fn code(source: &SqlError) -> Option<ffi::Error> {
+    match source {
+        SqlError::SqliteFailure(error, _) | SqlError::SqlInputError { error, .. } => Some(*error),
+        _ => None,
+    }
 }
 
 fn meaning(source: &SqlError) -> (ErrorKind, Retry, &'static str) {
+    use ErrorCode as C;
     use ErrorKind as K;
-    use rusqlite::ErrorCode as C;
     const NEVER: Retry = Retry::Never;
-    let extended = source.sqlite_error().map_or(0, |error| error.extended_code);
-    match source.sqlite_error_code() {
+    let answer = code(source);
+    let extended = answer.map_or(0, |error| error.extended_code);
+    match answer.map(|error| error.code) {
         Some(C::ConstraintViolation) => match extended {
             ffi::SQLITE_CONSTRAINT_UNIQUE
             | ffi::SQLITE_CONSTRAINT_PRIMARYKEY

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use agentx_resource::Retry;
+
 use super::*;
 use crate::sqlite::connection;
 
@@ -77,7 +79,7 @@ fn a_group_takes_no_more_bytes_than_it_may() {
         let text = "x".repeat(MAX_GROUP_BYTES / 2);
         let (job, answer) = job(vec![Statement::new("SELECT ?1").bind(text)]);
         sender.try_send(job).ok().unwrap();
-        std::mem::drop(answer);
+        drop(answer);
     }
     let first = queue.try_recv().unwrap();
     drop(gather(first, &mut queue));
@@ -157,4 +159,24 @@ fn all_that_was_accepted_is_done_before_the_thread_ends() {
     drop(sender);
     writer.run(&mut queue);
     assert!(first_answer.try_recv().unwrap().is_ok() && last_answer.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn a_lock_that_another_holds_is_told_to_the_whole_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.db");
+    let mut writer = writer(&path);
+    writer.connection.busy_timeout(Duration::ZERO).unwrap();
+    let other = connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (first, mut first_answer) = job(vec![insert(1)]);
+    let (last, mut last_answer) = job(vec![insert(2)]);
+    writer.commit(vec![first, last]);
+    for answer in [&mut first_answer, &mut last_answer] {
+        let error = answer.try_recv().unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Busy, Retry::After(None)));
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    let writer = execute(writer, vec![insert(1)]);
+    assert_eq!(ids(&writer), [1]);
 }
