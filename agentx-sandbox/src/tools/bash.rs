@@ -77,8 +77,8 @@ impl Action for Bash {
             .with_timeout(Duration::from_millis(timeout))
             // The output is read as it comes, and bounded here: its end matters as much as its beginning.
             .with_output_limit(OutputLimit::none());
-        let (output, end) = self.capture(request).await?;
-        let output = self.shorten(output, &context.call_id).await;
+        let (output, dropped, end) = self.capture(request).await?;
+        let output = self.shorten(output, dropped, &context.call_id).await;
         let end = match end {
             Ok(ExitStatus::Code(0)) => {
                 let output = if output.is_empty() { "(no output)".to_owned() } else { output };
@@ -94,8 +94,8 @@ impl Action for Bash {
 }
 
 impl Bash {
-    /// Runs a command; gives what it wrote, and how it ended.
-    async fn capture(&self, request: ExecRequest) -> Result<(String, Result<ExitStatus>)> {
+    /// Runs a command; gives what it wrote, how many bytes of that were not kept, and how it ended.
+    async fn capture(&self, request: ExecRequest) -> Result<(String, u64, Result<ExitStatus>)> {
         let child = self.0.spawn(request).await?;
         let keep = if self.0.offload().is_some() { KEEP_OFFLOADED } else { KEEP };
         let mut stdout = Capture::new(self.0.redactor(), keep);
@@ -119,26 +119,33 @@ impl Bash {
                 }
             }
         }
-        let (mut output, stderr) = (stdout.finish(), stderr.finish());
+        let ((mut output, dropped), (stderr, more_dropped)) = (stdout.finish(), stderr.finish());
         if !output.is_empty() && !output.ends_with('\n') && !stderr.is_empty() {
             output.push('\n');
         }
         output.push_str(&stderr);
         output.truncate(output.trim_end().len());
-        Ok((output, end))
+        Ok((output, dropped + more_dropped, end))
     }
 
     /// The beginning and the end of a long output, and where the rest is.
-    async fn shorten(&self, output: String, call_id: &str) -> String {
+    async fn shorten(&self, output: String, dropped: u64, call_id: &str) -> String {
         let Some((head, tail, left_out)) = ends(&output) else { return output };
+        let lost = match dropped {
+            0 => String::new(),
+            _ => format!(" and {dropped} bytes that were not kept"),
+        };
         let rest = match self.0.offload() {
             None => "run the command again with head, tail or grep to see them".to_owned(),
             Some(offload) => match offload.store(&format!("bash-{call_id}"), output.clone().into()).await {
-                Ok(path) => format!("the whole output is in {path}: use read with offset and limit, or grep"),
+                Ok(path) if dropped == 0 => {
+                    format!("the whole output is in {path}: use read with offset and limit, or grep")
+                }
+                Ok(path) => format!("what was kept is in {path}: use read with offset and limit, or grep"),
                 Err(error) => format!("the output could not be stored: {error}"),
             },
         };
-        format!("{head}\n\n[{left_out} characters left out; {rest}]\n\n{tail}")
+        format!("{head}\n\n[{left_out} characters left out{lost}; {rest}]\n\n{tail}")
     }
 }
 

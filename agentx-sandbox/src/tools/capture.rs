@@ -1,4 +1,4 @@
-use std::{borrow::Cow, collections::VecDeque};
+use std::collections::VecDeque;
 
 use crate::runtime::{RedactStream, Redactor};
 
@@ -37,8 +37,8 @@ impl Capture {
         self.dropped += excess as u64;
     }
 
-    /// The text, with what is not UTF-8 replaced.
-    pub(super) fn finish(mut self) -> String {
+    /// The text, with what is not UTF-8 replaced, and how many bytes of its middle are missing.
+    pub(super) fn finish(mut self) -> (String, u64) {
         let redact = std::mem::replace(&mut self.redact, Redactor::default().stream());
         self.add(&redact.finish());
         let mut bytes = self.head;
@@ -46,10 +46,7 @@ impl Capture {
             bytes.extend_from_slice(format!("\n[{} bytes left out]\n", self.dropped).as_bytes());
         }
         bytes.extend(self.tail);
-        match String::from_utf8_lossy(&bytes) {
-            Cow::Owned(text) => text,
-            Cow::Borrowed(text) => text.to_owned(),
-        }
+        (String::from_utf8_lossy(&bytes).into_owned(), self.dropped)
     }
 }
 
@@ -65,7 +62,7 @@ mod tests {
         for piece in pieces {
             capture.push(piece);
         }
-        capture.finish()
+        capture.finish().0
     }
 
     #[test]

@@ -60,11 +60,12 @@ impl Action for Ls {
                 break;
             }
             visited += 1;
-            first.push((!entry.metadata.is_dir(), line(&entry)));
+            let line = line(&entry);
+            first.push((!entry.metadata.is_dir(), entry.name, line));
         }
         let (entries, mut more) = first.finish();
         let mut lines = vec![format!("{}:", place.shown())];
-        lines.extend(entries.into_iter().map(|(_, line)| line));
+        lines.extend(entries.into_iter().map(|(.., line)| line));
         more += fit(&mut lines);
         match (visited, more, whole) {
             (0, ..) => lines.push("(empty)".to_owned()),

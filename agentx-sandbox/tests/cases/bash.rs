@@ -81,6 +81,10 @@ pub async fn a_long_output_without_a_place(pair: Pair) {
     assert!(output.len() < 30_000 && output.ends_with("\n20000"));
     // 108893 characters, of which 28000 are shown.
     assert!(output.contains("[80893 characters left out; run the command again"), "{output}");
+    // Of 1288895 bytes, 128 KiB are held of each end.
+    let output = pair.call("bash", json!({"command": "seq 1 200000"})).await;
+    assert!(output.contains(" characters left out and 1026751 bytes that were not kept; "), "{output}");
+    assert!(output.starts_with("1\n2\n") && output.ends_with("\n200000"));
 }
 
 pub async fn bad_input(pair: Pair) {

@@ -119,11 +119,12 @@ pub async fn ls_order(pair: Pair) {
     pair.put("/b.txt", "12345").await;
     pair.put("/a\nb", "").await;
     pair.put("/z/x", "").await;
+    pair.put("/z-z/x", "").await;
     pair.put("/.hidden/x", "").await;
     let root = pair.shown("/");
     assert_eq!(
         pair.call("ls", json!({})).await,
-        format!("{root}:\n.hidden/\nz/\na\\nb (0 bytes)\nb.txt (5 bytes)")
+        format!("{root}:\n.hidden/\nz/\nz-z/\na\\nb (0 bytes)\nb.txt (5 bytes)")
     );
     assert_eq!(pair.call("ls", json!({"path": "z/"})).await, format!("{root}/z:\nx (0 bytes)"));
     assert_eq!(pair.refused("ls", json!({"path": "b.txt"})).await.kind(), ErrorKind::NotADirectory);
