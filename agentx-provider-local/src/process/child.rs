@@ -1,0 +1,67 @@
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use agentx_resource::{Child, ExecEvent, ExitStatus, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{ending::Ending, input::Input, pump::Pump, tree::Tree};
+
+/// A command that runs on this machine.
+#[derive(Debug)]
+pub(super) struct LocalChild {
+    pub(super) tree: Arc<Tree>,
+    pub(super) ending: Arc<Ending>,
+    pub(super) input: Input,
+    /// Locked while it is polled, never over a wait.
+    pub(super) pump: Mutex<Pump>,
+}
+
+impl LocalChild {
+    fn pump(&self) -> MutexGuard<'_, Pump> {
+        self.pump.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Child for LocalChild {
+    fn id(&self) -> &str {
+        self.tree.id()
+    }
+
+    async fn write_stdin(&self, data: Bytes) -> Result<()> {
+        self.input.write(data).await
+    }
+
+    async fn close_stdin(&self) -> Result<()> {
+        self.input.close();
+        Ok(())
+    }
+
+    async fn next_event(&self) -> Result<Option<ExecEvent>> {
+        poll_fn(|cx| {
+            self.input.feed(cx);
+            self.pump().poll_event(cx)
+        })
+        .await
+    }
+
+    async fn kill(&self) -> Result<()> {
+        self.ending.begin(ExitStatus::Killed);
+        self.ending.kill_rest().await;
+        Ok(())
+    }
+}
+
+/// Returns when nothing of the command is alive.
+impl Drop for LocalChild {
+    fn drop(&mut self) {
+        self.ending.cease();
+        if !self.pump().is_over() {
+            self.tree.kill();
+            self.tree.reap();
+        }
+    }
+}

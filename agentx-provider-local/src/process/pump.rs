@@ -1,0 +1,176 @@
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use agentx_resource::{Error, ExecEvent, ExitStatus, Result};
+use tokio::{net::unix::pipe::Receiver, runtime::Handle, task::JoinHandle, time::Sleep};
+
+use super::{
+    ending::Ending,
+    failure,
+    output::{Output, Step},
+    tree::Tree,
+};
+
+/// Turns what a command does into events, from its first output until nothing of it is left.
+#[derive(Debug)]
+pub(super) struct Pump {
+    pub(super) exit: Receiver,
+    pub(super) tree: Arc<Tree>,
+    pub(super) ending: Arc<Ending>,
+    pub(super) runtime: Handle,
+    /// The one whose turn it is comes first.
+    pub(super) outputs: [Output; 2],
+    pub(super) kill_grace: Duration,
+    pub(super) drain_grace: Duration,
+    pub(super) buffer: Vec<u8>,
+    pub(super) phase: Phase,
+}
+
+#[derive(Debug, Default)]
+pub(super) enum Phase {
+    /// The command's first process runs.
+    #[default]
+    Running,
+    /// It has exited; what holds its output is read until it lets go, or the grace is over.
+    Draining { status: ExitStatus, told: bool, grace: Pin<Box<Sleep>> },
+    /// What it left behind is being killed.
+    Sweeping(JoinHandle<()>),
+    /// What the pipes still hold is read.
+    Finishing,
+    /// All was told, and nothing of it is left.
+    Over,
+}
+
+/// A look at both output streams.
+enum Look {
+    Event(ExecEvent),
+    /// Nothing to read now.
+    Idle,
+    /// Nothing to read ever again.
+    Ended,
+}
+
+impl Pump {
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// The next event. All state is in `self`, so a dropped call loses nothing.
+    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<ExecEvent>>> {
+        loop {
+            match &mut self.phase {
+                Phase::Running => {
+                    // Asked before the output is read: what came before the exit is then read before it is told.
+                    let exit = self.poll_exit(cx);
+                    if let Poll::Ready(status) = exit {
+                        self.drain(status);
+                        continue;
+                    }
+                    match self.look(cx, false) {
+                        Ok(Look::Event(event)) => return Poll::Ready(Ok(Some(event))),
+                        Ok(Look::Idle | Look::Ended) => return Poll::Pending,
+                        Err(error) => return Poll::Ready(Err(self.fail(error))),
+                    }
+                }
+                Phase::Draining { status, told, grace } => {
+                    let status = (!*told).then_some(*status);
+                    let overdue = grace.as_mut().poll(cx).is_ready();
+                    let look = if overdue { Ok(Look::Ended) } else { self.look(cx, true) };
+                    match (look, status) {
+                        (Ok(Look::Event(event)), _) => return Poll::Ready(Ok(Some(event))),
+                        (Ok(Look::Idle | Look::Ended), Some(status)) => {
+                            if let Phase::Draining { told, .. } = &mut self.phase {
+                                *told = true;
+                            }
+                            return Poll::Ready(Ok(Some(ExecEvent::Exited(status))));
+                        }
+                        (Ok(Look::Idle), None) => return Poll::Pending,
+                        (Ok(Look::Ended), None) => self.sweep(),
+                        (Err(error), _) => return Poll::Ready(Err(self.fail(error))),
+                    }
+                }
+                Phase::Sweeping(sweep) => {
+                    if ready!(Pin::new(sweep).poll(cx)).is_err() {
+                        // The runtime shuts down and runs no tasks any more.
+                        self.tree.kill();
+                    }
+                    self.phase = Phase::Finishing;
+                }
+                Phase::Finishing => {
+                    for output in &mut self.outputs {
+                        if let Step::Event(event) = output.finish(&mut self.buffer) {
+                            return Poll::Ready(Ok(Some(event)));
+                        }
+                    }
+                    self.tree.reap();
+                    self.phase = Phase::Over;
+                }
+                Phase::Over => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+
+    fn poll_exit(&self, cx: &mut Context<'_>) -> Poll<ExitStatus> {
+        loop {
+            let ready = ready!(self.exit.poll_read_ready(cx));
+            let look = || self.tree.exit()?.ok_or(io::ErrorKind::WouldBlock.into());
+            let status = match ready.and_then(|()| self.exit.try_io(look)) {
+                Ok(status) => status,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(_) => ExitStatus::Lost,
+            };
+            return Poll::Ready(self.ending.cause().unwrap_or(status));
+        }
+    }
+
+    fn drain(&mut self, status: ExitStatus) {
+        // What was asked to end keeps the time that it was given for that.
+        let grace = if self.ending.cause().is_some() { self.kill_grace } else { self.drain_grace };
+        let _entered = self.runtime.enter();
+        let grace = Box::pin(tokio::time::sleep(grace));
+        self.phase = Phase::Draining { status, told: false, grace };
+    }
+
+    /// Reads from both streams in turn.
+    fn look(&mut self, cx: &mut Context<'_>, eager: bool) -> io::Result<Look> {
+        let mut ended = 0;
+        for _ in 0..self.outputs.len() {
+            let [output, _] = &mut self.outputs;
+            let mut step = output.poll_next(cx, &mut self.buffer, eager)?;
+            if matches!(step, Poll::Ready(Step::Exceeded)) {
+                self.ending.begin(ExitStatus::OutputLimit);
+                step = output.poll_next(cx, &mut self.buffer, eager)?;
+            }
+            self.outputs.reverse();
+            match step {
+                Poll::Ready(Step::Event(event)) => return Ok(Look::Event(event)),
+                Poll::Ready(Step::Ended) => ended += 1,
+                Poll::Ready(Step::Exceeded) | Poll::Pending => {}
+            }
+        }
+        Ok(if ended == self.outputs.len() { Look::Ended } else { Look::Idle })
+    }
+
+    /// Ends what the command left behind. Nearly always there is nothing, which one look on the spot tells.
+    fn sweep(&mut self) {
+        self.phase = if self.tree.is_swept() {
+            Phase::Finishing
+        } else {
+            let tree = Arc::clone(&self.tree);
+            Phase::Sweeping(self.runtime.spawn_blocking(move || tree.kill()))
+        };
+    }
+
+    /// The platform's error, after which nothing is known of the command. It is ended with its tree.
+    fn fail(&mut self, source: io::Error) -> Error {
+        if !matches!(self.phase, Phase::Draining { told: true, .. }) {
+            self.drain(ExitStatus::Lost);
+        }
+        failure("next_event", source)
+    }
+}
