@@ -1,0 +1,35 @@
+//! The rows of `agentx-benches` that have peers, with these beside AgentX: the same arguments, tables and files.
+//!
+//! ```text
+//! cargo run --profile bench --manifest-path benches/peers/Cargo.toml -- [ROW …]
+//! ```
+
+mod confined_read;
+mod sse_to_text;
+
+use agentx_benches::{
+    Result,
+    program::{self, NamedRow},
+};
+
+const ROWS: &[NamedRow] =
+    &[("confined_read", confined_read::row), ("sse_to_text", || Ok(sse_to_text::row()))];
+
+fn main() -> Result<()> {
+    program::main(ROWS)
+}
+
+#[cfg(test)]
+mod tests {
+    use agentx_benches::{measure::Settings, report::Report};
+
+    use super::*;
+
+    #[test]
+    fn every_row_runs() -> Result<()> {
+        for (name, row) in ROWS {
+            assert_eq!(Report::of(row()?, Settings::smoke())?.row, *name);
+        }
+        Ok(())
+    }
+}
