@@ -1,6 +1,6 @@
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
-use agentx_resource::{BoxFuture, FileSystem};
+use agentx_resource::{ApiSupply, BoxFuture, Disk, Env, FileSystem, LLMProvider, Process};
 
 use crate::{Failure, Outcome, Profile};
 
@@ -114,6 +114,34 @@ impl Fresh<dyn FileSystem> {
     /// This file system.
     pub fn file_system(fs: impl FileSystem) -> Self {
         Self::new(Arc::new(fs))
+    }
+}
+
+impl Fresh<dyn Process> {
+    /// This process.
+    pub fn process(process: impl Process) -> Self {
+        Self::new(Arc::new(process))
+    }
+}
+
+impl Fresh<dyn Env> {
+    /// This environment.
+    pub fn env(env: impl Env) -> Self {
+        Self::new(Arc::new(env))
+    }
+}
+
+impl Fresh<dyn Disk> {
+    /// This disk.
+    pub fn disk(disk: impl Disk) -> Self {
+        Self::new(Arc::new(disk))
+    }
+}
+
+impl Fresh<dyn LLMProvider<ApiSupply>> {
+    /// This supplier of a model.
+    pub fn llm_provider(provider: impl LLMProvider<ApiSupply>) -> Self {
+        Self::new(Arc::new(provider))
     }
 }
 

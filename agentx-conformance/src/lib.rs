@@ -21,7 +21,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! The module of each suite says what it expects of what the factory gives.
+//! The same goes for [`process_suite!`], [`env_suite!`], [`disk_suite!`] and [`llm_provider_suite!`]. The module of
+//! each suite says what it expects of what the factory gives.
 //!
 //! # The factory
 //! A closure or an `async fn` that gives a [`Fresh`], or a `Result` of one: the resource, and a guard that is dropped
@@ -43,9 +44,13 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod case;
+pub mod disk;
+pub mod env;
 mod failure;
 pub mod faulty;
 pub mod file_system;
+pub mod llm;
+pub mod process;
 mod profile;
 pub mod repository;
 

@@ -1,20 +1,69 @@
 //! The suites over the resources in memory, which are what the suites say.
 
-use std::sync::Arc;
-
-use agentx_conformance::Fresh;
-use agentx_resource::{
-    FileSystem, Layer, MkdirOptions, ResourcePath, Result, layer::Chroot, memory::MemoryFileSystem,
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
-agentx_conformance::file_system_suite!(memory, || async { Fresh::file_system(MemoryFileSystem::new()) });
+use agentx_conformance::{Fresh, Profile, env, llm, process::toolbox};
+use agentx_resource::{
+    ApiSupply, BoxFuture, Clock, FileSystem, FileSystemExt, Layer, MkdirOptions, Process, ResourcePath,
+    Result,
+    layer::Chroot,
+    memory::{MemoryDisk, MemoryEnv, MemoryFileSystem, MemoryLlmProvider},
+};
+
+agentx_conformance::file_system_suite!(file_system, || async { Fresh::file_system(MemoryFileSystem::new()) });
 
 agentx_conformance::file_system_suite!(chroot, chrooted);
+
+agentx_conformance::process_suite!(
+    process,
+    || async { Fresh::process(toolbox(Arc::new(TokioClock))) },
+    no_ids()
+);
+
+agentx_conformance::process_suite!(chroot_process, chrooted_process, no_ids());
+
+agentx_conformance::env_suite!(memory_env, || async { MemoryEnv::new(env::SETTINGS).map(Fresh::env) });
+
+agentx_conformance::disk_suite!(memory_disk, || async { Fresh::disk(MemoryDisk::new("d")) });
+
+agentx_conformance::llm_provider_suite!(memory_llm, || async {
+    Fresh::llm_provider(MemoryLlmProvider::new("fixed", ApiSupply::new(llm::KEY)))
+});
 
 /// A directory of a tree that holds more, so that a path that is not mapped shows.
 async fn chrooted() -> Result<Fresh<dyn FileSystem>> {
     let whole: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
     let base = ResourcePath::new("/a/d")?;
     whole.mkdir(&base, MkdirOptions::recursive()).await?;
+    whole.write_file(&ResourcePath::new("/a/beside")?, "x").await?;
     Ok(Fresh::new(Chroot::new(base).layer(whole)))
+}
+
+async fn chrooted_process() -> Result<Fresh<dyn Process>> {
+    let files: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
+    let base = ResourcePath::new("/a/d")?;
+    files.mkdir(&base, MkdirOptions::recursive()).await?;
+    let process = toolbox(Arc::new(TokioClock)).with_root("/workspace").with_file_system(files);
+    Ok(Fresh::new(Chroot::new(base).layer(Arc::new(process) as Arc<dyn Process>)))
+}
+
+fn no_ids() -> Profile {
+    let reason = "a Rust function has no process id and gets no signal";
+    Profile::new().deviates("kill-tree", reason).deviates("drop-ends", reason).deviates("exit-signal", reason)
+}
+
+#[derive(Debug)]
+struct TokioClock;
+
+impl Clock for TokioClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
 }

@@ -38,6 +38,26 @@ fn file_system() {
 }
 
 #[test]
+fn process() {
+    assert_same("Process", agentx_conformance::process::CASES.iter().map(agentx_conformance::Case::id));
+}
+
+#[test]
+fn env() {
+    assert_same("Env", agentx_conformance::env::CASES.iter().map(agentx_conformance::Case::id));
+}
+
+#[test]
+fn disk() {
+    assert_same("Disk", agentx_conformance::disk::CASES.iter().map(agentx_conformance::Case::id));
+}
+
+#[test]
+fn llm_provider() {
+    assert_same("LLMProvider", agentx_conformance::llm::CASES.iter().map(agentx_conformance::Case::id));
+}
+
+#[test]
 fn every_row_has_a_situation_and_a_result() {
     for line in TABLE.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = line.split(" | ").collect();

@@ -1,0 +1,81 @@
+use std::{sync::Arc, time::Duration};
+
+use agentx_resource::{
+    Child, ErrorKind, ExecEvent, ExecOutput, ExecRequest, ExitStatus, Process, ProcessExt,
+};
+
+use crate::{
+    Failure, Outcome,
+    failure::{ensure, ensure_kind},
+};
+
+/// What each case gets.
+pub(super) type Subject = Arc<dyn Process>;
+
+/// Longer than any case takes, so that a command which is not ended shows.
+pub(super) const LONG: &str = "300";
+
+/// A program with these arguments.
+pub(super) fn program<const N: usize>(name: &str, args: [&str; N]) -> ExecRequest {
+    ExecRequest::program(name, args)
+}
+
+/// Runs shell source. Where no shell is declared, it must be refused, and there is no output.
+pub(super) async fn shell(process: &Subject, request: ExecRequest) -> Result<Option<ExecOutput>, Failure> {
+    if process.capabilities().shell {
+        return Ok(Some(process.exec(request).await?));
+    }
+    ensure_kind(process.exec(request).await, ErrorKind::Unsupported, "an undeclared shell")?;
+    Ok(None)
+}
+
+/// Starts shell source that writes a process id as its first line.
+pub(super) async fn spawn_telling(
+    process: &Subject,
+    script: String,
+) -> Result<Option<(Box<dyn Child>, u32)>, Failure> {
+    if !process.capabilities().shell {
+        let refused = process.spawn(ExecRequest::shell(script)).await;
+        ensure_kind(refused, ErrorKind::Unsupported, "an undeclared shell")?;
+        return Ok(None);
+    }
+    let child = process.spawn(ExecRequest::shell(script)).await?;
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        match child.next_event().await? {
+            Some(ExecEvent::Stdout(bytes)) => line.extend_from_slice(&bytes),
+            Some(ExecEvent::Stderr(_)) => {}
+            other => return Err(Failure::new(format!("no process id, but {other:?}"))),
+        }
+    }
+    let text = String::from_utf8_lossy(&line);
+    let id =
+        text.trim().parse().map_err(|error| Failure::new(format!("{text:?} is no process id: {error}")))?;
+    Ok(Some((child, id)))
+}
+
+/// Fails unless the process `id` ends. One that is dead and not yet waited for has ended.
+pub(super) async fn ends(process: &Subject, id: u32) -> Outcome {
+    let script = format!(
+        "kill -0 {id} 2>/dev/null || exit 1; \
+         if [ -r /proc/{id}/status ]; then if grep -q '^State:[[:space:]]*[ZX]' /proc/{id}/status; then exit 1; fi; fi"
+    );
+    for _ in 0..200 {
+        let output = process.exec(ExecRequest::shell(script.as_str())).await?;
+        if output.status == ExitStatus::Code(1) {
+            return Ok(());
+        }
+        ensure(output.status.success(), format!("whether {id} lives can't be told: {output:?}"))?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(Failure::new(format!("the process {id} goes on")))
+}
+
+/// All events up to the end.
+pub(super) async fn events(child: &dyn Child) -> Result<Vec<ExecEvent>, Failure> {
+    let mut events = Vec::new();
+    while let Some(event) = child.next_event().await? {
+        events.push(event);
+    }
+    Ok(events)
+}
