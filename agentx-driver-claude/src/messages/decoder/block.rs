@@ -1,0 +1,211 @@
+use std::collections::BTreeMap;
+
+use agentx_core::{BlockChange, BlockKind, ErrorKind, ModelEvent, Result};
+use serde_json::value::RawValue;
+
+use super::{
+    Skipped,
+    opaque::OpaqueBlock,
+    wire::{Block, BlockType, Delta},
+};
+use crate::messages::{
+    error::{PROVIDER, failure},
+    sse::SseParser,
+};
+
+/// The most blocks that may be open at a time; the API opens one.
+const OPEN_LIMIT: usize = 4096;
+
+/// The blocks that have begun and not ended, by their index on the wire.
+///
+/// Told indices are counted here: whole blocks within `message_start` have none, and a wire index may come twice.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    open: BTreeMap<u32, Open>,
+    next: u32,
+}
+
+#[derive(Debug)]
+struct Open {
+    told: u32,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    Text,
+    Thinking,
+    /// With the input that stood in the start, which counts only if none follows in pieces.
+    ToolUse {
+        input: Option<String>,
+    },
+    /// Told at its end, since only then it is known.
+    Opaque(OpaqueBlock),
+}
+
+impl Blocks {
+    pub(super) fn start(
+        &mut self,
+        index: u32,
+        json: &str,
+        skipped: &mut Skipped,
+        out: &mut Vec<ModelEvent>,
+    ) -> Result<()> {
+        if self.open.len() >= OPEN_LIMIT {
+            return Err(failure(ErrorKind::LimitExceeded, format!("more than {OPEN_LIMIT} blocks are open")));
+        }
+        let told = self.next;
+        self.next += 1;
+        let mut tell = |change| out.push(ModelEvent::Block { index: told, change });
+        let form = match read(json)? {
+            Some(block) => match block.kind.as_ref() {
+                "text" => {
+                    skipped.citations += block.citations.map_or(0, |citations| citations.len() as u64);
+                    tell(BlockChange::Start(BlockKind::Text));
+                    if let Some(text) = block.text.filter(|text| !text.is_empty()) {
+                        tell(BlockChange::Text(text.into_owned()));
+                    }
+                    Form::Text
+                }
+                "thinking" => {
+                    tell(BlockChange::Start(BlockKind::Thinking));
+                    if let Some(thinking) = block.thinking.filter(|thinking| !thinking.is_empty()) {
+                        tell(BlockChange::Thinking(thinking.into_owned()));
+                    }
+                    if let Some(signature) = block.signature.filter(|signature| !signature.is_empty()) {
+                        tell(BlockChange::Signature(signature.into_owned()));
+                    }
+                    Form::Thinking
+                }
+                _ => {
+                    let (Some(id), Some(name)) = (block.id, block.name) else {
+                        return Err(failure(ErrorKind::Corrupt, "a tool_use block has no id or no name"));
+                    };
+                    tell(BlockChange::Start(BlockKind::ToolUse {
+                        id: id.into_owned(),
+                        name: name.into_owned(),
+                    }));
+                    let input = block.input.map(RawValue::get).filter(|input| !is_empty_object(input));
+                    Form::ToolUse { input: input.map(str::to_owned) }
+                }
+            },
+            None => Form::Opaque(OpaqueBlock::new(json, SseParser::DEFAULT_LIMIT)),
+        };
+        self.open.insert(index, Open { told, form });
+        Ok(())
+    }
+
+    /// A block that comes whole.
+    pub(super) fn whole(
+        &mut self,
+        json: &str,
+        skipped: &mut Skipped,
+        out: &mut Vec<ModelEvent>,
+    ) -> Result<()> {
+        self.start(u32::MAX, json, skipped, out)?;
+        self.stop(Some(u32::MAX), skipped, out)
+    }
+
+    pub(super) fn delta<'d>(
+        &mut self,
+        index: u32,
+        delta: Delta<'_>,
+        raw: impl FnOnce() -> &'d str,
+        skipped: &mut Skipped,
+        out: &mut Vec<ModelEvent>,
+    ) -> Result<()> {
+        let Some(Open { told, form }) = self.open.get_mut(&index) else {
+            skipped.deltas += 1;
+            return Ok(());
+        };
+        let change = match (delta.kind.as_ref(), form) {
+            ("text_delta", Form::Text) => delta.text.map(|text| BlockChange::Text(text.into_owned())),
+            ("thinking_delta", Form::Thinking) => {
+                delta.thinking.map(|text| BlockChange::Thinking(text.into_owned()))
+            }
+            ("signature_delta", Form::Thinking) => {
+                delta.signature.map(|text| BlockChange::Signature(text.into_owned()))
+            }
+            ("input_json_delta", Form::ToolUse { input }) => {
+                let piece = delta.partial_json.filter(|piece| !piece.is_empty());
+                if piece.is_some() {
+                    *input = None;
+                }
+                piece.map(|piece| BlockChange::InputJson(piece.into_owned()))
+            }
+            ("input_json_delta", Form::Opaque(block)) => {
+                return block.input(delta.partial_json.as_deref().unwrap_or_default());
+            }
+            (_, Form::Opaque(block)) => return block.merge(raw()),
+            ("citations_delta", _) => {
+                skipped.citations += 1;
+                return Ok(());
+            }
+            _ => {
+                skipped.deltas += 1;
+                return Ok(());
+            }
+        };
+        let empty = |change: &BlockChange| {
+            matches!(change, BlockChange::Text(text) | BlockChange::Thinking(text)
+                | BlockChange::Signature(text) if text.is_empty())
+        };
+        if let Some(change) = change.filter(|change| !empty(change)) {
+            out.push(ModelEvent::Block { index: *told, change });
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop(
+        &mut self,
+        index: Option<u32>,
+        skipped: &mut Skipped,
+        out: &mut Vec<ModelEvent>,
+    ) -> Result<()> {
+        let Some(Open { told, form }) = index.and_then(|index| self.open.remove(&index)) else {
+            skipped.deltas += 1;
+            return Ok(());
+        };
+        let mut tell = |change| out.push(ModelEvent::Block { index: told, change });
+        match form {
+            Form::Text | Form::Thinking | Form::ToolUse { input: None } => {}
+            Form::ToolUse { input: Some(input) } => tell(BlockChange::InputJson(input)),
+            Form::Opaque(block) => match block.finish()? {
+                Some(json) => {
+                    tell(BlockChange::Start(BlockKind::Opaque { provider: PROVIDER.to_owned(), json }));
+                }
+                None => {
+                    skipped.blocks += 1;
+                    return Ok(());
+                }
+            },
+        }
+        tell(BlockChange::Stop);
+        Ok(())
+    }
+
+    /// The message ends. Text may be left open; of anything else the rest is missing.
+    pub(super) fn finish(&self) -> Result<()> {
+        if self.open.values().all(|open| matches!(open.form, Form::Text)) {
+            return Ok(());
+        }
+        Err(failure(ErrorKind::Truncated, "the answer ended while a block of it was open"))
+    }
+}
+
+/// The block, where it is of a kind that has its own form.
+fn read(json: &str) -> Result<Option<Block<'_>>> {
+    let typed = |kind: &str| matches!(kind, "text" | "thinking" | "tool_use");
+    match serde_json::from_str::<Block<'_>>(json) {
+        Ok(block) => Ok(Some(block).filter(|block| typed(&block.kind))),
+        // A block of an unknown kind may use these names for something else.
+        Err(_) => match serde_json::from_str::<BlockType<'_>>(json) {
+            Ok(block) if !typed(&block.kind) => Ok(None),
+            Ok(_) | Err(_) => Err(failure(ErrorKind::Corrupt, "a block can't be read")),
+        },
+    }
+}
+
+fn is_empty_object(json: &str) -> bool {
+    json.bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"{}")
+}

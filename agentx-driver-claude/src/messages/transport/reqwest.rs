@@ -1,0 +1,126 @@
+use std::{sync::Arc, time::Duration};
+
+use agentx_core::{Error, ErrorKind, Result, Retry};
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use reqwest::{Client, Proxy, Response, header::HeaderValue, redirect};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_platform_verifier::BuilderVerifierExt;
+
+use super::{HttpRequest, HttpResponse, Transport};
+use crate::messages::error::failure;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The HTTP client that comes with this crate: HTTP/1.1, TLS by rustls. It needs a tokio runtime.
+///
+/// A clone shares its connections. It trusts the certificates that the system trusts, or Mozilla's where the system
+/// has none, as in a bare container image. It connects within 10 seconds, follows no redirect, and uses no proxy that
+/// was not given to it.
+#[derive(Clone, Debug)]
+pub struct ReqwestTransport {
+    client: Client,
+}
+
+impl ReqwestTransport {
+    /// A client without connections.
+    ///
+    /// # Errors
+    /// `Internal` where TLS can't be set up.
+    pub fn new() -> Result<Self> {
+        Self::build(None)
+    }
+
+    /// A client that sends everything through the proxy at this URL.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the URL is none; those of [`ReqwestTransport::new`].
+    pub fn through_proxy(url: &str) -> Result<Self> {
+        // The URL may hold a password, so neither it nor the cause is shown.
+        let proxy =
+            Proxy::all(url).map_err(|_| failure(ErrorKind::InvalidInput, "the proxy's URL is not one"))?;
+        Self::build(Some(proxy))
+    }
+
+    fn build(proxy: Option<Proxy>) -> Result<Self> {
+        let builder = Client::builder()
+            .tls_backend_preconfigured(tls()?)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .tcp_nodelay(true)
+            .no_proxy();
+        let builder = match proxy {
+            Some(proxy) => builder.proxy(proxy),
+            None => builder,
+        };
+        let client = builder.build().map_err(|error| {
+            failure(ErrorKind::Internal, "the HTTP client can't be set up").with_source(error.without_url())
+        })?;
+        Ok(Self { client })
+    }
+}
+
+#[async_trait]
+impl Transport for ReqwestTransport {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse> {
+        let mut builder = self.client.post(&request.url).body(request.body);
+        for (name, value) in request.headers {
+            let mut value = HeaderValue::from_str(value.expose()).map_err(|_| {
+                failure(
+                    ErrorKind::InvalidInput,
+                    format!("the value of header {name} has characters that no header has"),
+                )
+            })?;
+            value.set_sensitive(true);
+            builder = builder.header(name, value);
+        }
+        let response = builder.send().await.map_err(|error| told(error, "the API can't be reached"))?;
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let status = response.status().as_u16();
+        let body = stream::unfold(Some(response), next_chunk).boxed();
+        Ok(HttpResponse::new(status, headers, body))
+    }
+}
+
+async fn next_chunk(response: Option<Response>) -> Option<(Result<bytes::Bytes>, Option<Response>)> {
+    let mut response = response?;
+    match response.chunk().await {
+        Ok(Some(chunk)) => Some((Ok(chunk), Some(response))),
+        Ok(None) => None,
+        Err(error) => Some((Err(told(error, "the connection broke within the answer")), None)),
+    }
+}
+
+fn told(error: reqwest::Error, message: &'static str) -> Error {
+    let kind = if error.is_builder() {
+        ErrorKind::InvalidInput
+    } else if error.is_timeout() {
+        ErrorKind::TimedOut
+    } else {
+        ErrorKind::Unavailable
+    };
+    let retry = if error.is_builder() { Retry::Never } else { Retry::After(None) };
+    failure(kind, message).with_retry(retry).with_source(error.without_url())
+}
+
+fn tls() -> Result<ClientConfig> {
+    let unusable =
+        |error: rustls::Error| failure(ErrorKind::Internal, "TLS can't be set up").with_source(error);
+    let builder = || {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)
+    };
+    Ok(match builder()?.with_platform_verifier() {
+        Ok(builder) => builder.with_no_client_auth(),
+        Err(_) => {
+            let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+            builder()?.with_root_certificates(roots).with_no_client_auth()
+        }
+    })
+}
