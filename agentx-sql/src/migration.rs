@@ -91,7 +91,9 @@ mod tests {
 
     /// Gives these answers, and keeps the first statement of each batch.
     #[derive(Debug)]
-    struct Script(Mutex<(VecDeque<Result<i64, ErrorKind>>, Vec<String>)>);
+    struct Script(Mutex<(Answers, Vec<String>)>);
+
+    type Answers = VecDeque<Result<i64, ErrorKind>>;
 
     impl Script {
         fn new(answers: impl IntoIterator<Item = Result<i64, ErrorKind>>) -> Self {
