@@ -316,9 +316,12 @@ fn without_a_runtime_it_is_an_error_and_no_panic() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
-#[test]
-fn debug_shows_no_value() {
+#[tokio::test]
+async fn debug_shows_no_value() {
     let (_dir, process) = local();
-    let shown = format!("{:?}", process.with_env("TOKEN", "hush"));
+    let process = process.with_env("TOKEN", "hush");
+    let request = ExecRequest::program("cat", [""; 0]).with_stdin(Stdin::Bytes("hush".into()));
+    let child = process.spawn(request).await.unwrap();
+    let shown = format!("{process:?} {child:?}");
     assert!(shown.contains("TOKEN") && !shown.contains("hush"), "{shown}");
 }

@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -10,7 +11,6 @@ use bytes::Bytes;
 use super::{ending::Ending, input::Input, pump::Pump, tree::Tree};
 
 /// A command that runs on this machine.
-#[derive(Debug)]
 pub(super) struct LocalChild {
     pub(super) tree: Arc<Tree>,
     pub(super) ending: Arc<Ending>,
@@ -22,6 +22,13 @@ pub(super) struct LocalChild {
 impl LocalChild {
     fn pump(&self) -> MutexGuard<'_, Pump> {
         self.pump.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Shows neither input nor output: they may hold secrets.
+impl fmt::Debug for LocalChild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalChild").field("id", &self.id()).finish_non_exhaustive()
     }
 }
 
