@@ -89,3 +89,46 @@ impl FileSystem for ReadOnlyFileSystem {
 fn refused(operation: &'static str, path: &ResourcePath) -> Error {
     Error::new(ErrorKind::PermissionDenied, operation).with_path(path).with_message("this view is read-only")
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::{TryStreamExt, executor::block_on};
+
+    use super::*;
+    use crate::{FileSystemExt, WriteMode, memory::MemoryFileSystem};
+
+    async fn tree(fs: &dyn FileSystem) -> Vec<(String, Metadata)> {
+        let entries: Vec<_> = fs.walk(&ResourcePath::root()).try_collect().await.unwrap();
+        entries.into_iter().map(|entry| (entry.name, entry.metadata)).collect()
+    }
+
+    #[test]
+    fn every_mutation_is_refused_and_nothing_changes() {
+        block_on(async {
+            let inner: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
+            let [a, b, d] = ["/a", "/b", "/d"].map(|path| ResourcePath::new(path).unwrap());
+            inner.write_file(&a, "kept").await.unwrap();
+            inner.mkdir(&d, MkdirOptions::default()).await.unwrap();
+            let (before, shown) = (tree(&*inner).await, ReadOnly.layer(Arc::clone(&inner)));
+            let transfer = TransferOptions::default;
+            let mut refused = vec![
+                shown.mkdir(&b, MkdirOptions::default()).await.err(),
+                shown.mkdir(&d, MkdirOptions::recursive()).await.err(),
+                shown.rm(&a, RemoveOptions::default()).await.err(),
+                shown.rm_all(&b).await.err(),
+                shown.rename(&a, &b, transfer()).await.err(),
+                shown.rename(&a, &a, transfer()).await.err(),
+                shown.copy(&a, &b, transfer()).await.err(),
+            ];
+            for mode in [WriteMode::Overwrite, WriteMode::CreateNew, WriteMode::Append] {
+                refused.push(shown.write(&a, "lost".into(), mode.clone().into()).await.err());
+                refused.push(shown.writer(&b, mode.into()).await.err());
+            }
+            for error in refused {
+                assert_eq!(error.unwrap().kind(), ErrorKind::PermissionDenied);
+            }
+            assert_eq!(tree(&*inner).await, before);
+            assert_eq!(shown.read_to_string(&a).await.unwrap(), "kept");
+        });
+    }
+}
