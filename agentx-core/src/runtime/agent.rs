@@ -1,23 +1,15 @@
-use std::{
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
-use futures::{
-    FutureExt,
-    channel::oneshot,
-    future::{AbortHandle, Abortable, Shared as SharedFuture},
-};
+use futures::{FutureExt, channel::oneshot, future::Abortable};
 
 use super::{
-    Shared,
-    bus::{Bus, Subscription},
-    history,
-    turn::{self, TurnEvents, TurnReport},
+    bus::Subscription,
+    core::{AgentCore, TurnControl, gone},
+    events::{TurnEvents, TurnReport},
+    history, turn,
 };
 use crate::{
-    AgentId, AgentState, ContentPart, Error, ErrorKind, EventContext, EventData, ImageId, ImageRecord,
-    Message, Result, SessionId, Timestamp, ToolSet, TurnId,
+    AgentId, AgentState, ContentPart, Error, ErrorKind, ImageId, Message, Result, SessionId, TurnId,
 };
 
 /// A running agent: the live end of an image's conversation. Cheap to clone; all clones are the same agent.
@@ -50,7 +42,7 @@ impl Agent {
 
     /// What it is doing.
     pub fn state(&self) -> AgentState {
-        self.core.lock().state
+        self.core.state()
     }
 
     /// Sends a text, and begins a turn that answers it.
@@ -73,7 +65,7 @@ impl Agent {
                 Error::new(ErrorKind::InvalidInput, "send message").with_message("the message is empty")
             );
         }
-        self.core.clone().begin(content).await
+        self.begin(content).await
     }
 
     /// Sends a text, waits for the end of the turn, and gives the model's last words.
@@ -107,190 +99,31 @@ impl Agent {
     pub async fn history(&self) -> Result<Vec<Message>> {
         history::read(&*self.core.shared.repositories.sessions, self.session_id()).await
     }
-}
 
-/// The agent itself. Its turns hold it, and so they outlive every [`Agent`].
-#[derive(Debug)]
-pub(super) struct AgentCore {
-    pub(super) shared: Arc<Shared>,
-    pub(super) context: EventContext,
-    pub(super) image: ImageRecord,
-    pub(super) tools: ToolSet,
-    pub(super) bus: Arc<Bus>,
-    status: Mutex<Status>,
-}
-
-#[derive(Debug, Default)]
-struct Status {
-    state: AgentState,
-    running: Option<RunningTurn>,
-    closed: bool,
-}
-
-#[derive(Debug)]
-struct RunningTurn {
-    interrupt: Option<oneshot::Sender<()>>,
-    done: Done,
-    abort: AbortHandle,
-}
-
-/// The end of a turn; an error where it was given up without one.
-pub(super) type Done = SharedFuture<oneshot::Receiver<TurnReport>>;
-
-impl AgentCore {
-    pub(super) async fn open(shared: Arc<Shared>, image: ImageRecord) -> Result<Self> {
-        let mut tools = match &shared.workspaces {
-            Some(workspaces) => workspaces.open(&image.container_id, &image.image_id).await?,
-            None => Vec::new(),
-        };
-        tools.extend(shared.tools.iter().cloned());
-        let tools = ToolSet::of(tools)?;
-        history::load(&*shared.repositories.sessions, &image.session_id, &shared.host).await?;
-        let context = EventContext::new(
-            image.container_id.clone(),
-            image.image_id.clone(),
-            AgentId::fresh(&*shared.host.ids),
-            image.session_id.clone(),
-        );
-        Ok(Self { shared, context, image, tools, bus: Arc::default(), status: Mutex::default() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn subscribe(&self, seen: u64) -> Subscription {
-        Subscription::new(self.bus.clone(), Arc::new(self.context.clone()), seen)
-    }
-
-    /// Reserves the agent and hands the turn to the host. The turn is the host's from here on: dropping this future
-    /// changes nothing.
-    async fn begin(self: Arc<Self>, content: Vec<ContentPart>) -> Result<TurnEvents> {
-        let turn_id = TurnId::fresh(&*self.shared.host.ids);
-        let (interrupt, interrupted) = oneshot::channel();
-        let (report, done) = oneshot::channel();
+    /// Hands the turn to the host, and waits until its message is stored. The turn is the host's from here on: dropping
+    /// this future changes nothing.
+    async fn begin(&self, content: Vec<ContentPart>) -> Result<TurnEvents> {
+        let core = self.core.clone();
+        let (guard, control) = core.occupy()?;
+        let TurnControl { done, interrupted, registration } = control;
+        let turn_id = TurnId::fresh(&*core.shared.host.ids);
+        let events = TurnEvents::new(self.subscribe(), turn_id.clone(), done);
         let (stored, is_stored) = oneshot::channel();
-        let (abort, registration) = AbortHandle::new_pair();
-        let done = done.shared();
-        {
-            let mut status = self.lock();
-            if status.closed {
-                return Err(gone());
-            }
-            if status.running.is_some() {
-                return Err(Error::new(ErrorKind::Busy, "send message")
-                    .with_path(&self.context.image_id)
-                    .with_message("a turn is under way"));
-            }
-            status.running = Some(RunningTurn { interrupt: Some(interrupt), done: done.clone(), abort });
-            status.state = AgentState::Thinking;
-        }
-        let events = TurnEvents::new(self.subscribe(self.bus.last()), turn_id.clone(), done);
-        let (agent, release) = (self.clone(), Release(Some(self.clone())));
         let task = async move {
             // Whoever sent the message may no longer wait for `stored`; the turn goes on all the same.
-            match turn::begin(agent, turn_id, content).await {
+            match turn::begin(core, turn_id, content).await {
                 Ok(turn) => {
                     let _ = stored.send(Ok(()));
-                    release.rest(turn.drive(interrupted).await, report);
+                    guard.finish(turn.drive(interrupted).await);
                 }
                 Err(error) => {
-                    drop(release);
+                    drop(guard);
                     let _ = stored.send(Err(error));
                 }
             }
         };
-        self.shared.host.spawn.spawn(Abortable::new(task, registration).map(drop).boxed());
+        self.core.shared.host.spawn.spawn(Abortable::new(task, registration).map(drop).boxed());
         is_stored.await.unwrap_or_else(|_| Err(gone()))?;
         Ok(events)
-    }
-
-    /// Tells the end of a turn. The agent is free before anybody can hear of the end, so that whoever hears of it can
-    /// send at once.
-    fn rest(&self, finished: turn::Finished, report: oneshot::Sender<TurnReport>) {
-        let turn::Finished { state, at, context, events, report: told } = finished;
-        let mut status = self.lock();
-        status.running = None;
-        status.state = state;
-        self.bus.publish(at, &context, events);
-        drop(status);
-        // Nobody may be waiting for the report.
-        let _ = report.send(told);
-    }
-
-    pub(super) fn publish(
-        &self,
-        state: AgentState,
-        at: Timestamp,
-        context: &Arc<EventContext>,
-        events: Vec<EventData>,
-    ) {
-        self.lock().state = state;
-        self.bus.publish(at, context, events);
-    }
-
-    pub(super) async fn interrupt(&self) {
-        let done = {
-            let mut status = self.lock();
-            let Some(running) = &mut status.running else { return };
-            if let Some(interrupt) = running.interrupt.take() {
-                // A turn that has just ended no longer listens, and needs no telling.
-                let _ = interrupt.send(());
-            }
-            running.done.clone()
-        };
-        // An error means that the turn was given up, and so it is over too.
-        let _ = done.await;
-    }
-
-    /// Takes no more messages, and ends the turn that is under way.
-    pub(super) async fn close(&self) {
-        self.lock().closed = true;
-        self.interrupt().await;
-        self.bus.close();
-    }
-
-    /// Takes no more messages, and gives up the turn that is under way, where it stands. The session is made whole
-    /// when it is next opened.
-    pub(super) fn abort(&self) {
-        let mut status = self.lock();
-        status.closed = true;
-        let running = mem::take(&mut status.running);
-        drop(status);
-        if let Some(running) = running {
-            running.abort.abort();
-        }
-        self.bus.close();
-    }
-}
-
-/// Frees the agent however its turn ends, also when the host drops it.
-struct Release(Option<Arc<AgentCore>>);
-
-impl Release {
-    fn rest(mut self, finished: turn::Finished, report: oneshot::Sender<TurnReport>) {
-        if let Some(agent) = self.0.take() {
-            agent.rest(finished, report);
-        }
-    }
-}
-
-impl Drop for Release {
-    fn drop(&mut self) {
-        if let Some(agent) = self.0.take() {
-            let mut status = agent.lock();
-            status.running = None;
-            status.state = AgentState::Error;
-        }
-    }
-}
-
-fn gone() -> Error {
-    Error::new(ErrorKind::Cancelled, "send message").with_message("the runtime is gone")
-}
-
-impl Drop for AgentCore {
-    fn drop(&mut self) {
-        self.bus.close();
     }
 }

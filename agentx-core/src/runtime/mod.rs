@@ -3,6 +3,8 @@
 mod agent;
 mod builder;
 mod bus;
+mod core;
+mod events;
 mod history;
 mod turn;
 mod workspace;
@@ -14,12 +16,12 @@ use std::{
 
 use futures::lock::Mutex as AsyncMutex;
 
-use self::agent::AgentCore;
+use self::core::AgentCore;
 pub use self::{
     agent::Agent,
     builder::RuntimeBuilder,
     bus::Subscription,
-    turn::{TurnEvents, TurnReport},
+    events::{TurnEvents, TurnReport},
     workspace::WorkspaceProvider,
 };
 use crate::{
