@@ -31,6 +31,9 @@ pub async fn glob_by_name(pair: Pair) {
     assert_eq!(pair.call("glob", json!({"pattern": pair.shown("/src/**/h*.rs")})).await, helper);
     assert_eq!(pair.call("glob", json!({"pattern": "../src/*.rs", "path": "src"})).await, main);
     assert_eq!(pair.call("glob", json!({"pattern": "src/main.rs"})).await, main);
+    // An absolute pattern needs no directory.
+    let absolute = json!({"pattern": pair.shown("/src/*.rs"), "path": "src/lib"});
+    assert_eq!(pair.call("glob", absolute).await, main);
     assert_eq!(pair.call("glob", json!({"pattern": "nowhere/*.rs"})).await, "No files found.");
     assert_eq!(
         pair.call("glob", json!({"pattern": "src"})).await,
