@@ -11,3 +11,5 @@ mod answers;
 mod faults;
 #[path = "messages/requests.rs"]
 mod requests;
+#[path = "messages/server.rs"]
+mod server;
