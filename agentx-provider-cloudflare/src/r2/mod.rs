@@ -36,7 +36,7 @@ use object_store::ObjectStore;
 /// directories stay when they become empty; a directory that only objects of other programs imply goes with
 /// the last of them.
 ///
-/// Where another program put an object at `a` and others below `a/`, `a` is a file.
+/// Where another program put an object at `a` and others below `a/`, `a` is a file; a recursive list shows both.
 ///
 /// # What is atomic
 /// * One file's write and copy, and the choice of the one winner of `CreateNew`, of `IfMatch` and of
