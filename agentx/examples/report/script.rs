@@ -3,7 +3,7 @@
 //! It sees what a model would see, the conversation with all tool results, and chooses each call from them. Every
 //! figure of the report is a tool's own answer; nothing is computed here.
 
-use agentx::{MessageBody, Reply, Result, ScriptedModel, core::ModelRequest};
+use agentx::{MessageBody, Reply, ScriptedModel, core::ModelRequest};
 use serde_json::json;
 
 /// Directories that hold no work of their own: history, and what a build can make again.
@@ -12,12 +12,12 @@ const SET_ASIDE: [&str; 8] =
 
 /// The scripted model.
 pub(crate) fn model() -> ScriptedModel {
-    ScriptedModel::new("scripted", next)
+    ScriptedModel::new("scripted", |request| Ok(next(request)))
 }
 
-fn next(request: &ModelRequest) -> Result<Reply> {
+fn next(request: &ModelRequest) -> Reply {
     let seen = Seen(request);
-    Ok(if !seen.answered("totals") {
+    if !seen.answered("totals") {
         look(&seen)
     } else if seen.figure("files") == "0" && !seen.answered("report") {
         Reply::text("There are no files here. I'll write that down.\n\n").call(
@@ -37,7 +37,7 @@ fn next(request: &ModelRequest) -> Result<Reply> {
         )
     } else {
         finish(&seen)
-    })
+    }
 }
 
 fn look(seen: &Seen<'_>) -> Reply {
@@ -157,7 +157,7 @@ fn report(seen: &Seen<'_>) -> serde_json::Value {
     }
     let aside = seen.set_aside();
     if !aside.is_empty() {
-        let names: Vec<_> = aside.iter().map(|name| code(name)).collect();
+        let names: Vec<_> = aside.iter().map(code).collect();
         text += &format!(
             "\nHistory and build output are counted above and left out below: {}.\n",
             names.join(", ")

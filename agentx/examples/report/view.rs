@@ -51,7 +51,7 @@ impl<W: Write> View<W> {
             EventData::ToolCompleted { tool_id, result, .. } => self.fold(tool_id, "✓", &result.to_text())?,
             EventData::ToolFailed { tool_id, error, .. } => self.fold(tool_id, "✗", error)?,
             EventData::MessageRestarted { reason } => {
-                self.line(&format!("(begun anew: {})", printable(reason)))?
+                self.line(&format!("(begun anew: {})", printable(reason)))?;
             }
             EventData::Lagged { missed } => self.line(&format!("({missed} events were too fast to show)"))?,
             _ => {}

@@ -39,7 +39,7 @@ impl Census {
                 self.links += 1;
             } else {
                 let content = fs::read(entry.path()).unwrap();
-                let lines = content.iter().filter(|byte| **byte == b'\n').count() as u64;
+                let lines = content.split(|byte| *byte == b'\n').count() as u64 - 1;
                 let bytes = content.len() as u64;
                 self.files += 1;
                 self.bytes += bytes;

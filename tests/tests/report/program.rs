@@ -111,7 +111,7 @@ pub(crate) fn processes_with(argument: &str) -> usize {
 
 /// Waits for what must come to pass, for a minute at most.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let given_up = Instant::now() + Duration::from_secs(60);
+    let given_up = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < given_up, "still waiting: {what}");
         thread::sleep(Duration::from_millis(10));
