@@ -17,9 +17,9 @@ impl Tally {
     /// What one line of a runner's output adds: a summary of `cargo test` or of nextest; nothing for other lines.
     pub(crate) fn of_line(line: &str) -> Self {
         let line = plain(line);
-        let line = line.trim_start();
         let mut tally = Self::default();
-        if !line.starts_with("test result: ") && !line.starts_with("Summary [") {
+        // Nextest indents its summary, and also what a failed test printed: there a `test result` is not one more.
+        if !line.starts_with("test result: ") && !line.trim_start().starts_with("Summary [") {
             return tally;
         }
         let words: Vec<&str> =
@@ -80,6 +80,14 @@ mod tests {
                     1 exec failed, 3 skipped";
         assert_eq!(Tally::of_line(line), tally(12, 4, 3));
         assert_eq!(Tally::of_line("Summary [0.1s] 1 test run: 1 passed, 0 skipped"), tally(1, 0, 0));
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_is_not_counted_again() {
+        assert_eq!(
+            Tally::of_line("    test result: FAILED. 0 passed; 1 failed; 0 ignored"),
+            Tally::default()
+        );
     }
 
     #[test]
