@@ -5,6 +5,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
+    sync::mpsc,
     time::Duration,
 };
 
@@ -101,6 +102,49 @@ async fn no_symlink_leads_the_working_directory_out() {
         assert_eq!(error.kind(), ErrorKind::Escapes, "{cwd}: {error:?}");
         assert_eq!(error.path(), Some(cwd));
     }
+}
+
+#[test]
+fn a_directory_that_is_swapped_for_a_link_meanwhile_leads_nowhere() {
+    let (dir, process) = local();
+    let root = process.capabilities().root;
+    let outside = TempDir::new().unwrap();
+    fs::create_dir(outside.path().join("sub")).unwrap();
+    fs::create_dir_all(dir.path().join("a/sub")).unwrap();
+    symlink(outside.path(), dir.path().join("b")).unwrap();
+    let (running, stopped) = mpsc::channel::<()>();
+    let swapped = fs::File::open(dir.path()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(&swapped, "a", &swapped, "b", exchange).unwrap();
+            }
+        });
+        // Dropped at the end, whatever it is.
+        let _running = running;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (mut inside, mut refused) = (0, 0);
+        while inside < 50 || refused < 50 {
+            let request = ExecRequest::program("pwd", ["-P"]).with_cwd(path("/a/sub"));
+            match runtime.block_on(process.exec(request)) {
+                Ok(output) => {
+                    let place = output.stdout_text().into_owned();
+                    assert!(
+                        place == format!("{root}/a/sub\n") || place == format!("{root}/b/sub\n"),
+                        "{place}"
+                    );
+                    inside += 1;
+                }
+                // The name may also have moved between its two lookups.
+                Err(error) => {
+                    let kinds = [ErrorKind::Escapes, ErrorKind::Unavailable, ErrorKind::NotADirectory];
+                    assert!(kinds.contains(&error.kind()), "{error:?}");
+                    refused += 1;
+                }
+            }
+        }
+    });
 }
 
 #[tokio::test]

@@ -44,14 +44,13 @@ impl Environment {
     }
 
     /// bash where `PATH` has it, else the shell that every system has.
-    pub(super) fn find_shell(&self) -> PathBuf {
+    pub(super) fn find_shell(&self) -> String {
         let path = self.base.get(OsStr::new("PATH")).map(OsString::as_os_str);
         let absolute =
             path.into_iter().flat_map(env::split_paths).filter(|directory| directory.is_absolute());
         let mut candidates = absolute.map(|directory| directory.join("bash"));
-        candidates
-            .find(|file| program::is_executable(rustix::fs::CWD, file))
-            .unwrap_or_else(|| "/bin/sh".into())
+        let bash = candidates.find(|file| program::is_executable(rustix::fs::CWD, file));
+        bash.and_then(|file| file.into_os_string().into_string().ok()).unwrap_or_else(|| "/bin/sh".into())
     }
 
     pub(super) fn mark(&self) -> std::io::Result<Mark> {

@@ -16,7 +16,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt, io,
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -41,8 +41,12 @@ use self::environment::Environment;
 /// **What a command leaves behind ends with it**: its process group, and every process that carries its mark, also
 /// one that called `setsid` or was handed to init. The sweep comes after a normal exit too, so a `nohup server &` does
 /// not outlive its command; what still holds the command's output is given a [short while](Self::with_drain_grace)
-/// first. The sweep misses a process that has left the process group *and* replaced its environment, once its parent
-/// is gone; and one that has become another user, whom this one may not signal.
+/// first. The sweep misses a process that has left the process group *and* replaced or hidden its environment (as
+/// `ssh-agent` does before an ordinary user), once its parent is gone; and one that has become another user, whom this
+/// one may not signal.
+///
+/// **Dropping a child** returns when all this is dead. It blocks the thread for less than a millisecond as a rule, and
+/// for four seconds at most, when the kernel can't end a process or new ones come faster than they are found.
 ///
 /// **When the host itself is killed** (`SIGKILL`, a crash), nothing is left to sweep: its commands go on. A host that
 /// is a marked command of another `LocalProcess` is swept with everything below it.
@@ -66,7 +70,7 @@ use self::environment::Environment;
 pub struct LocalProcess {
     root: Arc<Root>,
     environment: Environment,
-    shell: PathBuf,
+    shell: String,
     kill_grace: Duration,
     drain_grace: Duration,
 }
@@ -123,8 +127,9 @@ impl LocalProcess {
         self
     }
 
-    /// Runs scripts as `SHELL -c SCRIPT` with this shell; by default bash where it is found in `PATH`, else `/bin/sh`.
-    pub fn with_shell(mut self, shell: impl Into<PathBuf>) -> Self {
+    /// Runs scripts as `SHELL -c SCRIPT` with this shell, which is found as any program is; by default bash where the
+    /// host's `PATH` has it, else `/bin/sh`.
+    pub fn with_shell(mut self, shell: impl Into<String>) -> Self {
         self.shell = shell.into();
         self
     }

@@ -116,7 +116,7 @@ impl LocalProcess {
                 // A script that begins with a dash is none of the shell's options.
                 let dashed = script.starts_with(['-', '+']);
                 let script = if dashed { format!(" {script}") } else { script.clone() };
-                (self.shell.display().to_string(), vec!["-c".into(), script])
+                (self.shell.clone(), vec!["-c".into(), script])
             }
             _ => return Err(error(ErrorKind::Unsupported, "spawn").with_message("an unknown invocation")),
         };
