@@ -8,12 +8,28 @@
 //!
 //! The meter stands innermost of those that count, since what reaches the provider is what is billed.
 
+mod around;
 mod chroot;
+mod limit;
+mod meter;
 mod read_only;
+mod retry;
+mod timeout;
+#[cfg(feature = "tracing")]
+mod trace;
 
 use std::sync::Arc;
 
-pub use self::{chroot::Chroot, read_only::ReadOnly};
+#[cfg(feature = "tracing")]
+pub use self::trace::Trace;
+pub use self::{
+    chroot::Chroot,
+    limit::Limit,
+    meter::{Meter, MeterSnapshot, Usage},
+    read_only::ReadOnly,
+    retry::Retry,
+    timeout::Timeout,
+};
 
 /// Wraps a resource of kind `R` (`dyn FileSystem`, `dyn Process`, …) into another of the same kind. One layer value
 /// can wrap several kinds: its settings and state live in it, and a wrapper is a cheap view.
