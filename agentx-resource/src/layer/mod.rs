@@ -12,6 +12,8 @@ mod around;
 mod chroot;
 mod limit;
 mod meter;
+mod path_locks;
+mod quota;
 mod read_only;
 mod retry;
 mod timeout;
@@ -26,6 +28,7 @@ pub use self::{
     chroot::Chroot,
     limit::Limit,
     meter::{Meter, MeterSnapshot, Usage},
+    quota::{Quota, QuotaUsage},
     read_only::ReadOnly,
     retry::Retry,
     timeout::Timeout,
