@@ -59,14 +59,16 @@ fn look(seen: &Seen<'_>) -> Reply {
 
 /// Only sizes and counts are printed, so that no file name can be mistaken for a figure.
 const TOTALS: &str = "\
-count() { find . -mindepth 1 \"$@\" -printf x 2>/dev/null | wc -c; }
+all() { find . -mindepth 1 \"$@\" 2>/dev/null; }
 printf 'directory %q\\n' \"$PWD\"
-find . -type f -printf '%s\\n' 2>/dev/null | awk '{n++; s+=$1} END {printf \"files %.0f\\nbytes %.0f\\n\", n, s}'
-printf 'directories %s\\n' \"$(count -type d)\"
-printf 'links %s\\n' \"$(count -type l)\"
-printf 'empty %s\\n' \"$(count -type f -empty)\"
-printf 'unreadable %s\\n' \"$(count ! -type l ! -readable)\"
-printf 'odd-names %s\\n' \"$(find . -mindepth 1 -print0 2>/dev/null | LC_ALL=C.UTF-8 grep -zaxvc '.*')\"";
+all -printf '%y %s\\n' | awk '
+  $1 == \"f\" { files++; bytes += $2; if ($2 == 0) empty++ }
+  $1 == \"d\" { directories++ }
+  $1 == \"l\" { links++ }
+  END { printf \"files %.0f\\nbytes %.0f\\ndirectories %.0f\\nlinks %.0f\\nempty %.0f\\n\",
+        files, bytes, directories, links, empty }'
+printf 'unreadable %s\\n' \"$(all ! -type l ! -readable -printf x | wc -c)\"
+printf 'odd-names %s\\n' \"$(all -print0 | LC_ALL=C.UTF-8 grep -zaxvc '.*')\"";
 
 fn survey(seen: &Seen<'_>) -> Reply {
     let files = seen.files();
