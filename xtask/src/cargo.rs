@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{self, BufRead, BufReader, IsTerminal, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
 };
@@ -125,7 +125,7 @@ impl Step {
         for key in &self.without {
             command.env_remove(key);
         }
-        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        command.current_dir(root());
         command
     }
 
@@ -135,6 +135,11 @@ impl Step {
         let words = variables.chain(["cargo".to_owned()]).chain(self.args.iter().cloned());
         words.collect::<Vec<_>>().join(" ")
     }
+}
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn announce(line: &str) {

@@ -2,7 +2,7 @@
 
 use crate::{
     cargo::{Report, Step},
-    example, workspace,
+    example, package, workspace,
 };
 
 /// One thing that `cargo xtask test` looks at.
@@ -78,7 +78,7 @@ pub(crate) const SUITES: &[Suite] = &[
         name: "package",
         about: "each published crate, packed and built from its package",
         quick: false,
-        run: package,
+        run: package::run,
         ..RUST
     },
 ];
@@ -122,39 +122,6 @@ fn lint() -> Report {
     report
 }
 
-/// Packs every published crate, builds each from what was packed, and looks at what that is.
-fn package() -> Report {
-    let packages = match workspace::packages() {
-        Ok(packages) => packages,
-        Err(why) => return Report::failed(why),
-    };
-    let published: Vec<&str> =
-        packages.iter().filter(|package| package.published).map(|package| package.name.as_str()).collect();
-    // What is not committed yet is packed too, so that this can be run before a commit.
-    let mut step = Step::new("package --allow-dirty");
-    for name in &published {
-        step = step.arg("--package").arg(name);
-    }
-    let mut report = step.run();
-    for name in published {
-        let list = Step::new(&format!("package --allow-dirty --list --package {name}"));
-        match list.output() {
-            Ok(list) => {
-                if let Some(missing) = missing_file(&String::from_utf8_lossy(&list)) {
-                    report.add(Report::failed(format!("the package of {name} has no {missing}")));
-                }
-            }
-            Err(why) => report.add(Report::failed(why)),
-        }
-    }
-    report
-}
-
-/// What a package must have and this list of files has not.
-fn missing_file(list: &str) -> Option<&'static str> {
-    ["Cargo.toml", "README.md", "src/lib.rs"].into_iter().find(|file| !list.lines().any(|line| line == *file))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,11 +132,5 @@ mod tests {
             assert!(SUITES[..index].iter().all(|other| other.name != suite.name), "{}", suite.name);
             assert!(suite.within.is_none_or(|name| SUITES.iter().any(|other| other.name == name)));
         }
-    }
-
-    #[test]
-    fn a_package_without_its_readme_is_told() {
-        assert_eq!(missing_file("Cargo.toml\nREADME.md\nsrc/lib.rs\n"), None);
-        assert_eq!(missing_file("Cargo.toml\nsrc/README.md\nsrc/lib.rs\n"), Some("README.md"));
     }
 }
