@@ -16,6 +16,7 @@ mod path_locks;
 mod quota;
 mod read_only;
 mod retry;
+mod route;
 mod timeout;
 #[cfg(feature = "tracing")]
 mod trace;
@@ -31,6 +32,7 @@ pub use self::{
     quota::{Quota, QuotaUsage},
     read_only::ReadOnly,
     retry::Retry,
+    route::Route,
     timeout::Timeout,
 };
 
@@ -51,3 +53,6 @@ pub trait Layer<R: ?Sized> {
     /// Wraps `inner`.
     fn layer(&self, inner: Arc<R>) -> Arc<R>;
 }
+
+#[cfg(test)]
+mod tests;
