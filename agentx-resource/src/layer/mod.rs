@@ -12,6 +12,7 @@ mod around;
 mod chroot;
 mod limit;
 mod meter;
+mod overlay;
 mod path_locks;
 mod quota;
 mod read_only;
@@ -29,6 +30,7 @@ pub use self::{
     chroot::Chroot,
     limit::Limit,
     meter::{Meter, MeterSnapshot, Usage},
+    overlay::{Overlay, OverlayChange, OverlayChangeKind},
     quota::{Quota, QuotaUsage},
     read_only::ReadOnly,
     retry::Retry,
