@@ -9,6 +9,7 @@
 //! The meter stands innermost of those that count, since what reaches the provider is what is billed.
 
 mod around;
+mod cache;
 mod chroot;
 mod limit;
 mod meter;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 #[cfg(feature = "tracing")]
 pub use self::trace::Trace;
 pub use self::{
+    cache::{Cache, Freshness},
     chroot::Chroot,
     limit::Limit,
     meter::{Meter, MeterSnapshot, Usage},
