@@ -11,6 +11,7 @@ mod rename;
 mod resolve;
 mod stage;
 mod tree;
+mod walk;
 mod write;
 mod writer;
 
@@ -44,7 +45,7 @@ pub(crate) const PROVIDER: &str = "local";
 
 /// A directory of this machine, and nothing outside of it.
 ///
-/// The directory is opened once. Every path is resolved by the kernel relative to that handle and refused
+/// The directory is opened once. Every path is resolved relative to that handle (see [`Resolution`]) and refused
 /// (`Escapes`) as soon as it leads out, also while somebody renames or replaces things on the way. Symbolic links are
 /// followed while they stay inside; a link to an absolute path under the directory's own host path counts as inside.
 /// A hard link made by somebody else can't be told from a file of the directory.
@@ -85,6 +86,18 @@ pub struct LocalFileSystem {
     durability: Durability,
 }
 
+/// How a path becomes a handle that is inside. Both ways follow the same links, refuse the same, and hold against
+/// whoever changes the tree meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resolution {
+    /// By the kernel, in one call (`openat2`, Linux 5.6): what it has in memory is read without a wait.
+    Kernel,
+    /// Name by name, never through a link, which is read and followed by hand. For older kernels and filters (some
+    /// container runtimes have such) that do not know the call; everything is a task on the blocking pool then.
+    Walk,
+}
+
 /// What a completed write survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -100,16 +113,27 @@ pub enum Durability {
 }
 
 impl LocalFileSystem {
-    /// Opens an existing directory. A few short system calls, done in place.
+    /// Opens an existing directory, with the [`Resolution`] that the host has. A few short system calls, done in
+    /// place.
     ///
     /// # Errors
-    /// `NotFound`, `NotADirectory`, `PermissionDenied`; `Unsupported` where the host can't confine lookups (Linux
-    /// before 5.6, or a filter that forbids `openat2`).
+    /// `NotFound`, `NotADirectory`, `PermissionDenied`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Self::open_as(path.as_ref(), None)
+    }
+
+    /// As [`LocalFileSystem::open`], with this resolution and no other.
+    ///
+    /// # Errors
+    /// Those of [`LocalFileSystem::open`]; `Unsupported` for [`Resolution::Kernel`] where the host does not have it.
+    pub fn open_with(path: impl AsRef<Path>, resolution: Resolution) -> Result<Self> {
+        Self::open_as(path.as_ref(), Some(resolution))
+    }
+
+    fn open_as(path: &Path, resolution: Option<Resolution>) -> Result<Self> {
         let open = || -> Done<Self> {
             let canonical = fs::canonicalize(path)?;
-            let root = Root::open_host(&absolute(path)?, &canonical)?;
+            let root = Root::open_host(&absolute(path)?, &canonical, resolution)?;
             Ok(Self { root: Arc::new(root), host_path: canonical.into(), durability: Durability::None })
         };
         open().map_err(|fault| fault.told("open", path.display()))
@@ -129,6 +153,11 @@ impl LocalFileSystem {
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
+    }
+
+    /// How paths are resolved.
+    pub fn resolution(&self) -> Resolution {
+        self.root.resolution
     }
 
     /// The directory as the host's processes see it, absolute and without links.

@@ -2,7 +2,7 @@
 //!
 //! The kernel resolves (`openat2` with `RESOLVE_BENEATH`), so there is no moment between a check and its use. Only
 //! what the kernel refuses, such as an absolute link, is walked by hand; the result of that walk is text, and is
-//! opened by the kernel under the same rule.
+//! opened by the kernel under the same rule. Where the kernel has no such call, the text is opened name by name.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Done, Fault, stage::is_staging_name};
+use super::{Done, Fault, Resolution, stage::is_staging_name, walk};
 
 /// The flags of every handle to a directory that is read, or whose entries change.
 pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -47,6 +47,7 @@ pub(super) struct Root {
     fd: OwnedFd,
     /// The root's own host path, canonical and as it was given: an absolute link below one of them stays inside.
     hosts: [Vec<u8>; 2],
+    pub(super) resolution: Resolution,
     cached: bool,
     /// Whether nameless files can be made visible (`/proc` is there).
     pub(super) nameless: bool,
@@ -62,34 +63,43 @@ pub(super) struct Place {
 }
 
 impl Root {
-    pub(super) fn open_host(given: &Path, canonical: &Path) -> Done<Self> {
+    /// Opens a directory of the host; `None` chooses the resolution that the host has.
+    pub(super) fn open_host(given: &Path, canonical: &Path, resolution: Option<Resolution>) -> Done<Self> {
         let bytes = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, canonical, flags, Mode::empty())?;
-        match openat2(&fd, ".", flags, Mode::empty(), CONFINED) {
-            Ok(_) => {}
-            Err(Errno::NOSYS | Errno::PERM) => {
-                return Err(Fault::new(
-                    ErrorKind::Unsupported,
-                    "the host has no openat2, which keeps paths inside the root (Linux 5.6 or later, and no filter against it)",
-                ));
-            }
-            Err(errno) => return Err(errno.into()),
-        }
-        let cached = fstatfs(&fd)
-            .is_ok_and(|stat| MEMORY_SPEED.iter().any(|magic| i128::from(*magic) == i128::from(stat.f_type)))
+        let resolution = match resolution {
+            Some(Resolution::Walk) => Resolution::Walk,
+            wanted => match openat2(&fd, ".", flags, Mode::empty(), CONFINED) {
+                Ok(_) => Resolution::Kernel,
+                // An older kernel, or a filter that does not know the call.
+                Err(Errno::NOSYS | Errno::PERM) if wanted.is_none() => Resolution::Walk,
+                Err(Errno::NOSYS | Errno::PERM) => {
+                    return Err(Fault::new(ErrorKind::Unsupported, "the host has no openat2"));
+                }
+                Err(errno) => return Err(errno.into()),
+            },
+        };
+        let cached = resolution == Resolution::Kernel
+            && fstatfs(&fd).is_ok_and(|stat| {
+                MEMORY_SPEED.iter().any(|magic| i128::from(*magic) == i128::from(stat.f_type))
+            })
             && !matches!(openat2(&fd, ".", flags, Mode::empty(), CACHED), Err(Errno::INVAL));
         // Probed once; a lock that somebody holds just now shows as well that locks work.
-        let locking = openat2(&fd, ".", DIRECTORY, Mode::empty(), CONFINED).is_ok_and(|dir| {
+        let locking = openat(&fd, ".", DIRECTORY, Mode::empty()).is_ok_and(|dir| {
             matches!(flock(dir, FlockOperation::NonBlockingLockShared), Ok(()) | Err(Errno::WOULDBLOCK))
         });
         let nameless = openat(CWD, "/proc/self/fd", flags, Mode::empty()).is_ok();
-        Ok(Self { fd, hosts: [bytes(canonical), bytes(given)], cached, nameless, locking })
+        Ok(Self { fd, hosts: [bytes(canonical), bytes(given)], resolution, cached, nameless, locking })
     }
 
     /// Opens what is at `path`, links followed while they stay inside.
     pub(super) fn open(&self, path: &[u8], flags: OFlags) -> Done<OwnedFd> {
-        match self.try_open(path, flags, CONFINED) {
+        let opened = match self.resolution {
+            Resolution::Kernel => self.try_open(path, flags, CONFINED),
+            Resolution::Walk => walk::open_straight(&self.fd, path, flags),
+        };
+        match opened {
             Err(Errno::XDEV | Errno::LOOP) => self.open_by_walk(path, flags),
             opened => Ok(opened?),
         }
@@ -167,8 +177,10 @@ impl Root {
             }
             let before = real.len();
             push(&mut real, &name);
-            let fd = match self.try_open(&real, OFlags::PATH | OFlags::NOFOLLOW, STRAIGHT) {
+            let fd = match self.open_straight(&real, OFlags::PATH | OFlags::NOFOLLOW) {
                 Ok(fd) => fd,
+                // What was no link a moment ago is one now.
+                Err(Errno::LOOP | Errno::XDEV) => return Err(unsteady()),
                 Err(Errno::NOENT) if rest.iter().all(|name| name != b"..") => {
                     rest.iter().rev().for_each(|name| push(&mut real, name));
                     return Ok(real);
@@ -210,14 +222,25 @@ impl Root {
 
     fn open_by_walk(&self, path: &[u8], flags: OFlags) -> Done<OwnedFd> {
         for _ in 0..ATTEMPTS {
-            let real = self.canonical(path)?;
-            match self.try_open(&real, flags, STRAIGHT) {
+            let real = match self.canonical(path) {
+                Err(fault) if fault.kind() == ErrorKind::Busy => continue,
+                real => real?,
+            };
+            match self.open_straight(&real, flags) {
                 // A link appeared behind the walk.
                 Err(Errno::XDEV | Errno::LOOP) => {}
                 opened => return Ok(opened?),
             }
         }
-        Err(Fault::new(ErrorKind::Busy, "the links on the way keep changing"))
+        Err(unsteady())
+    }
+
+    /// Opens `path` if no link is on the way.
+    fn open_straight(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        match self.resolution {
+            Resolution::Kernel => self.try_open(path, flags, STRAIGHT),
+            Resolution::Walk => walk::open_straight(&self.fd, path, flags),
+        }
     }
 
     fn try_open(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
@@ -230,6 +253,10 @@ impl Root {
             }
         }
     }
+}
+
+fn unsteady() -> Fault {
+    Fault::new(ErrorKind::Busy, "the links on the way keep changing")
 }
 
 /// A name that this provider keeps for its own files can't be given to another.

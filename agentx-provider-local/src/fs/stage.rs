@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_host_without_nameless_files_is_served_by_hidden_names() {
         let dir = tempfile::tempdir().unwrap();
-        let mut root = Root::open_host(dir.path(), dir.path()).unwrap();
+        let mut root = Root::open_host(dir.path(), dir.path(), None).unwrap();
         root.nameless = false;
         let names = || {
             let mut names: Vec<_> =
