@@ -7,6 +7,8 @@
 //! ```
 //!
 //! The meter stands innermost of those that count, since what reaches the provider is what is billed.
+//! [`Overlay`] and [`Route`] make one file system of several, and stand where the provider stands: each of theirs may
+//! have layers of its own.
 
 mod around;
 mod cache;
