@@ -97,6 +97,8 @@ proptest! {
             }
             let MessageBody::Assistant(assistant) = &message.body else { continue };
             prop_assert!(!assistant.content.is_empty());
+            let ids: std::collections::HashSet<_> = assistant.tool_calls().map(|call| &call.id).collect();
+            prop_assert_eq!(ids.len(), assistant.tool_calls().count(), "ids are unique");
             for call in assistant.tool_calls() {
                 let mut results =
                     messages.iter().skip(index + 1).map_while(|later| match &later.body {

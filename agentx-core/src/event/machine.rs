@@ -139,6 +139,17 @@ impl TurnMachine {
         events
     }
 
+    /// The end of a turn that fails for a reason of its host's; after the end, what tells of that failure.
+    pub(crate) fn give_up(&mut self, moment: Moment<'_>, error: &Error) -> Vec<EventData> {
+        let mut events = Vec::new();
+        if self.over {
+            fail(moment, error, &mut events);
+        } else {
+            self.end(moment, TurnEnd::new(Outcome::Failed(error.clone())), &mut events);
+        }
+        events
+    }
+
     fn model_event(&mut self, moment: Moment<'_>, event: ModelEvent, events: &mut Vec<EventData>) {
         let open = self.open.get_or_insert_with(|| OpenMessage::new(moment));
         // Counts are from the message's beginning, so the last of each message is what counts.

@@ -18,7 +18,8 @@ use crate::{AgentId, ContainerId, ImageId, SessionId, Timestamp, TurnId};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Event {
-    /// The event's place among all events of its session; a subscriber resumes behind the last that it saw.
+    /// The event's place among all events of its agent, from 1 on; a subscriber resumes behind the last that it saw. An
+    /// agent that is run anew, with another id, counts anew.
     pub seq: u64,
     /// When it happened.
     pub timestamp: Timestamp,

@@ -83,6 +83,16 @@ impl MessageBody {
             Self::Error { content, .. } => content.clone(),
         }
     }
+
+    /// The bytes of its content.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::User { content } => content.iter().map(ContentPart::size).sum(),
+            Self::Assistant(message) => message.content.iter().map(AssistantPart::size).sum(),
+            Self::Tool(result) => result.output.size(),
+            Self::Error { content, .. } => content.len(),
+        }
+    }
 }
 
 /// What the model said in one call.

@@ -48,6 +48,15 @@ impl ContentPart {
             _ => None,
         }
     }
+
+    /// The bytes of its content.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Text { text } => text.len(),
+            Self::Image { data, .. } | Self::File { data, .. } => data.len(),
+            Self::Other(value) => value.to_string().len(),
+        }
+    }
 }
 
 /// A part of what a model says.
@@ -87,5 +96,20 @@ impl AssistantPart {
     /// A text part.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into() }
+    }
+
+    /// The bytes of its content.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Text { text } => text.len(),
+            Self::Thinking { reasoning, signature } => {
+                reasoning.len() + signature.as_ref().map_or(0, String::len)
+            }
+            Self::ToolCall(call) => {
+                call.input.to_string().len() + call.malformed.as_ref().map_or(0, String::len)
+            }
+            Self::Opaque { json, .. } => json.len(),
+            Self::Other(value) => value.to_string().len(),
+        }
     }
 }

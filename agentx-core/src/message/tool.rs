@@ -3,6 +3,10 @@ use serde_json::Value;
 
 use super::ContentPart;
 
+/// How deep JSON from a model or a tool may be nested. It is stored inside of a message, and parsers of JSON read 127
+/// levels: what is deeper would make a session that can't be read again.
+const MAX_DEPTH: usize = 100;
+
 /// A model's request to run a tool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,7 +18,8 @@ pub struct ToolCall {
     pub name: String,
     /// The tool's input; an object.
     pub input: Value,
-    /// What the model sent, where it was no JSON object. Such a call is never run, and `input` is empty.
+    /// What the model sent, where it was no JSON object, or one nested more than 100 deep. Such a call is never run, and
+    /// `input` is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub malformed: Option<String>,
 }
@@ -30,7 +35,7 @@ impl ToolCall {
         let empty = || Value::Object(serde_json::Map::new());
         let (input, malformed) = match serde_json::from_str(json) {
             _ if json.trim().is_empty() => (empty(), None),
-            Ok(input @ Value::Object(_)) => (input, None),
+            Ok(input @ Value::Object(_)) if !is_deeper(&input, MAX_DEPTH) => (input, None),
             Ok(_) | Err(_) => (empty(), Some(json.to_owned())),
         };
         Self { id: id.into(), name: name.into(), input, malformed }
@@ -93,9 +98,12 @@ impl ToolOutput {
     }
 
     /// The output, if it holds no more than `limit` bytes: longer text keeps its beginning and says what is missing,
-    /// longer data is an error.
+    /// longer data is an error, and so is data that is nested too deep to be stored.
     pub(crate) fn bounded(self, limit: usize) -> Self {
         match self {
+            Self::Json(data) | Self::ErrorJson(data) if is_deeper(&data, MAX_DEPTH) => {
+                Self::ErrorText(format!("The tool's output is nested more than {MAX_DEPTH} deep."))
+            }
             Self::Text(text) => Self::Text(cut(text, limit)),
             Self::ErrorText(text) => Self::ErrorText(cut(text, limit)),
             Self::ExecutionDenied(text) => Self::ExecutionDenied(cut(text, limit)),
@@ -108,18 +116,12 @@ impl ToolOutput {
         }
     }
 
-    fn size(&self) -> usize {
+    /// The bytes of its content.
+    pub(crate) fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::ErrorText(text) | Self::ExecutionDenied(text) => text.len(),
             Self::Json(value) | Self::ErrorJson(value) => value.to_string().len(),
-            Self::Content(parts) => parts
-                .iter()
-                .map(|part| match part {
-                    ContentPart::Text { text } => text.len(),
-                    ContentPart::Image { data, .. } | ContentPart::File { data, .. } => data.len(),
-                    ContentPart::Other(value) => value.to_string().len(),
-                })
-                .sum(),
+            Self::Content(parts) => parts.iter().map(ContentPart::size).sum(),
         }
     }
 
@@ -139,6 +141,18 @@ impl ToolOutput {
                 })
                 .collect(),
         }
+    }
+}
+
+fn is_deeper(value: &Value, limit: usize) -> bool {
+    match value {
+        Value::Array(items) => {
+            limit == 0 || items.iter().any(|item| is_deeper(item, limit.saturating_sub(1)))
+        }
+        Value::Object(fields) => {
+            limit == 0 || fields.values().any(|field| is_deeper(field, limit.saturating_sub(1)))
+        }
+        _ => false,
     }
 }
 
@@ -179,6 +193,19 @@ mod tests {
         assert_eq!(ToolOutput::text("äbc").bounded(1), ToolOutput::text("\n[4 more bytes are left out]"));
         assert_eq!(ToolOutput::text("abc").bounded(3), ToolOutput::text("abc"));
         assert!(ToolOutput::Json(serde_json::json!(["abcdef"])).bounded(5).is_error());
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_to_be_stored_is_refused() {
+        let nested = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        assert_eq!(ToolCall::from_json("1", "t", &nested(MAX_DEPTH)).malformed, None);
+        for depth in [MAX_DEPTH + 1, 127, 10_000] {
+            assert_eq!(ToolCall::from_json("1", "t", &nested(depth)).malformed, Some(nested(depth)));
+        }
+        let output =
+            |depth: usize| ToolOutput::Json((0..depth).fold(Value::Null, |value, _| vec![value].into()));
+        assert!(!output(MAX_DEPTH).bounded(1000).is_error());
+        assert!(output(MAX_DEPTH + 1).bounded(1000).is_error());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{BlockChange, BlockKind, ModelEvent};
 use crate::{AssistantMessage, AssistantPart, StopReason, ToolCall, Usage};
@@ -57,10 +57,15 @@ impl MessageAssembler {
         self.usage
     }
 
-    /// The message as far as it came: incomplete tool calls, empty texts and unsigned pieces of thinking that were
-    /// cut off are left out, since no model would take them back.
+    /// The message as far as it came. Left out is what no model would take back: incomplete tool calls, calls with the
+    /// id of an earlier one, blank texts, and thinking that was cut off.
     pub fn finish(self) -> AssistantMessage {
-        let content = self.blocks.into_values().filter_map(Block::finish).collect();
+        let mut content: Vec<_> = self.blocks.into_values().filter_map(Block::finish).collect();
+        let mut ids = HashSet::new();
+        content.retain(|part| match part {
+            AssistantPart::ToolCall(call) => ids.insert(call.id.clone()),
+            _ => true,
+        });
         AssistantMessage { content, model: self.model, usage: self.usage, stop_reason: self.stop_reason }
     }
 }
@@ -87,7 +92,7 @@ impl Block {
     fn finish(self) -> Option<AssistantPart> {
         match self.kind {
             BlockKind::Thinking | BlockKind::ToolUse { .. } if !self.complete => None,
-            BlockKind::Text if self.content.is_empty() => None,
+            BlockKind::Text if self.content.trim().is_empty() => None,
             BlockKind::Text => Some(AssistantPart::Text { text: self.content }),
             BlockKind::Thinking => {
                 Some(AssistantPart::Thinking { reasoning: self.content, signature: self.signature })
@@ -147,9 +152,24 @@ mod tests {
             tool(2, "a"),
             block(2, BlockChange::InputJson("{".into())),
             block(3, BlockChange::Start(BlockKind::Text)),
+            block(4, BlockChange::Start(BlockKind::Text)),
+            block(4, BlockChange::Text(" \n".into())),
             block(9, BlockChange::Text("lost".into())),
         ]);
         assert_eq!(message.content, [AssistantPart::text("half")]);
+    }
+
+    #[test]
+    fn a_second_call_of_one_id_is_left_out() {
+        let message = assemble(&[
+            tool(0, "a"),
+            block(0, BlockChange::InputJson(r#"{"x":1}"#.into())),
+            block(0, BlockChange::Stop),
+            tool(1, "a"),
+            block(1, BlockChange::Stop),
+        ]);
+        let inputs: Vec<_> = message.tool_calls().map(|call| call.input.to_string()).collect();
+        assert_eq!(inputs, [r#"{"x":1}"#]);
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::{
 
 /// A running agent: the live end of an image's conversation. Cheap to clone; all clones are the same agent.
 ///
-/// At rest it is a few hundred bytes of data: no task, no thread.
+/// At rest it is data: no task, no thread. Its latest events are kept for those who listen late, 4,096 of them or
+/// 8 MiB at most.
 #[derive(Clone, Debug)]
 pub struct Agent {
     core: Arc<AgentCore>,
@@ -57,8 +58,9 @@ impl Agent {
     /// whether or not its events are read.
     ///
     /// # Errors
-    /// `InvalidInput` for a message without content, `Busy` while a turn is under way, `Cancelled` when the agent is
-    /// gone; whatever the store reports. The message is then not part of the session.
+    /// `InvalidInput` for a message without content, `Busy` while a turn is under way; whatever the store reports. The
+    /// message is then not part of the session, but for `Lost`: the store does not know. `Cancelled` when the agent is
+    /// gone, or goes while the message is being stored; look at [`Agent::history`] then.
     pub async fn send_parts(&self, content: Vec<ContentPart>) -> Result<TurnEvents> {
         if content.iter().all(|part| part.as_text().is_some_and(|text| text.trim().is_empty())) {
             return Err(
@@ -87,7 +89,8 @@ impl Agent {
         self.core.subscribe(seen)
     }
 
-    /// All events behind `seen` (an [`Event::seq`](crate::Event::seq)), as far as they are still in memory.
+    /// All events behind `seen` (an [`Event::seq`](crate::Event::seq) of this agent; see [`Agent::id`]). Those that are no
+    /// longer in memory are counted by [`EventData::Lagged`](crate::EventData::Lagged).
     pub fn subscribe_from(&self, seen: u64) -> Subscription {
         self.core.subscribe(seen.min(self.core.bus.last()))
     }
@@ -123,7 +126,7 @@ impl Agent {
             }
         };
         self.core.shared.host.spawn.spawn(Abortable::new(task, registration).map(drop).boxed());
-        is_stored.await.unwrap_or_else(|_| Err(gone()))?;
+        is_stored.await.unwrap_or_else(|_| Err(gone("send message")))?;
         Ok(events)
     }
 }

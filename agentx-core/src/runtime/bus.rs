@@ -1,7 +1,7 @@
 //! The events of one agent on their way to whoever listens.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -9,7 +9,7 @@ use std::{
 
 use futures::Stream;
 
-use crate::{Event, EventContext, EventData, Message, MessageBody, Timestamp};
+use crate::{ContentPart, Event, EventContext, EventData, Timestamp};
 
 /// The most events that are kept for subscribers who lag or resume.
 const MAX_EVENTS: usize = 4096;
@@ -26,7 +26,10 @@ struct State {
     bytes: usize,
     /// How many events were ever published; the number of the last.
     published: u64,
-    wakers: Vec<Waker>,
+    /// Of the subscriptions that wait, by their numbers.
+    wakers: HashMap<u64, Waker>,
+    /// How many subscriptions there ever were.
+    subscriptions: u64,
     closed: bool,
 }
 
@@ -48,18 +51,14 @@ impl Bus {
                 state.bytes -= weight(&gone.data);
             }
         }
-        let wakers = std::mem::take(&mut state.wakers);
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(state);
     }
 
     /// Ends all subscriptions once they have had what was published.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let wakers = std::mem::take(&mut state.wakers);
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(state);
     }
 
     pub(super) fn last(&self) -> u64 {
@@ -67,23 +66,24 @@ impl Bus {
     }
 }
 
+fn wake_all(mut state: MutexGuard<'_, State>) {
+    let wakers = std::mem::take(&mut state.wakers);
+    drop(state);
+    wakers.into_values().for_each(Waker::wake);
+}
+
 /// What an event's content weighs, in bytes, roughly.
 fn weight(data: &EventData) -> usize {
-    let message = |message: &Message| match &message.body {
-        MessageBody::Tool(result) => result.output.to_text().len(),
-        body => body.text().len(),
-    };
     128 + match data {
         EventData::TextDelta { text } | EventData::ThinkingDelta { text } => text.len(),
         EventData::InputJsonDelta { partial_json, .. } => partial_json.len(),
-        EventData::ToolResult { result, .. } | EventData::ToolCompleted { result, .. } => {
-            result.to_text().len()
-        }
+        EventData::ToolResult { result, .. } | EventData::ToolCompleted { result, .. } => result.size(),
         EventData::ToolFailed { error, .. } => error.len(),
         EventData::ToolUseStop { input, .. } | EventData::ToolExecuting { input, .. } => {
             input.to_string().len()
         }
-        _ => data.message().map_or(0, message),
+        EventData::TurnRequest { content, .. } => content.iter().map(ContentPart::size).sum(),
+        _ => data.message().map_or(0, |message| message.body.size()),
     }
 }
 
@@ -95,13 +95,25 @@ fn weight(data: &EventData) -> usize {
 pub struct Subscription {
     bus: Arc<Bus>,
     context: Arc<EventContext>,
+    number: u64,
     /// The last event that was seen.
     seen: u64,
 }
 
 impl Subscription {
     pub(super) fn new(bus: Arc<Bus>, context: Arc<EventContext>, seen: u64) -> Self {
-        Self { bus, context, seen }
+        let number = {
+            let mut state = bus.lock();
+            state.subscriptions += 1;
+            state.subscriptions
+        };
+        Self { bus, context, number, seen }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.bus.lock().wakers.remove(&self.number);
     }
 }
 
@@ -128,9 +140,7 @@ impl Stream for Subscription {
         if state.closed {
             return Poll::Ready(None);
         }
-        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.wakers.push(cx.waker().clone());
-        }
+        state.wakers.insert(this.number, cx.waker().clone());
         Poll::Pending
     }
 }
@@ -140,7 +150,10 @@ mod tests {
     use futures::{FutureExt, StreamExt};
 
     use super::*;
-    use crate::{AgentId, ContainerId, ImageId, SessionId};
+    use crate::{
+        AgentId, AssistantMessage, AssistantPart, ContainerId, ImageId, Message, MessageBody, MessageId,
+        SessionId, ToolCall, ToolOutput, ToolResult, TurnId,
+    };
 
     fn context() -> Arc<EventContext> {
         Arc::new(EventContext::new(
@@ -168,18 +181,55 @@ mod tests {
         assert_eq!(subscription.count().now_or_never(), Some(MAX_EVENTS - 1));
     }
 
+    /// Whatever carries a mebibyte weighs one, an image and a tool's input as well as text.
     #[test]
     fn large_events_are_bounded_by_bytes() {
+        let large = || "x".repeat(1 << 20);
+        let image = || ContentPart::Image { data: large(), media_type: "image/png".into() };
+        let output = || ToolOutput::Content(vec![image()]);
+        let message = |body| Message::new(MessageId::new("m").unwrap(), Timestamp::default(), body);
+        let assistant = |part| MessageBody::Assistant(AssistantMessage::new(vec![part]));
+        let call = || ToolCall::new("1", "t", serde_json::json!({ "content": large() }));
+        let request = EventData::TurnRequest {
+            turn_id: TurnId::new("t").unwrap(),
+            message_id: MessageId::new("m").unwrap(),
+            content: vec![image()],
+            timestamp: Timestamp::default(),
+        };
+        for event in [
+            request,
+            EventData::TextDelta { text: large() },
+            EventData::UserMessage(message(MessageBody::User { content: vec![image()] })),
+            EventData::ToolCompleted { tool_id: "1".into(), tool_name: "t".into(), result: output() },
+            EventData::ToolResultMessage(message(MessageBody::Tool(ToolResult::new("1", "t", output())))),
+            EventData::AssistantMessage(message(assistant(AssistantPart::ToolCall(call())))),
+            EventData::AssistantMessage(message(assistant(AssistantPart::Thinking {
+                reasoning: large(),
+                signature: None,
+            }))),
+        ] {
+            assert!(weight(&event) > 1 << 20, "{:?}", serde_json::to_value(&event).unwrap()["type"]);
+        }
+
         let (bus, context) = (Arc::new(Bus::default()), context());
         for _ in 0..20 {
-            bus.publish(
-                Timestamp::default(),
-                &context,
-                vec![EventData::TextDelta { text: "x".repeat(1 << 20) }],
-            );
+            let event = EventData::ToolResult { tool_call_id: "1".into(), result: output(), is_error: false };
+            bus.publish(Timestamp::default(), &context, vec![event]);
         }
         assert!(bus.lock().events.len() < 9);
         let mut cursor = Subscription::new(bus, context, 19);
         assert_eq!(cursor.next().now_or_never().unwrap().unwrap().seq, 20);
+    }
+
+    #[test]
+    fn listeners_that_come_and_go_leave_nothing() {
+        let (bus, context) = (Arc::new(Bus::default()), context());
+        let mut stays = Subscription::new(bus.clone(), context.clone(), 0);
+        for _ in 0..100 {
+            let mut goes = Subscription::new(bus.clone(), context.clone(), 0);
+            assert!(goes.next().now_or_never().is_none());
+            assert!(stays.next().now_or_never().is_none());
+        }
+        assert_eq!(bus.lock().wakers.len(), 1);
     }
 }

@@ -84,7 +84,7 @@ impl AgentCore {
         let done = done.shared();
         let mut status = self.lock();
         if status.closed {
-            return Err(gone());
+            return Err(gone("send message"));
         }
         if status.running.is_some() {
             return Err(Error::new(ErrorKind::Busy, "send message")
@@ -194,8 +194,10 @@ impl Drop for TurnGuard {
     }
 }
 
-pub(super) fn gone() -> Error {
-    Error::new(ErrorKind::Cancelled, "send message").with_message("the runtime is gone")
+/// What was asked for was given up: the agent is closed, or its host dropped the turn.
+pub(super) fn gone(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Cancelled, operation)
+        .with_message("the agent is gone, or its host gave the turn up")
 }
 
 impl Drop for AgentCore {

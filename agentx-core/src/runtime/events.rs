@@ -6,10 +6,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::{FutureExt, Stream, StreamExt, channel::oneshot, future::Shared};
+use futures::{
+    FutureExt, Stream, StreamExt,
+    channel::oneshot,
+    future::{MaybeDone, Shared, maybe_done},
+};
 
-use super::bus::Subscription;
-use crate::{Error, ErrorKind, Event, EventData, Outcome, Result, TurnId, Usage};
+use super::{bus::Subscription, core::gone};
+use crate::{Event, EventData, Outcome, Result, TurnId, Usage};
 
 /// The end of a turn; an error where it was given up without one.
 pub(super) type Done = Shared<oneshot::Receiver<TurnReport>>;
@@ -33,13 +37,14 @@ pub struct TurnReport {
 pub struct TurnEvents {
     subscription: Subscription,
     turn_id: TurnId,
-    done: Done,
+    /// May be asked by the stream first and by `finish` later.
+    done: MaybeDone<Done>,
     over: bool,
 }
 
 impl TurnEvents {
     pub(super) fn new(subscription: Subscription, turn_id: TurnId, done: Done) -> Self {
-        Self { subscription, turn_id, done, over: false }
+        Self { subscription, turn_id, done: maybe_done(done), over: false }
     }
 
     /// The turn.
@@ -50,13 +55,14 @@ impl TurnEvents {
     /// Waits for the end of the turn.
     ///
     /// # Errors
-    /// The error of a turn that failed; `Cancelled` for one that was given up with its runtime. Every other end is a
-    /// report: look at its outcome.
-    pub async fn finish(self) -> Result<TurnReport> {
-        match self.done.await {
-            Ok(TurnReport { outcome: Outcome::Failed(error), .. }) => Err(error),
-            Ok(report) => Ok(report),
-            Err(_) => Err(Error::new(ErrorKind::Cancelled, "run turn").with_message("the runtime is gone")),
+    /// The error of a turn that failed; `Cancelled` for one that was given up with its runtime or its host. Every other
+    /// end is a report: look at its outcome.
+    pub async fn finish(mut self) -> Result<TurnReport> {
+        (&mut self.done).await;
+        match Pin::new(&mut self.done).take_output() {
+            Some(Ok(TurnReport { outcome: Outcome::Failed(error), .. })) => Err(error),
+            Some(Ok(report)) => Ok(report),
+            Some(Err(_)) | None => Err(gone("run turn")),
         }
     }
 }
@@ -66,14 +72,14 @@ impl Stream for TurnEvents {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
         while !self.over {
+            // Asked first: whatever a turn tells is published before it is done.
+            let done = self.done.poll_unpin(cx).is_ready();
             let event = match self.subscription.poll_next_unpin(cx) {
                 Poll::Ready(Some(event)) => event,
+                // The end was never told, as of a turn that was given up, or this subscriber lagged behind it.
+                Poll::Pending if done => break,
+                Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => break,
-                // A turn that was given up tells no end.
-                Poll::Pending => match self.done.poll_unpin(cx) {
-                    Poll::Ready(Err(_)) => break,
-                    _ => return Poll::Pending,
-                },
             };
             let lagged = matches!(event.data, EventData::Lagged { .. });
             if lagged || event.context.turn_id.as_ref() == Some(&self.turn_id) {
@@ -81,6 +87,7 @@ impl Stream for TurnEvents {
                 return Poll::Ready(Some(event));
             }
         }
+        self.over = true;
         Poll::Ready(None)
     }
 }

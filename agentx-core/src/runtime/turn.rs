@@ -1,6 +1,6 @@
 //! One turn: the driver's events, through the state machine, into the store and then to subscribers.
 
-use std::{pin::pin, sync::Arc};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use futures::{
     FutureExt, StreamExt,
@@ -42,7 +42,9 @@ pub(super) async fn begin(
         .with_budget(shared.budget.clone());
     turn.system.clone_from(&image.spec.system_prompt);
     turn.settings = shared.settings.clone();
-    let stream = Some(shared.driver.start(turn));
+    // The driver begins with the first poll, where its panics are caught.
+    let driver = shared.driver.clone();
+    let stream = Some(future::lazy(move |_| driver.start(turn)).flatten_stream().boxed());
     Ok(OpenTurn { agent, turn_id, context, machine, stream })
 }
 
@@ -100,14 +102,17 @@ impl OpenTurn {
     /// What happens next: the driver tells something, or the turn is interrupted.
     async fn next_input(&mut self, interrupted: &mut (impl FusedFuture<Output = ()> + Unpin)) -> TurnInput {
         let Some(driver) = &mut self.stream else { return TurnInput::Interrupted };
-        let input = match future::select(interrupted, driver.next()).await {
+        let failed = |problem| {
+            let error = Error::new(ErrorKind::Internal, "run turn").with_message(problem);
+            TurnInput::Driver(Outcome::Failed(error).into())
+        };
+        // A driver that panicked is not asked again: the turn ends, and with it the stream.
+        let next = AssertUnwindSafe(driver.next()).catch_unwind();
+        let input = match future::select(interrupted, next).await {
             Either::Left(((), _)) => TurnInput::Interrupted,
-            Either::Right((Some(event), _)) => TurnInput::Driver(event),
-            Either::Right((None, _)) => {
-                let error = Error::new(ErrorKind::Internal, "run turn")
-                    .with_message("the driver ended without an end");
-                TurnInput::Driver(Outcome::Failed(error).into())
-            }
+            Either::Right((Ok(Some(event)), _)) => TurnInput::Driver(event),
+            Either::Right((Ok(None), _)) => failed("the driver ended without an end"),
+            Either::Right((Err(_), _)) => failed("the driver panicked"),
         };
         if matches!(input, TurnInput::Interrupted | TurnInput::Driver(DriverEvent::End(_))) {
             self.stream = None;
@@ -119,14 +124,20 @@ impl OpenTurn {
     fn give_up(mut self, mut events: Vec<EventData>, error: Error) -> Finished {
         let host = &self.agent.shared.host;
         let (at, usage) = (host.now(), self.machine.usage());
-        let end = TurnInput::Driver(Outcome::Failed(error.clone()).into());
-        events.extend(self.machine.step(Moment { at, ids: &*host.ids }, end));
+        let moment = Moment { at, ids: &*host.ids };
+        events.extend(self.machine.give_up(moment, &error));
         events.retain(|event| event.message().is_none());
         for event in &mut events {
-            if let EventData::TurnResponse { outcome, .. } = event {
-                *outcome = OutcomeKind::Failed;
+            match event {
+                EventData::ConversationEnd { reason } => "error".clone_into(reason),
+                EventData::TurnResponse { outcome, .. } => *outcome = OutcomeKind::Failed,
+                _ => {}
             }
         }
+        // The end is the last that is told of a turn, also where the end is what could not be stored.
+        events.sort_by_key(|event| {
+            matches!(event, EventData::ConversationEnd { .. } | EventData::TurnResponse { .. })
+        });
         let outcome = Outcome::Failed(error);
         let report = TurnReport { turn_id: self.turn_id, outcome, text: String::new(), usage };
         Finished { state: AgentState::Error, at, context: self.context, events, report }

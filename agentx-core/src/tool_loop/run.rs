@@ -48,8 +48,9 @@ enum Phase {
 
 impl<M: Model> Run<M> {
     pub(super) fn new(model: Arc<M>, mut turn: Turn, parallel_tools: usize) -> Self {
-        let messages =
-            Arc::new(mem::take(&mut turn.history).into_iter().map(|message| message.body).collect());
+        // Errors are for people: no model sees them.
+        let bodies = mem::take(&mut turn.history).into_iter().map(|message| message.body);
+        let messages = Arc::new(bodies.filter(|body| !matches!(body, MessageBody::Error { .. })).collect());
         Self { model, turn, parallel_tools, messages, spent: Spent::default(), phase: Phase::Ask }
     }
 

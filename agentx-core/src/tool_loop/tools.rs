@@ -65,7 +65,7 @@ impl Plan {
         if let Some(json) = &call.malformed {
             let shown: String = json.chars().take(200).collect();
             return Err(ToolOutput::error(format!(
-                "The input is not a JSON object, and nothing was run: {shown}"
+                "The input is not a JSON object nested at most 100 deep, and nothing was run: {shown}"
             )));
         }
         if self.tools.get(&call.name).is_none() {
@@ -97,11 +97,11 @@ async fn run_one(call: ToolCall, tools: ToolSet, clock: Arc<dyn Clock>) -> ToolR
         Some(tool) => {
             let context = ToolContext::new(id.clone(), clock);
             match AssertUnwindSafe(async { tool.call(input, context).await }).catch_unwind().await {
-                Ok(Ok(output)) => output.bounded(MAX_OUTPUT),
+                Ok(Ok(output)) => output,
                 Ok(Err(error)) => ToolOutput::error(error.to_string()),
                 Err(_) => ToolOutput::error(format!("The tool {name:?} panicked.")),
             }
         }
     };
-    ToolResult::new(id, name, output)
+    ToolResult::new(id, name, output.bounded(MAX_OUTPUT))
 }

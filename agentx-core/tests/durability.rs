@@ -1,0 +1,355 @@
+//! What is stored and what is told, wherever a turn is cut, fails or ends.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    collections::HashSet,
+    future::poll_fn,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+};
+
+use agentx_core::{
+    Agent, AgentState, ContainerId, Driver, DriverStream, Error, ErrorKind, EventData, Host, ImageSpec,
+    MemoryRepositories, Message, MessageBody, MessagePage, OutcomeKind, Reply, Repositories, Result, Runtime,
+    ScriptedModel, SessionId, SessionRecord, SessionRepository, StoredMessage, ToolLoop, Turn,
+};
+use agentx_resource::{BoxFuture, Spawn};
+use async_trait::async_trait;
+use futures::{
+    FutureExt, StreamExt,
+    channel::{mpsc, oneshot},
+    executor::block_on,
+    future,
+};
+use serde_json::json;
+use support::{Echo, host};
+
+/// Sessions that can be watched and made to fail. Each change lets others run before and after it takes effect, so
+/// that a task can be dropped at either place.
+#[derive(Debug, Default)]
+struct Sessions {
+    store: Arc<MemoryRepositories>,
+    appends: AtomicUsize,
+    /// The append that fails, the first being 0.
+    failing: Option<usize>,
+    /// Each append tells of itself here, and waits to be let on.
+    gate: Mutex<Option<mpsc::UnboundedSender<oneshot::Sender<()>>>>,
+}
+
+async fn others_run() {
+    let mut first = true;
+    poll_fn(|cx| {
+        if std::mem::take(&mut first) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[async_trait]
+impl SessionRepository for Sessions {
+    async fn find_session(&self, id: &SessionId) -> Result<Option<SessionRecord>> {
+        self.store.find_session(id).await
+    }
+
+    async fn append_messages(&self, session: &SessionId, messages: &[Message]) -> Result<u64> {
+        let gate = self.gate.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            let (open, opened) = oneshot::channel();
+            gate.unbounded_send(open).unwrap();
+            opened.await.unwrap();
+        }
+        others_run().await;
+        if self.failing == Some(self.appends.fetch_add(1, Ordering::SeqCst)) {
+            return Err(Error::new(ErrorKind::Unavailable, "append messages"));
+        }
+        let place = self.store.append_messages(session, messages).await;
+        others_run().await;
+        place
+    }
+
+    async fn list_messages(&self, session: &SessionId, page: MessagePage) -> Result<Vec<StoredMessage>> {
+        others_run().await;
+        self.store.list_messages(session, page).await
+    }
+}
+
+fn repositories(sessions: Sessions) -> Repositories {
+    let store = sessions.store.clone();
+    Repositories { containers: store.clone(), images: store, sessions: Arc::new(sessions) }
+}
+
+/// Two calls in one answer, then a last word.
+fn two_calls() -> ToolLoop<ScriptedModel> {
+    ToolLoop::new(ScriptedModel::new("scripted", |request| match request.answer("a") {
+        None => Ok(Reply::text("let me see").call("a", "echo", json!({"x": 1})).call(
+            "b",
+            "echo",
+            json!({"do": "fail"}),
+        )),
+        Some(_) => Ok(Reply::text("done")),
+    }))
+}
+
+fn runtime(driver: impl Driver, host: Host, repositories: Repositories) -> Runtime {
+    Runtime::builder(driver, host).repositories(repositories).tool(Arc::new(Echo::new())).build().unwrap()
+}
+
+async fn agent(runtime: &Runtime) -> Agent {
+    let container = ContainerId::new("alice").unwrap();
+    runtime.create_container(&container).await.unwrap();
+    let image = match runtime.images(&container).await.unwrap().pop() {
+        Some(image) => image,
+        None => runtime.create_image(&container, ImageSpec::default()).await.unwrap(),
+    };
+    runtime.run(&image.image_id).await.unwrap()
+}
+
+/// What every model API asks of a history: no message is empty, the results of a message's calls stand right behind it,
+/// one for each, and there are no others.
+#[track_caller]
+fn assert_valid(history: &[Message]) {
+    let mut open = HashSet::new();
+    for message in history {
+        match &message.body {
+            MessageBody::Tool(result) => {
+                assert!(open.remove(&result.tool_call_id), "no call is open for this: {history:#?}");
+            }
+            body => {
+                assert!(open.is_empty(), "{open:?} have no result: {history:#?}");
+                let MessageBody::Assistant(assistant) = body else { continue };
+                assert!(!assistant.content.is_empty(), "{history:#?}");
+                open = assistant.tool_calls().map(|call| call.id.clone()).collect();
+                assert_eq!(open.len(), assistant.tool_calls().count(), "ids are unique: {history:#?}");
+            }
+        }
+    }
+    assert!(open.is_empty(), "{open:?} have no result: {history:#?}");
+}
+
+/// Polls each task so often at most, and then drops it where it stands, as a host does that is shut down.
+#[derive(Debug)]
+struct Cut(usize);
+
+impl Spawn for Cut {
+    fn spawn(&self, mut task: BoxFuture<'static, ()>) {
+        for _ in 0..self.0 {
+            if task
+                .poll_unpin(&mut std::task::Context::from_waker(futures::task::noop_waker_ref()))
+                .is_ready()
+            {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_turn_that_is_dropped_at_any_await_leaves_a_session_that_goes_on() {
+    let mut cuts = 0;
+    for polls in 0.. {
+        let store = Arc::new(MemoryRepositories::new());
+        let sessions = || Sessions { store: store.clone(), ..Sessions::default() };
+        let common = host();
+        let cutting = Host::new(common.clock.clone(), Arc::new(Cut(polls)), common.ids.clone());
+        let whole = block_on(async {
+            let first = runtime(two_calls(), cutting, repositories(sessions()));
+            let cut = agent(&first).await;
+            let sent = cut.send("go").await;
+            let stored = store.list_messages(cut.session_id(), MessagePage::first(100)).await.unwrap();
+            if sent.is_ok() {
+                assert_eq!(stored[0].message.body.text(), "go", "an acknowledged message is stored");
+            }
+            let whole = match sent {
+                Ok(mut turn) => {
+                    // To its end, whatever that is: nobody waits for ever.
+                    while turn.next().await.is_some() {}
+                    turn.finish()
+                        .await
+                        .map_err(|error| assert_eq!(error.kind(), ErrorKind::Cancelled))
+                        .is_ok()
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Cancelled);
+                    false
+                }
+            };
+
+            let second = runtime(two_calls(), common, repositories(sessions()));
+            let again = agent(&second).await;
+            let history = again.history().await.unwrap();
+            assert_valid(&history);
+            assert_eq!(
+                history[..stored.len()],
+                stored.into_iter().map(|one| one.message).collect::<Vec<_>>()
+            );
+            assert_eq!(again.ask("again").await.unwrap().text, "done");
+            assert_valid(&again.history().await.unwrap());
+            whole
+        });
+        if whole {
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 10, "only {cuts} places were tried");
+}
+
+#[test]
+fn a_store_that_fails_at_any_append_ends_the_turn_and_what_is_not_stored_is_not_told() {
+    for failing in 0.. {
+        let sessions = Sessions { failing: Some(failing), ..Sessions::default() };
+        let store = sessions.store.clone();
+        let done = block_on(async {
+            let runtime = runtime(two_calls(), host(), repositories(sessions));
+            let agent = agent(&runtime).await;
+            let mut all = agent.subscribe();
+            let done = match agent.ask("go").await {
+                Ok(_) => true,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+                    assert_eq!(agent.state(), AgentState::Error);
+                    false
+                }
+            };
+            let mut told = Vec::new();
+            while let Some(Some(event)) = all.next().now_or_never() {
+                told.push(event.data.clone());
+            }
+            let stored = store.list_messages(agent.session_id(), MessagePage::first(100)).await.unwrap();
+            let stored: Vec<_> = stored.into_iter().map(|one| one.message).collect();
+            let told_messages: Vec<_> = told.iter().filter_map(EventData::message).cloned().collect();
+            assert_eq!(told_messages, stored);
+            if failing > 0 && !done {
+                let end = told.iter().rev().take(2).rev().collect::<Vec<_>>();
+                assert!(
+                    matches!(end[0], EventData::ConversationEnd { reason } if reason == "error"),
+                    "{end:?}"
+                );
+                assert!(matches!(end[1], EventData::TurnResponse { outcome: OutcomeKind::Failed, .. }));
+                assert!(
+                    told.iter().any(|event| matches!(event, EventData::ErrorOccurred { .. })),
+                    "{told:#?}"
+                );
+            }
+            if !done {
+                assert_eq!(agent.ask("again").await.unwrap().text, "done");
+            }
+            assert_valid(&agent.history().await.unwrap());
+            done
+        });
+        if done {
+            assert!(failing > 4, "only {failing} appends were tried");
+            break;
+        }
+    }
+}
+
+#[test]
+fn nothing_is_told_or_acknowledged_before_it_is_stored() {
+    block_on(async {
+        let (gate, mut waiting) = mpsc::unbounded();
+        let sessions = Sessions { gate: Mutex::new(Some(gate)), ..Sessions::default() };
+        let store = sessions.store.clone();
+        let runtime = runtime(two_calls(), host(), repositories(sessions));
+        let agent = agent(&runtime).await;
+        let mut all = agent.subscribe();
+
+        let mut send = Box::pin(agent.send("go"));
+        let first = match future::select(&mut send, waiting.next()).await {
+            future::Either::Left(_) => panic!("acknowledged before it was stored"),
+            future::Either::Right((gate, _)) => gate.unwrap(),
+        };
+        assert!((&mut send).now_or_never().is_none());
+        assert!(all.next().now_or_never().is_none());
+        first.send(()).unwrap();
+        drop(send.await.unwrap());
+
+        let mut told = Vec::new();
+        loop {
+            let next = future::select(all.next(), waiting.next()).await;
+            match next {
+                future::Either::Left((event, _)) => {
+                    let event = event.unwrap();
+                    told.extend(event.data.message().cloned());
+                    if matches!(event.data, EventData::TurnResponse { .. }) {
+                        break;
+                    }
+                }
+                future::Either::Right((gate, _)) => {
+                    // While the store is at work, nothing more is told than what it has.
+                    while let Some(Some(event)) = all.next().now_or_never() {
+                        told.extend(event.data.message().cloned());
+                    }
+                    let stored =
+                        store.list_messages(agent.session_id(), MessagePage::first(9)).await.unwrap();
+                    assert_eq!(told.len(), stored.len());
+                    gate.unwrap().send(()).unwrap();
+                }
+            }
+        }
+        assert_eq!(told.len(), 5);
+    });
+}
+
+#[test]
+fn a_listener_that_lags_behind_the_end_of_its_turn_is_not_kept_waiting() {
+    block_on(async {
+        let words = "word ".repeat(5000);
+        let model = ScriptedModel::new("scripted", move |_| Ok(Reply::text(words.clone())));
+        let runtime = runtime(ToolLoop::new(model), host(), Repositories::memory());
+        let agent = agent(&runtime).await;
+        let slow = agent.send("one").await.unwrap();
+        agent.interrupt().await;
+        agent.ask("two").await.unwrap();
+        let events: Vec<_> = slow.collect::<Vec<_>>().now_or_never().unwrap();
+        assert!(matches!(&events[..], [one] if matches!(one.data, EventData::Lagged { .. })));
+    });
+}
+
+/// A driver that panics, when it begins or when it is asked for its second event.
+#[derive(Debug)]
+struct Broken {
+    at_once: bool,
+}
+
+impl Driver for Broken {
+    fn name(&self) -> &'static str {
+        "broken"
+    }
+
+    fn start(&self, turn: Turn) -> DriverStream {
+        assert!(!self.at_once, "as asked");
+        let first = StreamExt::take(two_calls().start(turn), 2);
+        first.chain(futures::stream::once(async { panic!("as asked") })).boxed()
+    }
+}
+
+#[test]
+fn a_driver_that_panics_is_a_failed_turn() {
+    for at_once in [true, false] {
+        block_on(async {
+            let runtime = runtime(Broken { at_once }, host(), Repositories::memory());
+            let agent = agent(&runtime).await;
+            for _ in 0..2 {
+                let mut turn = agent.send("go").await.unwrap();
+                let mut last = None;
+                while let Some(event) = turn.next().await {
+                    last = Some(event);
+                }
+                let last = last.unwrap();
+                assert!(matches!(last.data, EventData::TurnResponse { outcome: OutcomeKind::Failed, .. }));
+                let error = turn.finish().await.unwrap_err();
+                assert_eq!((error.kind(), error.operation()), (ErrorKind::Internal, "run turn"), "{error}");
+            }
+            assert_valid(&agent.history().await.unwrap());
+        });
+    }
+}
