@@ -11,7 +11,7 @@ mod workspace;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures::lock::Mutex as AsyncMutex;
@@ -113,17 +113,23 @@ impl Runtime {
     /// # Errors
     /// `NotFound` for a missing image; whatever the store or the workspace reports.
     pub async fn run(&self, image: &ImageId) -> Result<Agent> {
-        let slot = {
-            let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-            agents.entry(image.clone()).or_default().clone()
-        };
-        let mut slot = slot.lock().await;
+        let slot = self.slot(image);
+        let mut slot = slot.agent.lock().await;
         if let Some(agent) = &*slot {
             return Ok(Agent::new(agent.clone()));
         }
         let agent = Arc::new(self.open(image).await?);
         *slot = Some(agent.clone());
         Ok(Agent::new(agent))
+    }
+
+    fn slot<'r>(&'r self, image: &'r ImageId) -> SlotInUse<'r> {
+        let agent = self.lock().entry(image.clone()).or_default().clone();
+        SlotInUse { runtime: self, image, agent }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ImageId, Arc<AgentSlot>>> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn open(&self, image: &ImageId) -> Result<AgentCore> {
@@ -137,22 +143,41 @@ impl Runtime {
         AgentCore::open(shared, image).await
     }
 
-    /// Interrupts the agent of an image, if one runs, and removes the image with its session and workspace.
+    /// Interrupts the agent of an image, if one runs, and removes the image with its session and workspace. Whoever asks
+    /// for the agent meanwhile waits. What failed can be tried again: the image goes last.
     ///
     /// # Errors
     /// Whatever the store or the workspace reports.
     pub async fn delete_image(&self, image: &ImageId) -> Result<()> {
-        let slot = self.agents.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
-        if let Some(slot) = slot
-            && let Some(agent) = slot.lock().await.take()
-        {
+        let slot = self.slot(image);
+        let mut slot = slot.agent.lock().await;
+        if let Some(agent) = &*slot {
             agent.close().await;
         }
-        let Some(record) = self.shared.repositories.images.find_image(image).await? else { return Ok(()) };
-        self.shared.repositories.images.delete_image(image).await?;
-        match &self.shared.workspaces {
-            Some(workspaces) => workspaces.delete(&record.container_id, image).await,
-            None => Ok(()),
+        *slot = None;
+        let images = &self.shared.repositories.images;
+        let Some(record) = images.find_image(image).await? else { return Ok(()) };
+        if let Some(workspaces) = &self.shared.workspaces {
+            workspaces.delete(&record.container_id, image).await?;
+        }
+        images.delete_image(image).await
+    }
+}
+
+/// The place of an image's agent, while somebody looks at it. One that is left empty is removed.
+struct SlotInUse<'r> {
+    runtime: &'r Runtime,
+    image: &'r ImageId,
+    agent: Arc<AgentSlot>,
+}
+
+impl Drop for SlotInUse<'_> {
+    fn drop(&mut self) {
+        let mut agents = self.runtime.lock();
+        let empty = self.agent.try_lock().is_some_and(|agent| agent.is_none());
+        // This and the map's own: nobody else looks at it, and nobody can while the map is locked.
+        if empty && Arc::strong_count(&self.agent) == 2 {
+            agents.remove(self.image);
         }
     }
 }
@@ -166,5 +191,112 @@ impl Drop for Runtime {
                 agent.abort();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use agentx_resource::{BoxFuture, Spawn, memory::ManualClock};
+    use async_trait::async_trait;
+    use futures::{FutureExt, executor::block_on, future};
+
+    use super::*;
+    use crate::{Reply, ScriptedModel, SequentialIds, ToolLoop};
+
+    #[derive(Debug)]
+    struct Inline;
+
+    impl Spawn for Inline {
+        fn spawn(&self, task: BoxFuture<'static, ()>) {
+            block_on(task);
+        }
+    }
+
+    /// Its deletions fail so often.
+    #[derive(Debug, Default)]
+    struct Stubborn(AtomicUsize);
+
+    #[async_trait]
+    impl WorkspaceProvider for Stubborn {
+        async fn open(&self, _: &ContainerId, _: &ImageId) -> Result<Vec<Arc<dyn Tool>>> {
+            Ok(Vec::new())
+        }
+
+        async fn delete(&self, _: &ContainerId, _: &ImageId) -> Result<()> {
+            match self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+                Ok(_) => Err(Error::new(ErrorKind::Unavailable, "delete workspace")),
+                Err(_) => Ok(()),
+            }
+        }
+    }
+
+    fn runtime(failures: usize) -> Runtime {
+        let host =
+            Host::new(Arc::new(ManualClock::default()), Arc::new(Inline), Arc::new(SequentialIds::new()));
+        let model = ScriptedModel::new("scripted", |_| Ok(Reply::text("hello")));
+        let workspaces = Arc::new(Stubborn(AtomicUsize::new(failures)));
+        Runtime::builder(ToolLoop::new(model), host).workspaces(workspaces).build().unwrap()
+    }
+
+    async fn image(runtime: &Runtime) -> ImageId {
+        let container = ContainerId::new("alice").unwrap();
+        runtime.create_container(&container).await.unwrap();
+        runtime.create_image(&container, ImageSpec::default()).await.unwrap().image_id
+    }
+
+    #[test]
+    fn images_that_are_not_there_take_no_memory() {
+        block_on(async {
+            let runtime = runtime(0);
+            let image = image(&runtime).await;
+            let missing = ImageId::new("missing").unwrap();
+            for _ in 0..3 {
+                let (a, b) = future::join(runtime.run(&missing), runtime.run(&missing)).await;
+                assert_eq!(a.unwrap_err().kind(), ErrorKind::NotFound);
+                assert_eq!(b.unwrap_err().kind(), ErrorKind::NotFound);
+                runtime.delete_image(&missing).await.unwrap();
+                assert_eq!(runtime.lock().len(), 0);
+            }
+            let agent = runtime.run(&image).await.unwrap();
+            assert_eq!(runtime.run(&image).await.unwrap().id(), agent.id());
+            assert_eq!(runtime.lock().len(), 1);
+            runtime.delete_image(&image).await.unwrap();
+            assert_eq!(runtime.lock().len(), 0);
+            assert!(agent.ask("hello?").await.is_err());
+        });
+    }
+
+    #[test]
+    fn a_deletion_that_failed_is_done_by_the_next() {
+        block_on(async {
+            let runtime = runtime(1);
+            let image = image(&runtime).await;
+            runtime.run(&image).await.unwrap();
+            assert_eq!(runtime.delete_image(&image).await.unwrap_err().kind(), ErrorKind::Unavailable);
+            assert!(runtime.run(&image).await.is_ok(), "it is still there");
+            runtime.delete_image(&image).await.unwrap();
+            assert_eq!(runtime.run(&image).await.unwrap_err().kind(), ErrorKind::NotFound);
+        });
+    }
+
+    #[test]
+    fn who_asks_for_an_agent_while_its_image_is_deleted_waits() {
+        block_on(async {
+            let runtime = runtime(0);
+            let image = image(&runtime).await;
+            let agent = runtime.run(&image).await.unwrap();
+            let slot = runtime.slot(&image);
+            let held = slot.agent.lock().await;
+            let mut deleted = Box::pin(runtime.delete_image(&image));
+            let mut asked = Box::pin(runtime.run(&image));
+            assert!((&mut deleted).now_or_never().is_none());
+            assert!((&mut asked).now_or_never().is_none());
+            drop(held);
+            deleted.await.unwrap();
+            assert_eq!(asked.await.unwrap_err().kind(), ErrorKind::NotFound);
+            drop((slot, agent));
+        });
     }
 }
