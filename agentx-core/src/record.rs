@@ -124,7 +124,7 @@ pub struct SessionRecord {
     pub container_id: ContainerId,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// When this record was last changed; its messages have times of their own.
     pub updated_at: Timestamp,
 }
 

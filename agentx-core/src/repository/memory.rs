@@ -69,6 +69,13 @@ impl ContainerRepository for MemoryRepositories {
 #[async_trait]
 impl ImageRepository for MemoryRepositories {
     async fn create_image(&self, image: &ImageRecord, session: &SessionRecord) -> Result<()> {
+        if session.session_id != image.session_id
+            || session.image_id != image.image_id
+            || session.container_id != image.container_id
+        {
+            return Err(error(ErrorKind::InvalidInput, "create image", &image.image_id)
+                .with_message("the session is not of this image"));
+        }
         let mut store = self.lock();
         if !store.containers.iter().any(|container| container.container_id == image.container_id) {
             return Err(error(ErrorKind::NotFound, "create image", &image.container_id));
@@ -89,7 +96,11 @@ impl ImageRepository for MemoryRepositories {
         let stored = store
             .images
             .iter_mut()
-            .find(|other| other.image_id == image.image_id)
+            .find(|other| {
+                other.image_id == image.image_id
+                    && other.container_id == image.container_id
+                    && other.session_id == image.session_id
+            })
             .ok_or_else(|| error(ErrorKind::NotFound, "update image", &image.image_id))?;
         *stored = image.clone();
         Ok(())
@@ -139,10 +150,8 @@ impl SessionRepository for MemoryRepositories {
             .sessions
             .get(session)
             .ok_or_else(|| error(ErrorKind::NotFound, "list messages", session))?;
-        let messages = (1..).zip(stored).map(|(seq, message)| StoredMessage::new(seq, message.clone()));
-        Ok(messages
-            .filter(|stored| page.after.is_none_or(|after| stored.seq > after))
-            .take(page.limit)
-            .collect())
+        let after = usize::try_from(page.after.unwrap_or(0)).unwrap_or(usize::MAX);
+        let messages = (1..).zip(stored).skip(after).take(page.limit);
+        Ok(messages.map(|(seq, message)| StoredMessage::new(seq, message.clone())).collect())
     }
 }

@@ -43,13 +43,14 @@ pub trait ImageRepository: fmt::Debug + Send + Sync + 'static {
     /// Stores a new image together with its session, both or none.
     ///
     /// # Errors
-    /// `AlreadyExists` for an id that is taken, `NotFound` for a missing container; whatever the store reports.
+    /// `InvalidInput` for an image and a session that do not name each other, `AlreadyExists` for an id that is taken,
+    /// `NotFound` for a missing container; whatever the store reports.
     async fn create_image(&self, image: &ImageRecord, session: &SessionRecord) -> Result<()>;
 
-    /// Stores what changed of an image.
+    /// Stores what changed of an image. It stays in its container and keeps its session.
     ///
     /// # Errors
-    /// `NotFound` for a missing image; whatever the store reports.
+    /// `NotFound` for a missing image, and for one of another container or session; whatever the store reports.
     async fn update_image(&self, image: &ImageRecord) -> Result<()>;
 
     /// The image with this id.
