@@ -1,5 +1,10 @@
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use agentx_resource::{
-    EntryStream, Error, ErrorKind, FileRead, FileSystem, FileSystemExt, FileWriter, FsCapabilities,
+    DirEntry, EntryStream, Error, ErrorKind, FileRead, FileSystem, FileSystemExt, FileWriter, FsCapabilities,
     ListOptions, Metadata, MkdirOptions, ReadOptions, ReadRange, RemoveOptions, ResourcePath, Result,
     TransferOptions, Version, WriteMode, WriteOptions, memory::MemoryFileSystem,
 };
@@ -7,19 +12,24 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Fault, writer::FaultyWriter};
+use super::{FileSystemFault as Fault, writer::FaultyWriter};
 
 /// A file system in memory with one fault.
 #[derive(Clone, Debug)]
 pub struct FaultyFileSystem {
     inner: MemoryFileSystem,
     fault: Fault,
+    /// How many conditional writes there were.
+    conditional: Arc<AtomicUsize>,
+    /// Which files are one file: what is written to the first shows in the second.
+    shared: Arc<Mutex<Vec<(ResourcePath, ResourcePath)>>>,
 }
 
 impl FaultyFileSystem {
     /// An empty file system with this fault.
     pub fn new(fault: Fault) -> Self {
-        Self { inner: MemoryFileSystem::new(), fault }
+        let inner = MemoryFileSystem::new();
+        Self { inner, fault, conditional: Arc::default(), shared: Arc::default() }
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -36,11 +46,18 @@ impl FaultyFileSystem {
     }
 
     fn metadata(&self, metadata: Metadata) -> Metadata {
-        if self.has(Fault::WeakVersion) && metadata.is_file() {
-            let version = Version::new(metadata.len.to_string());
-            return metadata.with_version(version);
+        match self.fault {
+            Fault::WeakVersion if metadata.is_file() => {
+                let version = Version::new(metadata.len.to_string());
+                metadata.with_version(version)
+            }
+            Fault::SizesDirectories if metadata.is_dir() => {
+                let mut metadata = metadata;
+                metadata.len = 4096;
+                metadata
+            }
+            _ => metadata,
         }
-        metadata
     }
 
     fn error(&self, error: Error) -> Error {
@@ -64,7 +81,37 @@ impl FaultyFileSystem {
         data: Bytes,
         mut options: WriteOptions,
     ) -> Result<Metadata> {
+        if self.has(Fault::AnswersOldVersion) {
+            let before = self.inner.stat(path).await.ok().and_then(|metadata| metadata.version);
+            let written = self.inner.write(path, data, options).await?;
+            return Ok(match before {
+                Some(version) => written.with_version(version),
+                None => written,
+            });
+        }
         match (self.fault, options.mode.clone()) {
+            (Fault::AnswersAppendedLength, WriteMode::Append) => {
+                let length = data.len() as u64;
+                let mut written = self.inner.write(path, data, options).await?;
+                written.len = length;
+                return Ok(written);
+            }
+            (Fault::SharesCopies, _) => {
+                let shared: Vec<_> = {
+                    let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    shared.iter().filter(|(from, _)| from == path).map(|(_, to)| to.clone()).collect()
+                };
+                for to in shared {
+                    self.inner.write(&to, data.clone(), options.clone()).await?;
+                }
+            }
+            (Fault::RarelyRacyIfMatch, WriteMode::IfMatch(version))
+                if self.inner.stat(path).await?.version.as_ref() == Some(&version)
+                    && self.conditional.fetch_add(1, Ordering::Relaxed) % 50 == 25 =>
+            {
+                Self::dawdle().await;
+                options.mode = WriteMode::Overwrite;
+            }
             (Fault::LosesAppends, WriteMode::Append) if self.inner.exists(path).await? => {
                 return self.inner.stat(path).await;
             }
@@ -144,6 +191,14 @@ impl FileSystem for FaultyFileSystem {
         if let (Fault::RangeOffByOne, Some(ReadRange::Bounded(range))) = (self.fault, &mut options.range) {
             range.end = range.end.saturating_add(1);
         }
+        if self.has(Fault::IgnoresReadCondition) {
+            options.if_match = None;
+        }
+        if let (Fault::RefusesRangeBehindEnd, Some(ReadRange::Bounded(range))) = (self.fault, &options.range)
+            && range.start >= self.inner.stat(&path).await?.len
+        {
+            return Err(Error::new(ErrorKind::InvalidInput, "read").with_path(path));
+        }
         let mut read = self.inner.read(&path, options).await.map_err(|error| self.error(error))?;
         read.metadata = self.metadata(read.metadata);
         if self.has(Fault::ShortReads) && read.range.end > 1 << 20 {
@@ -168,7 +223,11 @@ impl FileSystem for FaultyFileSystem {
         let (path, options) = (self.path(path)?, self.options(options));
         let writer = self.inner.writer(&path, options.clone()).await?;
         Ok(match self.fault {
-            Fault::PublishesEarly | Fault::PublishesOnDrop | Fault::ForgetsModeAtClose => {
+            Fault::PublishesEarly
+            | Fault::PublishesOnDrop
+            | Fault::ForgetsModeAtClose
+            | Fault::LeavesTemporary
+            | Fault::LosesEmptyWriter => {
                 Box::new(FaultyWriter::new(self.inner.clone(), path, options, self.fault))
             }
             _ => writer,
@@ -184,7 +243,7 @@ impl FileSystem for FaultyFileSystem {
     }
 
     fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {
-        let fs = self.clone();
+        let (fs, recursive) = (self.clone(), options.recursive);
         let entries = match self.path(path) {
             Ok(path) => self.inner.list(&path, options),
             Err(error) => stream::iter([Err(error)]).boxed(),
@@ -200,7 +259,7 @@ impl FileSystem for FaultyFileSystem {
             Fault::ListsOnePage => entries.take(1000).boxed(),
             Fault::ListsByPrefix if !path.is_root() => {
                 let (all, prefix) = (self.inner.walk(&ResourcePath::root()), path.clone());
-                let begins = move |entry: &Result<agentx_resource::DirEntry>| {
+                let begins = move |entry: &Result<DirEntry>| {
                     let path = entry.as_ref().ok().and_then(|entry| entry.path.clone());
                     let found =
                         path.is_some_and(|path| path != prefix && path.as_str().starts_with(prefix.as_str()));
@@ -208,11 +267,38 @@ impl FileSystem for FaultyFileSystem {
                 };
                 all.filter(begins).boxed()
             }
+            Fault::ListsItself if recursive && !path.is_root() => {
+                let own = stream::iter([Ok(DirEntry::new(path.clone(), Metadata::directory()))]);
+                entries.chain(own).boxed()
+            }
+            Fault::ListsNoMetadata => entries
+                .map_ok(|mut entry| {
+                    entry.metadata = Metadata::of(entry.metadata.kind);
+                    entry
+                })
+                .boxed(),
+            Fault::ListsOnAfterError => entries
+                .flat_map(|entry| {
+                    let again = entry.as_ref().err().map(|error| Err(error.clone()));
+                    stream::iter([Some(entry), again].into_iter().flatten())
+                })
+                .boxed(),
             _ => entries.boxed(),
         }
     }
 
-    async fn mkdir(&self, path: &ResourcePath, options: MkdirOptions) -> Result<()> {
+    async fn mkdir(&self, path: &ResourcePath, mut options: MkdirOptions) -> Result<()> {
+        match self.fault {
+            Fault::MakesParents if !self.inner.exists(path).await? => options.recursive = true,
+            Fault::EmptiesDirectories
+                if options.recursive
+                    && !path.is_root()
+                    && self.inner.stat(path).await.is_ok_and(|found| found.is_dir()) =>
+            {
+                self.inner.rm_all(path).await?;
+            }
+            _ => {}
+        }
         self.inner.mkdir(&self.path(path)?, options).await.map_err(|error| self.error(error))
     }
 
@@ -227,6 +313,18 @@ impl FileSystem for FaultyFileSystem {
                 }
                 return Ok(());
             }
+            Fault::RemovesByPrefix if options.recursive && !path.is_root() => {
+                let parent = path.parent().unwrap_or_else(ResourcePath::root);
+                for beside in self.inner.readdir(&parent).await?.into_iter().filter_map(|entry| entry.path) {
+                    if beside != path && beside.as_str().starts_with(path.as_str()) {
+                        self.inner.rm_all(&beside).await?;
+                    }
+                }
+            }
+            Fault::ForgivesAll if options.force => {
+                drop(self.inner.rm(&path, options).await);
+                return Ok(());
+            }
             _ => {}
         }
         self.inner.rm(&path, options).await.map_err(|error| self.error(error))?;
@@ -238,6 +336,17 @@ impl FileSystem for FaultyFileSystem {
         if self.has(Fault::DestroysDestination) && !to.is_root() {
             self.inner.rm_all(&to).await?;
         }
+        match self.fault {
+            Fault::RenamesByCopy | Fault::RacyRename if self.inner.stat(&from).await?.is_file() => {
+                self.inner.copy(&from, &to, options).await?;
+                Self::dawdle().await;
+                if self.has(Fault::RacyRename) && from != to {
+                    self.inner.rm_all(&from).await?;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
         self.inner.rename(&from, &to, options).await.map_err(|error| self.error(error))
     }
 
@@ -245,6 +354,24 @@ impl FileSystem for FaultyFileSystem {
         let (from, to) = (self.path(from)?, self.path(to)?);
         if self.has(Fault::CopiesNoEmptyDirectories) && self.inner.stat(&from).await?.is_dir() {
             return self.copy_files(&from, &to).await;
+        }
+        match self.fault {
+            Fault::TruncatesOnCopy
+                if from == to && !options.create_new && self.inner.stat(&from).await?.is_file() =>
+            {
+                self.inner.write_file(&from, "").await?;
+            }
+            Fault::CopiesInto
+                if from != to && self.inner.stat(&to).await.is_ok_and(|found| found.is_dir()) =>
+            {
+                let into = to.join(from.file_name().unwrap_or_default())?;
+                return self.inner.copy(&from, &into, options).await.map_err(|error| self.error(error));
+            }
+            Fault::SharesCopies => {
+                let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+                shared.push((from.clone(), to.clone()));
+            }
+            _ => {}
         }
         self.inner.copy(&from, &to, options).await.map_err(|error| self.error(error))
     }

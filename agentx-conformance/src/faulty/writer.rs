@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 
-use super::Fault;
+use super::FileSystemFault as Fault;
 
-/// A writer that publishes too early, at the wrong end, or against its mode.
+/// A writer that publishes too early, at the wrong end, or against its mode, or leaves something behind.
 #[derive(Debug)]
 pub(super) struct FaultyWriter {
     fs: MemoryFileSystem,
@@ -23,6 +23,10 @@ impl FaultyWriter {
     pub(super) fn new(fs: MemoryFileSystem, path: ResourcePath, options: WriteOptions, fault: Fault) -> Self {
         Self { fs, path, options, fault, content: BytesMut::new(), over: false }
     }
+
+    fn temporary(&self) -> Result<ResourcePath> {
+        ResourcePath::new(format!("{}.part", self.path))
+    }
 }
 
 #[async_trait]
@@ -32,11 +36,19 @@ impl FileWriter for FaultyWriter {
         if self.fault == Fault::PublishesEarly {
             self.fs.write_file(&self.path, self.content.clone().freeze()).await?;
         }
+        if self.fault == Fault::LeavesTemporary {
+            self.fs.write_file(&self.temporary()?, self.content.clone().freeze()).await?;
+        }
         Ok(())
     }
 
     async fn close(mut self: Box<Self>) -> Result<Metadata> {
         self.over = true;
+        match self.fault {
+            Fault::LosesEmptyWriter if self.content.is_empty() => return Ok(Metadata::file(0)),
+            Fault::LeavesTemporary => self.fs.rm_all(&self.temporary()?).await?,
+            _ => {}
+        }
         let mut options = self.options.clone();
         if self.fault == Fault::ForgetsModeAtClose {
             options = options.with_mode(WriteMode::Overwrite);
@@ -46,6 +58,9 @@ impl FileWriter for FaultyWriter {
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
         self.over = true;
+        if self.fault == Fault::LeavesTemporary {
+            self.fs.rm_all(&self.temporary()?).await?;
+        }
         Ok(())
     }
 }

@@ -155,6 +155,7 @@ pub(super) async fn message_pages(store: Store) -> Outcome {
             let Some(last) = stored.last() else { break };
             page = MessagePage::after(last.seq, limit);
             found.extend(stored.into_iter().map(|stored| stored.message));
+            ensure(found.len() <= messages.len(), format!("pages of {limit} give a message twice"))?;
         }
         ensure_eq(&found, &messages, format!("pages of {limit}"))?;
     }

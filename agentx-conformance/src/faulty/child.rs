@@ -1,0 +1,156 @@
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use agentx_resource::{Child, Error, ErrorKind, ExecEvent, ExitStatus, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{ProcessFault as Fault, process::Strays};
+
+/// A command that tells of itself what is not so, or outlives those who hold it.
+#[derive(Debug)]
+pub(super) struct FaultyChild {
+    /// Taken by `Drop` alone.
+    inner: Option<Box<dyn Child>>,
+    fault: Fault,
+    timed: bool,
+    live: bool,
+    strays: Strays,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What is told before anything else.
+    next: VecDeque<ExecEvent>,
+    /// Output that is held back until it is clear what follows.
+    held: Vec<ExecEvent>,
+    closed: bool,
+    killed: bool,
+}
+
+impl FaultyChild {
+    pub(super) fn new(inner: Box<dyn Child>, fault: Fault, timed: bool, live: bool, strays: Strays) -> Self {
+        Self { inner: Some(inner), fault, timed, live, strays, state: Mutex::default() }
+    }
+
+    fn inner(&self) -> Result<&dyn Child> {
+        self.inner.as_deref().ok_or_else(|| Error::new(ErrorKind::Internal, "next event"))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The event as the fault tells it; `None` for one that it keeps to itself.
+    fn told(&self, event: ExecEvent) -> Result<Option<ExecEvent>> {
+        use ExecEvent::{Exited, Stderr, Stdout, Truncated};
+        let mut state = self.state();
+        Ok(Some(match (self.fault, event) {
+            (Fault::LosesLastPiece, event @ Stdout(_)) if !self.live => {
+                state.held.push(event.clone());
+                match state.held.len() {
+                    1 => event,
+                    2 => return Ok(None),
+                    _ => state.held.remove(1),
+                }
+            }
+            (Fault::FailureIsError, Exited(ExitStatus::Code(code))) if code != 0 => {
+                return Err(Error::new(ErrorKind::Internal, "exec").with_message("the command failed"));
+            }
+            (Fault::DropsStderr, Stderr(_)) | (Fault::TruncatesSilently, Truncated { .. }) => {
+                return Ok(None);
+            }
+            (Fault::MergesStreams, Stderr(bytes)) => Stdout(bytes),
+            (Fault::DecodesOutput, Stdout(bytes)) => {
+                Stdout(Bytes::from(String::from_utf8_lossy(&bytes).into_owned()))
+            }
+            (Fault::MistakesLimit, Exited(ExitStatus::OutputLimit))
+            | (Fault::MistakesTimeout, Exited(ExitStatus::TimedOut)) => Exited(ExitStatus::Killed),
+            (Fault::ForgetsOutputAtTimeout, event @ (Stdout(_) | Stderr(_))) if self.timed && !self.live => {
+                state.held.push(event);
+                return Ok(None);
+            }
+            (Fault::ForgetsOutputAtTimeout, event @ Exited(status)) => {
+                let held = std::mem::take(&mut state.held);
+                if status != ExitStatus::TimedOut {
+                    state.next.extend(held);
+                }
+                state.next.push_back(event);
+                return Ok(None);
+            }
+            (Fault::FabricatesSuccess, Exited(ExitStatus::Killed | ExitStatus::Lost))
+            | (Fault::SignalAsSuccess, Exited(ExitStatus::Signal(_))) => Exited(ExitStatus::Code(0)),
+            (Fault::ExitsTwice, event @ Exited(_)) => {
+                state.next.push_back(event.clone());
+                event
+            }
+            (_, event) => event,
+        }))
+    }
+}
+
+#[async_trait]
+impl Child for FaultyChild {
+    fn id(&self) -> &str {
+        match &self.inner {
+            Some(inner) if self.fault != Fault::SharesIds => inner.id(),
+            _ => "1",
+        }
+    }
+
+    async fn write_stdin(&self, data: Bytes) -> Result<()> {
+        match self.fault {
+            Fault::SwallowsInput if self.state().closed => Ok(()),
+            Fault::LeavesInputOpen if !self.live => Err(Error::new(ErrorKind::Unsupported, "write stdin")),
+            _ => self.inner()?.write_stdin(data).await,
+        }
+    }
+
+    async fn close_stdin(&self) -> Result<()> {
+        self.state().closed = true;
+        if self.fault == Fault::IgnoresInputClose { Ok(()) } else { self.inner()?.close_stdin().await }
+    }
+
+    async fn next_event(&self) -> Result<Option<ExecEvent>> {
+        loop {
+            let next = {
+                let mut state = self.state();
+                state.next.pop_front().map_or(state.killed.then_some(None), |event| Some(Some(event)))
+            };
+            if let Some(next) = next {
+                return Ok(next);
+            }
+            let Some(event) = self.inner()?.next_event().await? else { return Ok(None) };
+            if self.fault == Fault::LosesEvents {
+                tokio::task::yield_now().await;
+            }
+            if let Some(event) = self.told(event)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    async fn kill(&self) -> Result<()> {
+        if self.fault != Fault::LeavesOnKill {
+            return self.inner()?.kill().await;
+        }
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.killed, true) {
+            state.next.push_back(ExecEvent::Exited(ExitStatus::Killed));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for FaultyChild {
+    fn drop(&mut self) {
+        let leaves =
+            self.fault == Fault::LeavesOnDrop || (self.fault == Fault::LeavesOnKill && self.state().killed);
+        if let Some(inner) = self.inner.take().filter(|_| leaves) {
+            self.strays.lock().unwrap_or_else(PoisonError::into_inner).push(inner);
+        }
+    }
+}

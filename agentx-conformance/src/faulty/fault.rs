@@ -1,0 +1,277 @@
+/// Makes an enum of faults, each with the case that is there to catch it.
+macro_rules! faults {
+    ($(#[$about:meta])* $name:ident { $($(#[$what:meta])* $fault:ident => $case:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$what])* $fault,)* }
+
+        impl $name {
+            /// Every fault.
+            pub const ALL: &[Self] = &[$(Self::$fault),*];
+
+            /// The id of the case that is there to catch it.
+            pub fn caught_by(self) -> &'static str {
+                match self { $(Self::$fault => $case,)* }
+            }
+        }
+    };
+}
+
+faults! {
+    /// What is wrong with a [`FaultyFileSystem`](super::FaultyFileSystem).
+    FileSystemFault {
+        /// A bounded range holds one byte more.
+        RangeOffByOne => "read-range",
+        /// A range that begins at the end is an error, as HTTP's 416.
+        RefusesRangeBehindEnd => "read-range-behind-end",
+        /// Of a large file only a part comes, and the range says so as if that were all.
+        ShortReads => "read-large",
+        /// A read does not look at the version that is asked for.
+        IgnoresReadCondition => "read-if-match-other",
+        /// The content is fetched when the body is polled, not when the file is opened.
+        LazyBody => "read-while-replaced",
+
+        /// The version is the length.
+        WeakVersion => "write-changes-version",
+        /// A write answers with the version that was there before.
+        AnswersOldVersion => "if-match-chain",
+        /// A file is written in two halves.
+        TearsWrites => "write-seen-whole",
+        /// `create_parents` is not heeded.
+        ForgetsParents => "write-create-parents",
+        /// Parents are always created, as on an object store.
+        AlwaysCreatesParents => "write-missing-parent",
+        /// `CreateNew` replaces what is there.
+        IgnoresCreateNew => "create-new-existing",
+        /// `CreateNew` looks first and writes then.
+        RacyCreateNew => "create-new-race",
+        /// `IfMatch` writes in any case.
+        IgnoresIfMatch => "if-match-stale",
+        /// `IfMatch` compares first and writes then.
+        RacyIfMatch => "if-match-race",
+        /// So does every fiftieth.
+        RarelyRacyIfMatch => "if-match-race",
+        /// An append to an existing file says that it worked, and does not happen.
+        LosesAppends => "append-existing",
+        /// An append works and is not declared.
+        HidesAppend => "append-existing",
+        /// An append answers the length of what it added.
+        AnswersAppendedLength => "append-answers-metadata",
+        /// An append reads the file and writes it anew, so that one of two at a time is lost.
+        RacyAppend => "append-race",
+
+        /// A writer's pieces are visible as they come.
+        PublishesEarly => "writer-invisible",
+        /// Dropping a writer publishes what it holds.
+        PublishesOnDrop => "writer-dropped",
+        /// A writer collects its pieces in a file beside the target, which stays when the writer is dropped.
+        LeavesTemporary => "writer-dropped",
+        /// A writer that was given nothing makes no file.
+        LosesEmptyWriter => "writer-empty",
+        /// A writer checks its mode when it is opened, and no more at `close`.
+        ForgetsModeAtClose => "writer-create-new-late",
+
+        /// A directory is not found by `stat`, as on an object store.
+        NoDirectories => "stat-directory",
+        /// A directory has a length, as the platform tells it.
+        SizesDirectories => "stat-directory",
+        /// Errors name no path.
+        AnonymousErrors => "error-subject",
+
+        /// A list is one of all paths that begin with the same text.
+        ListsByPrefix => "list-similar-names",
+        /// A list ends after its first page of 1000.
+        ListsOnePage => "list-many",
+        /// A recursive list has the directory itself among its entries.
+        ListsItself => "list-recursive",
+        /// A list knows names and kinds only.
+        ListsNoMetadata => "list-metadata",
+        /// A list goes on after an error.
+        ListsOnAfterError => "list-error-ends",
+
+        /// `mkdir` makes parents, asked to or not.
+        MakesParents => "mkdir-missing-parent",
+        /// A recursive `mkdir` of what is there makes it anew.
+        EmptiesDirectories => "mkdir-existing-recursive",
+
+        /// A directory ends with its last entry, as on an object store.
+        VanishingDirectories => "rm-keeps-parent",
+        /// `rm` of nothing is content, as on an object store.
+        RemovesNothing => "rm-missing",
+        /// `rm` removes a directory with its entries, asked to or not.
+        RemovesFullDirectories => "rm-full-directory",
+        /// A recursive `rm` removes all that begins with the same text.
+        RemovesByPrefix => "rm-similar-names",
+        /// `rm` of the root removes everything.
+        RemovesRoot => "rm-root-recursive",
+        /// `force` forgives every error.
+        ForgivesAll => "rm-full-directory-force",
+
+        /// `rename` removes the destination before it looks for the source.
+        DestroysDestination => "rename-missing",
+        /// `rename` leaves the source where it was.
+        RenamesByCopy => "rename-file",
+        /// `rename` is a copy and a removal, and is declared as atomic.
+        RacyRename => "rename-race",
+
+        /// `copy` of a directory leaves out those that are empty.
+        CopiesNoEmptyDirectories => "copy-directory",
+        /// `copy` onto itself opens the file for writing first.
+        TruncatesOnCopy => "copy-itself",
+        /// `copy` to a directory copies into it, as `cp` does.
+        CopiesInto => "copy-directory-onto-directory",
+        /// A copy is a link: what is written to the source shows in it.
+        SharesCopies => "copy-independent",
+
+        /// Names differ only where more than their case does.
+        FoldsCase => "names-case",
+        /// `%XX` in a name is decoded.
+        DecodesNames => "names-unusual",
+    }
+}
+
+faults! {
+    /// What is wrong with a [`FaultyProcess`](super::FaultyProcess).
+    ProcessFault {
+        /// A command that fails is an error.
+        FailureIsError => "exec-code",
+        /// Standard error is thrown away.
+        DropsStderr => "exec-shell",
+        /// Standard error comes as standard output.
+        MergesStreams => "exec-shell",
+        /// The arguments are put into one line, and taken apart at its spaces.
+        SplitsArguments => "exec-arguments",
+        /// Output is taken for UTF-8.
+        DecodesOutput => "exec-binary",
+        /// Commands start at the root, wherever they are to start.
+        IgnoresCwd => "exec-cwd",
+        /// A variable that is empty is left out.
+        LosesEmptyVariables => "exec-env",
+        /// The host's variables are handed down.
+        InheritsEnv => "exec-env-clean",
+
+        /// A command that gets no input is left waiting for it.
+        LeavesInputOpen => "stdin-null",
+        /// Closing live input does nothing.
+        IgnoresInputClose => "stdin-live",
+        /// A write to an input that is closed is thrown away.
+        SwallowsInput => "stdin-live-closed",
+
+        /// Of output that comes in several pieces, the last is not read.
+        LosesLastPiece => "stdin-large",
+        /// What is cut off is not told.
+        TruncatesSilently => "limit-truncates",
+        /// A command that writes too much is told as killed on request.
+        MistakesLimit => "limit-kills",
+        /// The timeout is not heeded.
+        IgnoresTimeout => "timeout-ends",
+        /// A command that takes too long is told as killed on request.
+        MistakesTimeout => "timeout-ends",
+        /// The output of a command that takes too long is thrown away.
+        ForgetsOutputAtTimeout => "timeout-keeps-output",
+
+        /// A command whose end is not known is told as a success.
+        FabricatesSuccess => "kill-ends",
+        /// `kill` ends the telling, and leaves the command be.
+        LeavesOnKill => "kill-tree",
+        /// A dropped child goes on.
+        LeavesOnDrop => "drop-ends",
+        /// A signal is told as the exit code 0.
+        SignalAsSuccess => "exit-signal",
+        /// The exit is told twice.
+        ExitsTwice => "events-end",
+        /// An event is taken from its queue before the caller is ready for it.
+        LosesEvents => "events-dropped-call",
+        /// All children have one id.
+        SharesIds => "child-ids",
+        /// `Debug` shows the variables of the last command.
+        ShowsVariables => "child-debug",
+    }
+}
+
+faults! {
+    /// What is wrong with a [`FaultyEnv`](super::FaultyEnv).
+    EnvFault {
+        /// A value ends with its line.
+        CutsAtNewline => "env-set",
+        /// An empty value is taken for none.
+        ForgetsEmpty => "env-empty",
+        /// A missing key is an empty value.
+        InventsEmpty => "env-missing",
+        /// A failure is told as `None`.
+        FailureIsNone => "env-bad-key",
+        /// All are those that have a value.
+        LeavesOutEmpty => "env-all",
+        /// `get_all` shows another value than `get`.
+        AllIsStale => "env-all-agrees",
+        /// `Debug` shows the values.
+        ShowsValues => "env-debug",
+    }
+}
+
+faults! {
+    /// What is wrong with a [`FaultyDisk`](super::FaultyDisk).
+    DiskFault {
+        /// A second mount is given back with the first.
+        DoesNotCount => "disk-counts",
+        /// Each mount is at another place.
+        MountsElsewhere => "disk-counts",
+        /// An unmount of what is not mounted is content.
+        ForgivesUnmount => "disk-unmount-unmounted",
+        /// A disk can be mounted once, and never again.
+        MountsOnce => "disk-mount-again",
+        /// `release` does nothing.
+        IgnoresRelease => "disk-release",
+        /// A release of what is not mounted is owed by the next mount.
+        OwesRelease => "disk-release-unmounted",
+        /// An unmount counts at its end, and a dropped one not at all.
+        CountsLate => "disk-unmount-dropped",
+    }
+}
+
+faults! {
+    /// What is wrong with a [`FaultyLlmProvider`](super::FaultyLlmProvider).
+    LlmProviderFault {
+        /// It has no name.
+        Nameless => "llm-name",
+        /// The key is read with its newline, as from a file.
+        KeepsNewline => "llm-provide",
+        /// The key is handed out once.
+        HandsOutOnce => "llm-provide-again",
+        /// Who comes while the supply is fetched gets an empty one.
+        HandsOutUnready => "llm-provide-by-many",
+        /// `Debug` shows the key.
+        ShowsKey => "llm-debug",
+    }
+}
+
+faults! {
+    /// What is wrong with a [`FaultyRepositories`](super::FaultyRepositories).
+    RepositoryFault {
+        /// A list of containers is sorted by their ids.
+        SortsContainers => "container-order",
+        /// A second save of a container changes nothing.
+        KeepsFirstContainer => "container-replaced",
+        /// An update of an image that is not there makes it.
+        UpdateCreates => "image-update-missing",
+        /// Removing an image empties the sessions of all others in its container.
+        DeletesSiblings => "image-deleted",
+        /// A session that is not there has no messages.
+        MissingIsEmpty => "session-missing",
+        /// Messages are sorted by their time.
+        SortsByTime => "message-moments",
+        /// A message whose id is taken is passed over.
+        IgnoresDuplicates => "message-taken",
+        /// A batch is stored message by message, up to the one that is refused.
+        TearsBatches => "message-taken",
+        /// The last message of a batch of two or more is not stored.
+        LosesLast => "message-kinds",
+        /// A page begins with the message that the last one ended with.
+        PageOverlaps => "message-pages",
+        /// A page leaves out the message that it should begin with.
+        PageSkips => "message-pages",
+        /// Large integers pass through a float.
+        RoundsNumbers => "message-fidelity",
+    }
+}
