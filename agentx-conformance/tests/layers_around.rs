@@ -13,25 +13,25 @@ use agentx_resource::{
     memory::{MemoryEnv, MemoryFileSystem, MemoryLlmProvider},
 };
 
-agentx_conformance::file_system_suite!(retry, || over_files(given::retry()));
-agentx_conformance::file_system_suite!(timeout, || over_files(given::timeout()));
-agentx_conformance::file_system_suite!(limit, || over_files(given::limit()));
-agentx_conformance::file_system_suite!(meter, || over_files(given::meter()));
+agentx_conformance::file_system_suite!(retry, || async { over_files(&given::retry()) });
+agentx_conformance::file_system_suite!(timeout, || async { over_files(&given::timeout()) });
+agentx_conformance::file_system_suite!(limit, || async { over_files(&given::limit()) });
+agentx_conformance::file_system_suite!(meter, || async { over_files(&given::meter()) });
 agentx_conformance::file_system_suite!(stacked, || async {
     let fs: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
     let fs = given::limit().layer(given::meter().layer(fs));
     Fresh::new(given::retry().layer(given::timeout().layer(fs)))
 });
 
-agentx_conformance::process_suite!(timeout_process, || over_programs(given::timeout()), no_ids());
-agentx_conformance::process_suite!(limit_process, || over_programs(given::limit()), no_ids());
-agentx_conformance::process_suite!(meter_process, || over_programs(given::meter()), no_ids());
+agentx_conformance::process_suite!(timeout_process, || async { over_programs(&given::timeout()) }, no_ids());
+agentx_conformance::process_suite!(limit_process, || async { over_programs(&given::limit()) }, no_ids());
+agentx_conformance::process_suite!(meter_process, || async { over_programs(&given::meter()) }, no_ids());
 
-agentx_conformance::env_suite!(retry_env, || over_settings(given::retry()));
-agentx_conformance::env_suite!(meter_env, || over_settings(given::meter()));
+agentx_conformance::env_suite!(retry_env, || async { over_settings(&given::retry()) });
+agentx_conformance::env_suite!(meter_env, || async { over_settings(&given::meter()) });
 
-agentx_conformance::llm_provider_suite!(retry_llm, || over_supply(given::retry()));
-agentx_conformance::llm_provider_suite!(timeout_llm, || over_supply(given::timeout()));
+agentx_conformance::llm_provider_suite!(retry_llm, || async { over_supply(&given::retry()) });
+agentx_conformance::llm_provider_suite!(timeout_llm, || async { over_supply(&given::timeout()) });
 
 mod given {
     use super::*;
@@ -54,19 +54,19 @@ mod given {
     }
 }
 
-async fn over_files(layer: impl Layer<dyn FileSystem>) -> Fresh<dyn FileSystem> {
+fn over_files(layer: &impl Layer<dyn FileSystem>) -> Fresh<dyn FileSystem> {
     Fresh::new(layer.layer(Arc::new(MemoryFileSystem::new())))
 }
 
-async fn over_programs(layer: impl Layer<dyn Process>) -> Fresh<dyn Process> {
+fn over_programs(layer: &impl Layer<dyn Process>) -> Fresh<dyn Process> {
     Fresh::new(layer.layer(Arc::new(toolbox(Arc::new(TokioClock)))))
 }
 
-async fn over_settings(layer: impl Layer<dyn Env>) -> agentx_resource::Result<Fresh<dyn Env>> {
+fn over_settings(layer: &impl Layer<dyn Env>) -> agentx_resource::Result<Fresh<dyn Env>> {
     Ok(Fresh::new(layer.layer(Arc::new(MemoryEnv::new(env::SETTINGS)?))))
 }
 
-async fn over_supply(layer: impl Layer<dyn LLMProvider<ApiSupply>>) -> Fresh<dyn LLMProvider<ApiSupply>> {
+fn over_supply(layer: &impl Layer<dyn LLMProvider<ApiSupply>>) -> Fresh<dyn LLMProvider<ApiSupply>> {
     Fresh::new(layer.layer(Arc::new(MemoryLlmProvider::new("fixed", ApiSupply::new(llm::KEY)))))
 }
 

@@ -9,12 +9,14 @@ use agentx_resource::{
     memory::{ManualClock, MemoryFileSystem},
 };
 
-agentx_conformance::file_system_suite!(validated, || cached(Freshness::Validate));
+agentx_conformance::file_system_suite!(validated, || async { cached(Freshness::Validate) });
 
 // The clock stands still, so that nothing is ever too old.
-agentx_conformance::file_system_suite!(for_a_time, || cached(Freshness::For(Duration::from_secs(1))));
+agentx_conformance::file_system_suite!(for_a_time, || async {
+    cached(Freshness::For(Duration::from_secs(1)))
+});
 
-async fn cached(freshness: Freshness) -> Fresh<dyn FileSystem> {
+fn cached(freshness: Freshness) -> Fresh<dyn FileSystem> {
     let cache = Cache::new(freshness, Arc::new(ManualClock::default()));
     Fresh::new(cache.layer(Arc::new(MemoryFileSystem::new())))
 }
