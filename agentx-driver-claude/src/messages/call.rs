@@ -1,6 +1,6 @@
 //! One call with its retries, as a stream.
 
-use std::{mem, sync::Arc, vec};
+use std::{mem, pin::pin, sync::Arc, time::Duration, vec};
 
 use agentx_core::{Error, ErrorKind, ModelEvent, ModelRequest, ModelStream, Result, Retry};
 use agentx_resource::{BoxFuture, ByteStream, Secret};
@@ -21,9 +21,12 @@ use super::{
 /// The most that is read of a response that is no answer.
 const ERROR_BODY_LIMIT: usize = 64 << 10;
 
+/// How long the body of a response that is no answer may take: the status alone decides what comes next.
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
+
 /// How long the end of the response may take to follow the end of the answer. A connection is used again only if it
 /// did.
-const END_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
+const END_WAIT: Duration = Duration::from_millis(100);
 
 pub(super) fn start(client: Arc<Client>, request: ModelRequest) -> ModelStream {
     let call = Call { client, request, failures: 0, told: false, restarted: false, phase: Phase::Prepare };
@@ -176,17 +179,18 @@ async fn open(client: &Arc<Client>, body: Bytes) -> Result<Box<Answer>> {
 }
 
 async fn refused(client: &Arc<Client>, mut response: HttpResponse, key: &Secret) -> Error {
-    let body = mem::replace(&mut response.body, stream::empty().boxed());
-    let mut listener = Listener::new(client, body);
     let mut bytes = Vec::new();
     // What is missing of the body is missing of the message; the status says enough.
-    while let Some(Ok(chunk)) = listener.next().await {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() >= ERROR_BODY_LIMIT {
-            bytes.truncate(ERROR_BODY_LIMIT);
-            break;
+    let read = async {
+        while let Some(Ok(chunk)) = response.body.next().await {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() >= ERROR_BODY_LIMIT {
+                bytes.truncate(ERROR_BODY_LIMIT);
+                break;
+            }
         }
-    }
+    };
+    future::select(pin!(read), client.clock.sleep(ERROR_BODY_WAIT)).await;
     error::of_response(response.status, |name| response.header(name), &bytes, client.clock.now(), key)
 }
 

@@ -10,6 +10,7 @@ use super::RecordedRequest;
 pub(super) type Refusal = (u16, &'static str, String);
 
 const VERSIONS: [&str; 2] = ["2023-06-01", "2026-10-21"];
+const IMAGES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 pub(super) fn validate(request: &RecordedRequest) -> Result<(), Refusal> {
     let key = request.header("x-api-key").is_some_and(|key| !key.is_empty());
@@ -97,6 +98,19 @@ fn check_message(message: &Value, last: bool) -> Result<(), String> {
         if kind.is_empty() || !allowed {
             return Err(format!(".content.{index}: block of type {kind:?} is not permitted here"));
         }
+        if kind == "tool_result" && block["is_error"] == true && is_blank(&block["content"]) {
+            return Err(format!(
+                ".content.{index}.tool_result: content cannot be empty if `is_error` is true"
+            ));
+        }
+        if let Some(image) = images(block)
+            .find(|image| !IMAGES.contains(&image["source"]["media_type"].as_str().unwrap_or_default()))
+        {
+            return Err(format!(
+                ".content.{index}: the image's media_type is {}",
+                image["source"]["media_type"]
+            ));
+        }
         if kind == "thinking" && block["signature"].as_str().is_none_or(str::is_empty) {
             return Err(format!(".content.{index}.thinking.signature: Field required"));
         }
@@ -146,6 +160,21 @@ fn check_tool_results(messages: &[Value]) -> Result<(), String> {
 
 fn blocks(message: &Value) -> &[Value] {
     message["content"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Whether a tool said nothing.
+fn is_blank(content: &Value) -> bool {
+    match content {
+        Value::String(text) => text.trim().is_empty(),
+        other => other.as_array().is_none_or(Vec::is_empty),
+    }
+}
+
+/// The block, where it is an image, and those within a tool's result.
+fn images(block: &Value) -> impl Iterator<Item = &Value> {
+    std::iter::once(block)
+        .chain(blocks(block))
+        .filter(|block| block["type"] == "image" && block["source"]["type"] == "base64")
 }
 
 fn is_thinking(block: &Value) -> bool {

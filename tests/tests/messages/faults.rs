@@ -1,15 +1,18 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use agentx_core::{BlockKind, ErrorKind, MessageBody, Model, ModelEvent, ModelRequest, Reply, Retry};
-use agentx_driver_claude::messages::{MessagesModel, MessagesSettings, ReqwestTransport};
+use agentx_core::{BlockKind, ErrorKind, MessageBody, Model, ModelEvent, ModelRequest, Reply, Result, Retry};
+use agentx_driver_claude::messages::{
+    HttpRequest, HttpResponse, MessagesModel, MessagesSettings, ReqwestTransport, Transport,
+};
 use agentx_resource::{
-    ApiSupply,
+    ApiSupply, BoxFuture, Clock,
     memory::{ManualClock, MemoryLlmProvider},
 };
 use agentx_tests::messages_server::{Fault, MessagesServer};
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
     future::{self, Either},
+    stream,
 };
 
 use super::support::{KEY, TestClock, answer, ask, broken, client, says, start, text};
@@ -187,6 +190,46 @@ async fn a_server_that_falls_silent_is_given_up() {
         assert_eq!(error.kind(), ErrorKind::TimedOut, "{events}");
         server.abandoned(1).await;
     }
+}
+
+/// Answers with 529, and then a byte of the body each second, for ever.
+#[derive(Debug)]
+struct Dribble(ManualClock);
+
+impl Transport for Dribble {
+    fn send<'s, 'f>(&'s self, _: HttpRequest) -> BoxFuture<'f, Result<HttpResponse>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        let body = stream::unfold(self.0.clone(), |clock| async {
+            clock.sleep(Duration::from_secs(1)).await;
+            Some((Ok("x".into()), clock))
+        });
+        let response = HttpResponse::new(529, Vec::new(), body.boxed());
+        future::ready(Ok(response)).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_whose_body_never_ends_is_told_within_seconds() {
+    let clock = ManualClock::default();
+    let start = clock.now();
+    let supply = MemoryLlmProvider::new("test", ApiSupply::new(KEY));
+    let model = MessagesModel::new(Arc::new(supply), Dribble(clock.clone()), Arc::new(clock.clone()))
+        .with_settings(MessagesSettings::default().with_retries(0));
+    let time = async {
+        loop {
+            clock.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+    };
+    let Either::Left((told, _)) = future::select(pin!(ask(&model, question())), pin!(time)).await;
+    let (_, error) = broken(told);
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::After(None)));
+    assert!(error.to_string().contains("(status 529)"), "{error}");
+    let waited = clock.now().duration_since(start).unwrap();
+    assert!(waited < Duration::from_secs(10), "{waited:?}");
 }
 
 #[tokio::test]

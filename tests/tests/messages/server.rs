@@ -36,6 +36,9 @@ fn result(id: &str) -> Value {
 async fn it_refuses_what_the_api_refuses() {
     let user = json!({"role": "user", "content": "x"});
     let text = json!({"type": "text", "text": "t"});
+    let silent_error = json!({"type": "tool_result", "tool_use_id": "a", "is_error": true});
+    let image =
+        json!({"type": "image", "source": {"type": "base64", "media_type": "image/bmp", "data": "Qk0="}});
     let table = [
         (json!({"model": "m", "messages": [user]}), "max_tokens"),
         (json!({"max_tokens": 1, "messages": [user]}), "model"),
@@ -55,6 +58,8 @@ async fn it_refuses_what_the_api_refuses() {
             "unexpected `tool_use_id`",
         ),
         (body(&json!([{"role": "user", "content": [result("a")]}])), "unexpected `tool_use_id`"),
+        (body(&json!([user, used("a"), {"role": "user", "content": [silent_error]}])), "cannot be empty"),
+        (body(&json!([{"role": "user", "content": [image]}])), "media_type"),
         (
             body(
                 &json!([user, {"role": "assistant", "content": [{"type": "thinking", "thinking": "t"}, text]}]),

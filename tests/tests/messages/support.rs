@@ -24,8 +24,8 @@ pub(crate) struct TestClock {
 /// What bounds a silence in these tests is longer than this; what stands between two tries is not.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The wait for the end of a response; of no interest here.
-const END_WAIT: Duration = Duration::from_millis(100);
+/// The waits for the end of a response and for the body of a refusal; of no interest here.
+const BODY_WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
 impl TestClock {
     pub(crate) fn waits(&self) -> Vec<Duration> {
@@ -39,7 +39,7 @@ impl Clock for TestClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        if duration > LONGEST_WAIT || duration == END_WAIT {
+        if duration > LONGEST_WAIT || BODY_WAITS.contains(&duration) {
             return future::pending().boxed();
         }
         self.waits.lock().unwrap().push(duration);

@@ -91,8 +91,10 @@ impl Blocks {
             },
             None => Form::Opaque(OpaqueBlock::new(json, SseParser::DEFAULT_LIMIT)),
         };
-        self.open.insert(index, Open { told, form });
-        Ok(())
+        match self.open.insert(index, Open { told, form }) {
+            Some(before) => before.cut_off(),
+            None => Ok(()),
+        }
     }
 
     /// A block that comes whole.
@@ -184,12 +186,19 @@ impl Blocks {
         Ok(())
     }
 
-    /// The message ends. Text may be left open; of anything else the rest is missing.
+    /// The message ends.
     pub(super) fn finish(&self) -> Result<()> {
-        if self.open.values().all(|open| matches!(open.form, Form::Text)) {
-            return Ok(());
+        self.open.values().try_for_each(Open::cut_off)
+    }
+}
+
+impl Open {
+    /// The block will not go on. Text may be left open; of anything else the rest is missing.
+    fn cut_off(&self) -> Result<()> {
+        match self.form {
+            Form::Text => Ok(()),
+            _ => Err(failure(ErrorKind::Truncated, "a block of the answer was left open")),
         }
-        Err(failure(ErrorKind::Truncated, "the answer ended while a block of it was open"))
     }
 }
 

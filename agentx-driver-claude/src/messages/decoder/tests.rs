@@ -290,3 +290,14 @@ fn open_blocks_are_bounded() {
     let (_, end) = decode_events(&starts.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(end.unwrap_err().kind(), ErrorKind::LimitExceeded);
 }
+
+#[test]
+fn a_block_that_another_takes_the_place_of_is_no_part_of_a_whole_answer() {
+    let text = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"a"}}"#;
+    let call = r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"n","input":{}}}"#;
+    let end = end("end_turn");
+    let (_, result) = decode_events(&[text, text, &end, r#"{"type":"message_stop"}"#]);
+    result.unwrap();
+    let (_, result) = decode_events(&[call, text, &end, r#"{"type":"message_stop"}"#]);
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Truncated);
+}

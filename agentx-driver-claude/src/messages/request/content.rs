@@ -9,7 +9,7 @@ use super::wire::{Answer, Block, Source, Typed};
 pub(super) fn block(part: &ContentPart) -> Option<Block<'_>> {
     match part {
         ContentPart::Text { text } => (!text.trim().is_empty()).then(|| Block::text(text.as_str())),
-        ContentPart::Image { data, media_type } => Some(image(media_type, data)),
+        ContentPart::Image { data, media_type } => Some(file(media_type, data, None)),
         ContentPart::File { data, media_type, filename } => Some(file(media_type, data, filename.as_deref())),
         ContentPart::Other(value) => Some(Block::text(value.to_string())),
         // A part of a later version of the domain.
@@ -17,9 +17,15 @@ pub(super) fn block(part: &ContentPart) -> Option<Block<'_>> {
     }
 }
 
+/// What a failure without a message says: the API refuses an error without content.
+const NO_MESSAGE: &str = "The tool failed without a word.";
+
 pub(super) fn tool_result(result: &ToolResult) -> Block<'_> {
     let content = match &result.output {
         ToolOutput::Content(parts) => Answer::Blocks(parts.iter().filter_map(block).collect()),
+        ToolOutput::ErrorText(text) | ToolOutput::ExecutionDenied(text) if text.trim().is_empty() => {
+            Answer::Text(Cow::Borrowed(NO_MESSAGE))
+        }
         ToolOutput::Text(text) | ToolOutput::ErrorText(text) | ToolOutput::ExecutionDenied(text) => {
             Answer::Text(Cow::Borrowed(text))
         }

@@ -93,9 +93,11 @@ fn each_output_of_a_tool_has_its_form() {
     ];
     let outputs = [
         (ToolOutput::text(""), json!({})),
+        (ToolOutput::text("\n"), json!({})),
         (ToolOutput::Json(json!({"n": 1})), json!({"content": "{\"n\":1}"})),
         (ToolOutput::ErrorJson(json!([1])), json!({"content": "[1]", "is_error": true})),
         (ToolOutput::ExecutionDenied("no".into()), json!({"content": "no", "is_error": true})),
+        (ToolOutput::error(" "), json!({"content": "The tool failed without a word.", "is_error": true})),
         (
             ToolOutput::Content(content),
             json!({"content": [
@@ -125,6 +127,7 @@ fn files_are_documents_where_the_api_reads_them() {
             file("image/webp", "aW1n"),
             file("application/zip", "emlw"),
             file("text/plain", "not base64!"),
+            ContentPart::Image { data: "Qk0=".into(), media_type: "image/bmp".into() },
         ],
     }]);
     assert_eq!(
@@ -137,6 +140,7 @@ fn files_are_documents_where_the_api_reads_them() {
             {"type": "image", "source": {"type": "base64", "media_type": "image/webp", "data": "aW1n"}},
             {"type": "text", "text": "[file f: application/zip]"},
             {"type": "text", "text": "[file f: text/plain]"},
+            {"type": "text", "text": "[file without a name: image/bmp]"},
         ])
     );
 }

@@ -159,7 +159,7 @@ impl<'a> Block<'a> {
 impl Answer<'_> {
     fn is_empty(&self) -> bool {
         match self {
-            Self::Text(text) => text.is_empty(),
+            Self::Text(text) => text.trim().is_empty(),
             Self::Blocks(blocks) => blocks.is_empty(),
         }
     }

@@ -124,3 +124,14 @@ fn tls() -> Result<ClientConfig> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_password_of_a_proxy() {
+        let transport = ReqwestTransport::through_proxy("http://user:hunter22@127.0.0.1:9").unwrap();
+        assert!(!format!("{transport:?}").contains("hunter22"), "{transport:?}");
+    }
+}
