@@ -7,6 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{MAX_INTEGER, Row, Value, rows::corrupt};
 
+/// The deepest nesting that `serde_json` reads. What is deeper could be stored, and its session never be read again.
+const MAX_JSON_DEPTH: usize = 127;
+
 /// A number as a column keeps it: none above [`MAX_INTEGER`].
 pub(super) fn clamped(number: u64) -> i64 {
     i64::try_from(number).map_or(MAX_INTEGER, |number| number.min(MAX_INTEGER))
@@ -34,8 +37,35 @@ pub(super) fn id<T: FromStr<Err = Error>>(row: Row<'_>, column: &str) -> Result<
 }
 
 pub(super) fn from_json(operation: &'static str, value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| Error::new(ErrorKind::InvalidInput, operation).with_source(error))
+    let invalid = || Error::new(ErrorKind::InvalidInput, operation);
+    let json = serde_json::to_string(value).map_err(|error| invalid().with_source(error))?;
+    match depth(&json) {
+        0..=MAX_JSON_DEPTH => Ok(json),
+        depth => {
+            let problem = format!("JSON nested {depth} deep; at most {MAX_JSON_DEPTH} can be read back");
+            Err(invalid().with_message(problem))
+        }
+    }
+}
+
+/// How deep valid JSON text is nested.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 pub(super) fn json<T: DeserializeOwned>(row: Row<'_>, column: &str) -> Result<T> {
@@ -49,4 +79,25 @@ pub(super) fn optional_json<T: DeserializeOwned>(row: Row<'_>, column: &str) -> 
 fn parse<T: DeserializeOwned>(column: &str, text: &str) -> Result<T> {
     serde_json::from_str(text)
         .map_err(|error| corrupt(column, "not the JSON that belongs here").with_source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_is_stored_can_be_read_again() {
+        let nested = |depth: usize| (0..depth).fold(json!("[[\"{\\"), |value, _| json!([value]));
+        let deepest = from_json("append", &nested(MAX_JSON_DEPTH)).unwrap();
+        assert_eq!(parse::<Value>("content", &deepest).unwrap(), nested(MAX_JSON_DEPTH));
+
+        let deeper = nested(MAX_JSON_DEPTH + 1);
+        assert_eq!(from_json("append", &deeper).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(
+            parse::<Value>("content", &deeper.to_string()).is_err(),
+            "the bound is no lower than it must be"
+        );
+    }
 }
