@@ -13,6 +13,7 @@ use rustix::{
     io::Errno,
     rand::{GetRandomFlags, getrandom},
 };
+use tokio::runtime::Handle;
 
 use crate::{
     blocking::blocking,
@@ -25,9 +26,10 @@ const ATTEMPTS: usize = 8;
 /// A directory of this machine as a [`Disk`]: one that stays, or a temporary one.
 ///
 /// A temporary directory is made by the first mount, for this user alone (`0o700`), and removed with all that is in it
-/// when the last mount is given back. [`Disk::release`] removes it in place, so that nothing is left even when no
-/// runtime is there any more; [`Disk::unmount`] does so on the blocking pool and tells of errors. A directory that
-/// stays is created by a mount where it is missing, and `unmount` waits until the host has written its device.
+/// when the last mount is given back. [`Disk::unmount`] waits for that and tells of errors; [`Disk::release`] leaves it
+/// to the blocking pool, and does it in place where no tokio runtime is there (any more). A runtime that shuts down
+/// finishes what has begun and removes the rest in place, so that nothing is left; only a process that ends without
+/// dropping its runtime, or one shut down in the background, may leave a tree behind. A directory that stays is created by a mount where it is missing, and `unmount` waits until the host has written its device.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -165,7 +167,12 @@ impl Disk for LocalDisk {
     fn release(&self) {
         // Outside of the lock, which this statement lets go before the directory is removed.
         let temporary = self.give_back();
-        drop(temporary);
+        if let Ok(Some(temporary)) = temporary
+            && let Ok(runtime) = Handle::try_current()
+        {
+            // It may hold very many files. Should the task never begin, the directory goes with it all the same.
+            runtime.spawn_blocking(move || drop(temporary));
+        }
     }
 }
 

@@ -6,6 +6,13 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 use agentx_provider_local::{LocalDisk, LocalFileSystem};
 use agentx_resource::{Disk, ErrorKind, FileSystemExt, Mounted, ResourcePath};
 
+/// Until nothing is left in `parent`: a release does not wait for that.
+async fn emptied(parent: &Path) {
+    while fs::read_dir(parent).unwrap().count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_temporary_directory_lives_from_the_first_mount_to_the_last() {
     let parent = tempfile::tempdir().unwrap();
@@ -22,7 +29,7 @@ async fn a_temporary_directory_lives_from_the_first_mount_to_the_last() {
     first.unmount().await.unwrap();
     assert!(dir.exists());
     drop(second);
-    assert_eq!(count(), 0);
+    emptied(parent.path()).await;
     let third = Mounted::attach(disk.clone()).await.unwrap();
     assert_ne!(Path::new(third.point().as_str()), dir);
     third.unmount().await.unwrap();
@@ -41,7 +48,7 @@ async fn mounts_at_the_same_time_share_one_directory() {
     assert!(mounts.iter().all(|mounted| mounted.point() == mounts[0].point()));
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
     drop(mounts);
-    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    emptied(parent.path()).await;
 }
 
 #[tokio::test]
@@ -80,4 +87,27 @@ async fn a_mount_that_fails_does_not_count() {
     assert_eq!(disk.unmount().await.unwrap_err().kind(), ErrorKind::InvalidInput);
     let missing = LocalDisk::temporary_in(parent.path().join("missing"));
     assert_eq!(missing.mount().await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_release_leaves_nothing_whether_the_runtime_is_there_or_gone() {
+    let parent = tempfile::tempdir().unwrap();
+    let count = || fs::read_dir(parent.path()).unwrap().count();
+    for inside in [true, false] {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let disk = Arc::new(LocalDisk::temporary_in(parent.path()));
+        let mounted = runtime.block_on(Mounted::attach(disk)).unwrap();
+        for index in 0..100 {
+            fs::write(Path::new(mounted.point().as_str()).join(index.to_string()), "x").unwrap();
+        }
+        assert_eq!(count(), 1);
+        if inside {
+            runtime.block_on(async { drop(mounted) });
+            drop(runtime);
+        } else {
+            drop(runtime);
+            drop(mounted);
+        }
+        assert_eq!(count(), 0);
+    }
 }

@@ -320,15 +320,38 @@ async fn a_large_copy_and_a_large_read_are_whole() {
 }
 
 #[tokio::test]
+async fn a_body_comes_in_one_piece_or_in_pieces_of_a_mebibyte() {
+    let (dir, fs) = fresh();
+    let content: Vec<u8> = (0..(17_u32 << 20) + 3).map(|i| (i % 251) as u8).collect();
+    fs::write(dir.path().join("f"), &content).unwrap();
+    for (range, pieces) in [(0..17 << 20, 17), (5..(17 << 20) + 3, 17), (3..(16 << 20) + 3, 1), (7..7, 0)] {
+        let options = ReadOptions::default().with_range(range.clone());
+        let read = fs.read(&path("/f"), options).await.unwrap();
+        assert_eq!(read.range, range);
+        let body: Vec<Bytes> = read.body.try_collect().await.unwrap();
+        assert_eq!(body.len(), pieces);
+        let (start, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
+        assert!(body.concat() == content[start..end]);
+    }
+    assert!(fs.read_file(&path("/f")).await.unwrap() == content);
+}
+
+#[tokio::test]
 async fn a_file_that_shrinks_under_a_reader_is_truncated() {
     let (dir, fs) = fresh();
-    fs::write(dir.path().join("f"), vec![7; 4 << 20]).unwrap();
-    let mut read = fs.read(&path("/f"), ReadOptions::default()).await.unwrap();
-    assert_eq!(read.body.next().await.unwrap().unwrap().len(), 1 << 20);
-    fs::File::options().write(true).open(dir.path().join("f")).unwrap().set_len(10).unwrap();
-    let error = read.body.next().await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.path()), (ErrorKind::Truncated, Some("/f")));
-    assert!(read.body.next().await.is_none());
+    for size in [4, 20] {
+        fs::write(dir.path().join("f"), vec![7; size << 20]).unwrap();
+        let mut read = fs.read(&path("/f"), ReadOptions::default()).await.unwrap();
+        if size == 20 {
+            assert_eq!(read.body.next().await.unwrap().unwrap().len(), 1 << 20);
+        }
+        fs::File::options().write(true).open(dir.path().join("f")).unwrap().set_len(10).unwrap();
+        // What was read ahead is still given.
+        let mut pieces = read.body.by_ref().skip_while(|piece| std::future::ready(piece.is_ok()));
+        let error = pieces.next().await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.path()), (ErrorKind::Truncated, Some("/f")));
+        assert!(pieces.next().await.is_none());
+    }
 }
 
 #[tokio::test]

@@ -52,10 +52,22 @@ pub(super) fn identity(stat: &Stat) -> (u64, u64) {
 /// inode number is used again at once. Whoever changes content in place and hides that by setting the time back is
 /// still seen by the second time, which can't be set.
 pub(super) fn version(stat: &Stat) -> Version {
-    let (inode, size) = (stat.st_ino, stat.st_size);
     let modified = nanoseconds(stat.st_mtime, stat.st_mtime_nsec);
     let changed = nanoseconds(stat.st_ctime, stat.st_ctime_nsec);
-    Version::new(format!("{inode:x}-{size:x}-{modified:x}-{changed:x}"))
+    let token = hex([stat.st_ino, stat.st_size.cast_unsigned(), modified, changed]);
+    Version::new(str::from_utf8(&token).unwrap_or_default())
+}
+
+/// Numbers of 16 digits with a dash between: by hand, since each entry of a listing has such a token.
+fn hex(numbers: [u64; 4]) -> [u8; 67] {
+    let mut text = [b'-'; 67];
+    for (place, number) in text.chunks_mut(17).zip(numbers) {
+        for (digit, shift) in place.iter_mut().take(16).zip((0..64).step_by(4).rev()) {
+            let value = (number >> shift & 0xF) as u8;
+            *digit = if value < 10 { b'0' + value } else { b'a' - 10 + value };
+        }
+    }
+    text
 }
 
 /// Dates a file's content to the nanosecond; the kernel's own stamp may be the same for several milliseconds.
@@ -116,6 +128,13 @@ mod tests {
             assert!(!tokens.contains(&token), "{token}");
             tokens.push(token);
         }
+    }
+
+    #[test]
+    fn a_token_is_hexadecimal() {
+        let text = hex([0x0123_4567_89ab_cdef, u64::MAX, 0, 10]);
+        let expected = "0123456789abcdef-ffffffffffffffff-0000000000000000-000000000000000a";
+        assert_eq!(str::from_utf8(&text).unwrap(), expected);
     }
 
     #[test]

@@ -28,14 +28,14 @@ use agentx_resource::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::{
-    fs::{AtFlags, Mode, mkdirat, statat},
+    fs::{AtFlags, Mode, fsync, mkdirat, statat},
     io::Errno,
 };
 
 pub(crate) use self::error::{Done, Fault};
 use self::{
     resolve::{Root, check_name},
-    write::Content,
+    write::{Content, sync_parents},
     writer::LocalWriter,
 };
 use crate::blocking::{Cancel, blocking};
@@ -51,14 +51,17 @@ pub(crate) const PROVIDER: &str = "local";
 /// A hard link made by somebody else can't be told from a file of the directory.
 ///
 /// * **Waiting.** What the host has in memory (a lookup, a file of up to 256 KiB) is read in place, without a wait.
-///   Everything else is one task on tokio's blocking pool; larger bodies are one task for each MiB. Outside of a
-///   tokio runtime the calling thread does the work itself.
+///   Everything else is one task on tokio's blocking pool. A body of up to 16 MiB is one piece; a larger one comes in
+///   pieces of 1 MiB, a task each, and two of them are read at a time. Outside of a tokio runtime the calling thread
+///   does the work itself.
 /// * **Writes** go to a file without a name (where the host lacks those: a hidden name of the form
 ///   `.agentx-0123456789abcdef.tmp`, which is never listed and can't be given to other files) and are published whole.
 ///   A replaced file keeps its permission bits, and its owner where the process may; its hard links, ACLs and extended
 ///   attributes are lost. A file without write permission is not replaced. New files and directories get `0o666` and
 ///   `0o777` less the umask. A write to a symbolic link writes the file that it leads to, if that is inside.
-/// * **An append** happens in place: other hard links see it, and a process that is killed half way leaves a part.
+/// * **An append** is one write in place, under a lock: other hard links see it, and a reader may see a part that is
+///   just being added. After an error (no space) what was added is taken back. A process that is killed or a machine
+///   that loses power in the middle of it leaves a beginning of the data: where that must not be, write anew.
 /// * **Conditions** (`IfMatch`) hold against everybody who writes by way of AgentX on this machine: each change of an
 ///   entry takes a `flock` on its directory, for at most 10 seconds, then it fails as `Busy`. Other programs don't
 ///   honour that lock. Where directories can't be locked (NFS) conditional writes and appends are not declared.
@@ -108,7 +111,7 @@ pub enum Durability {
     None,
     /// The content is on the device before it is published; the name may be lost in a power cut.
     Data,
-    /// Content, attributes and name are on the device when a write, a copy or a rename has completed.
+    /// Content, attributes and names are on the device when a change has completed, of whatever kind.
     Full,
 }
 
@@ -239,11 +242,16 @@ impl FileSystem for LocalFileSystem {
     }
 
     async fn mkdir(&self, path: &ResourcePath, options: MkdirOptions) -> Result<()> {
-        self.run("mkdir", path, move |root, path, _| mkdir(root, path, &options)).await
+        let durability = self.durability;
+        self.run("mkdir", path, move |root, path, _| mkdir(root, path, &options, durability)).await
     }
 
     async fn rm(&self, path: &ResourcePath, options: RemoveOptions) -> Result<()> {
-        self.run("rm", path, move |root, path, cancel| remove::remove(root, path, &options, cancel)).await
+        let durability = self.durability;
+        self.run("rm", path, move |root, path, cancel| {
+            remove::remove(root, path, &options, durability, cancel)
+        })
+        .await
     }
 
     async fn rename(&self, from: &ResourcePath, to: &ResourcePath, options: TransferOptions) -> Result<()> {
@@ -263,11 +271,11 @@ impl FileSystem for LocalFileSystem {
     }
 }
 
-fn mkdir(root: &Root, path: &ResourcePath, options: &MkdirOptions) -> Done<()> {
+fn mkdir(root: &Root, path: &ResourcePath, options: &MkdirOptions, durability: Durability) -> Done<()> {
     check_name(path)?;
     let relative = path.relative().as_bytes();
     if options.recursive {
-        return root.make_dirs(relative).map(drop).map_err(|fault| {
+        root.make_dirs(relative).map_err(|fault| {
             // A parent that is no directory, or the entry itself? A link that leads nowhere is an entry too.
             let own = root
                 .place(path)
@@ -276,11 +284,16 @@ fn mkdir(root: &Root, path: &ResourcePath, options: &MkdirOptions) -> Done<()> {
                 ErrorKind::NotADirectory | ErrorKind::NotFound if own => Errno::EXIST.into(),
                 _ => fault,
             }
-        });
+        })?;
+        return if durability == Durability::Full { sync_parents(root, relative) } else { Ok(()) };
     }
     if path.is_root() {
         return Err(Errno::EXIST.into());
     }
     let place = root.place(path)?;
-    Ok(mkdirat(&place.dir, &place.name, Mode::from_raw_mode(0o777))?)
+    mkdirat(&place.dir, &place.name, Mode::from_raw_mode(0o777))?;
+    if durability == Durability::Full {
+        fsync(&place.dir)?;
+    }
+    Ok(())
 }

@@ -16,8 +16,12 @@ use crate::blocking::blocking;
 /// Up to this length a body is read at once: in place where the host has it in memory, else with the one hop that
 /// also opens the file.
 const AT_ONCE: u64 = 256 << 10;
-/// The pieces of a longer body, one hop each; one is in memory at a time.
+/// Up to this length a body is one piece and one hop: who collects it then needs no copy.
+const ONE_PIECE: u64 = 16 << 20;
+/// The pieces of a longer body, one hop each.
 const PIECE: u64 = 1 << 20;
+/// How many pieces are read at a time, the one that is waited for among them.
+const AHEAD: usize = 2;
 
 /// Never waits for the other end of a FIFO, and never takes over a terminal.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
@@ -116,21 +120,27 @@ impl Opened {
     }
 
     fn into_read(self, path: &ResourcePath) -> FileRead {
-        let Self { file, metadata, range } = self;
-        let (file, path) = (Arc::new(file), path.clone());
-        let body = stream::try_unfold(range.clone(), move |rest| {
+        let (file, path, range) = (Arc::new(self.file), path.clone(), self.range);
+        let piece = if range.end - range.start <= ONE_PIECE { ONE_PIECE } else { PIECE };
+        let (mut start, end) = (range.start, range.end);
+        let parts = std::iter::from_fn(move || {
+            let part = start..end.min(start + piece);
+            start = part.end;
+            Some(part).filter(|part| !part.is_empty())
+        });
+        let pieces = stream::iter(parts).map(move |part| {
             let (file, path) = (Arc::clone(&file), path.clone());
             async move {
-                if rest.is_empty() {
-                    return Ok(None);
-                }
-                let middle = rest.end.min(rest.start + PIECE);
-                let piece = blocking(move |_| read_piece(&file, rest.start..middle)).await;
-                let piece = piece.map_err(|fault| fault.told("read", &path))?;
-                Ok(Some((piece, middle..rest.end)))
+                let piece = blocking(move |_| read_piece(&file, part)).await;
+                piece.map_err(|fault| fault.told("read", &path))
             }
         });
-        FileRead::new(metadata, range, body.boxed())
+        let body = pieces.buffered(AHEAD).scan(false, |failed, piece| {
+            let shown = (!*failed).then_some(piece);
+            *failed = !matches!(shown, Some(Ok(_)));
+            std::future::ready(shown)
+        });
+        FileRead::new(self.metadata, range, body.boxed())
     }
 }
 

@@ -1,14 +1,14 @@
 use agentx_resource::{ErrorKind, RemoveOptions, ResourcePath};
 use rustix::{
     fd::OwnedFd,
-    fs::{AtFlags, FileType, statat, unlinkat},
+    fs::{AtFlags, FileType, fsync, statat, unlinkat},
     io::Errno,
 };
 
 use super::{
-    Done, Fault,
+    Done, Durability, Fault,
     lock::DirLock,
-    resolve::Root,
+    resolve::{Place, Root},
     tree::{Cursor, Found, Trail},
 };
 use crate::blocking::Cancel;
@@ -16,30 +16,44 @@ use crate::blocking::Cancel;
 /// How often a directory is emptied again that somebody else fills meanwhile.
 const PASSES: usize = 64;
 
-pub(super) fn remove(root: &Root, path: &ResourcePath, options: &RemoveOptions, cancel: &Cancel) -> Done<()> {
+pub(super) fn remove(
+    root: &Root,
+    path: &ResourcePath,
+    options: &RemoveOptions,
+    durability: Durability,
+    cancel: &Cancel,
+) -> Done<()> {
     let done = root.place(path).map_err(Fault::of_lookup).and_then(|place| {
-        let stat = statat(&place.dir, &place.name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            let _lock = DirLock::shared(root, &place.dir)?;
-            return Ok(unlinkat(&place.dir, &place.name, AtFlags::empty())?);
+        remove_entry(root, &place, options, cancel)?;
+        if durability == Durability::Full {
+            fsync(&place.dir)?;
         }
-        match unlinkat(&place.dir, &place.name, AtFlags::REMOVEDIR) {
-            Err(Errno::NOTEMPTY | Errno::EXIST) if options.recursive => {
-                remove_tree(&place.dir, &place.name, cancel)
-            }
-            Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                if sweep(&place.dir, &place.name, cancel)? {
-                    Ok(unlinkat(&place.dir, &place.name, AtFlags::REMOVEDIR)?)
-                } else {
-                    Err(Errno::NOTEMPTY.into())
-                }
-            }
-            removed => Ok(removed?),
-        }
+        Ok(())
     });
     match done {
         Err(fault) if fault.kind() == ErrorKind::NotFound && options.force => Ok(()),
         done => done,
+    }
+}
+
+fn remove_entry(root: &Root, place: &Place, options: &RemoveOptions, cancel: &Cancel) -> Done<()> {
+    let stat = statat(&place.dir, &place.name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        let _lock = DirLock::shared(root, &place.dir)?;
+        return Ok(unlinkat(&place.dir, &place.name, AtFlags::empty())?);
+    }
+    match unlinkat(&place.dir, &place.name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) if options.recursive => {
+            remove_tree(&place.dir, &place.name, cancel)
+        }
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {
+            if sweep(&place.dir, &place.name, cancel)? {
+                Ok(unlinkat(&place.dir, &place.name, AtFlags::REMOVEDIR)?)
+            } else {
+                Err(Errno::NOTEMPTY.into())
+            }
+        }
+        removed => Ok(removed?),
     }
 }
 

@@ -10,8 +10,8 @@ use agentx_resource::{ErrorKind, ResourcePath};
 use rustix::{
     fd::OwnedFd,
     fs::{
-        CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags, flock, fstat, fstatfs, mkdirat, openat,
-        openat2, readlinkat,
+        AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags, flock, fstat, fstatfs, mkdirat,
+        openat, openat2, readlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -60,6 +60,29 @@ pub(super) struct Root {
 pub(super) struct Place {
     pub(super) dir: OwnedFd,
     pub(super) name: Vec<u8>,
+}
+
+/// The directories on the way to a path that were created for it.
+#[derive(Debug)]
+pub(super) struct MadeDirs<'p> {
+    path: &'p [u8],
+    /// The lengths of their own paths.
+    lengths: Vec<usize>,
+}
+
+impl MadeDirs<'_> {
+    /// Removes those that are still empty.
+    pub(super) fn undo(&self, root: &Root) {
+        for (parent, name) in self.lengths.iter().rev().filter_map(|length| split(self.path.get(..*length)?))
+        {
+            // The error that led here is what the caller needs, and an empty directory does no harm.
+            let removed =
+                root.open(parent, DIRECTORY).is_ok_and(|dir| unlinkat(dir, name, AtFlags::REMOVEDIR).is_ok());
+            if !removed {
+                return;
+            }
+        }
+    }
 }
 
 impl Root {
@@ -144,20 +167,27 @@ impl Root {
         }
     }
 
-    /// Opens the directory `path`; it and its parents are created where they are missing.
-    pub(super) fn make_dirs(&self, path: &[u8]) -> Done<OwnedFd> {
-        let (mut dir, mut made) = self.nearest(path)?;
-        while let Some(missing) = path.get(made..).filter(|rest| !rest.is_empty()) {
+    /// Opens the directory `path`; it and its parents are created where they are missing. What was created is gone
+    /// again after an error, unless somebody else put something there.
+    pub(super) fn make_dirs<'p>(&self, path: &'p [u8]) -> Done<(OwnedFd, MadeDirs<'p>)> {
+        let (mut dir, mut known) = self.nearest(path)?;
+        let mut made = MadeDirs { path, lengths: Vec::new() };
+        while let Some(missing) = path.get(known..).filter(|rest| !rest.is_empty()) {
             let name = missing.strip_prefix(b"/").unwrap_or(missing);
+            let slash = missing.len() - name.len();
             let name = name.split(|byte| *byte == b'/').next().unwrap_or(name);
-            match mkdirat(&dir, name, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-            made += missing.len() - missing.strip_prefix(b"/").unwrap_or(missing).len() + name.len();
-            dir = self.open(path.get(..made).unwrap_or(path), DIRECTORY)?;
+            known += slash + name.len();
+            let opened = match mkdirat(&dir, name, Mode::from_raw_mode(0o777)) {
+                Ok(()) => {
+                    made.lengths.push(known);
+                    self.open(path.get(..known).unwrap_or(path), DIRECTORY)
+                }
+                Err(Errno::EXIST) => self.open(path.get(..known).unwrap_or(path), DIRECTORY),
+                Err(errno) => Err(errno.into()),
+            };
+            dir = opened.inspect_err(|_| made.undo(self))?;
         }
-        Ok(dir)
+        Ok((dir, made))
     }
 
     /// `path` with every link replaced by what it leads to, the last one too. What does not exist is kept as it is.
@@ -305,5 +335,28 @@ mod tests {
         assert_eq!(split(b""), None);
         assert_eq!(split(b"a"), Some((&b""[..], &b"a"[..])));
         assert_eq!(split(b"a/b/c"), Some((&b"a/b"[..], &b"c"[..])));
+    }
+
+    #[test]
+    fn what_was_created_for_nothing_is_gone_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = || std::fs::read_dir(dir.path()).unwrap().count();
+        let root = Root::open_host(dir.path(), dir.path(), None).unwrap();
+        // The last name is longer than the host takes.
+        let path = [b"a/b/", &[b'x'; 300][..]].concat();
+        assert_eq!(root.make_dirs(&path).unwrap_err().kind(), ErrorKind::InvalidPath);
+        assert_eq!(names(), 0);
+        root.make_dirs(b"a/b/c").unwrap().1.undo(&root);
+        assert_eq!(names(), 0);
+        root.make_dirs(b"a").unwrap();
+        let (_, made) = root.make_dirs(b"a/b/c").unwrap();
+        std::fs::write(dir.path().join("a/b/of another"), "").unwrap();
+        made.undo(&root);
+        assert!(!dir.path().join("a/b/c").exists());
+        assert!(dir.path().join("a/b/of another").exists());
+        std::fs::remove_file(dir.path().join("a/b/of another")).unwrap();
+        // What was there before stays, empty as it is.
+        made.undo(&root);
+        assert!(dir.path().join("a").exists());
     }
 }

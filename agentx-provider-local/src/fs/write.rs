@@ -61,6 +61,10 @@ pub(super) fn write(
             Err(fault) if fault.kind() == ErrorKind::AlreadyExists && options.mode == WriteMode::Append => {
                 content = Content::Staged(staged);
             }
+            // Somebody removed the parents, or gave up on those that were made for another file.
+            Err(fault) if fault.kind() == ErrorKind::NotFound && options.create_parents => {
+                content = Content::Staged(staged);
+            }
             published => return published,
         }
     }
@@ -139,7 +143,7 @@ impl Target {
     /// # Errors
     /// Those of the mode; `staged` can be used further after `AlreadyExists`.
     pub(super) fn publish(
-        self,
+        &self,
         root: &Root,
         staged: &mut Staged,
         options: &WriteOptions,
@@ -149,14 +153,22 @@ impl Target {
             staged.resemble(existing)?;
         }
         staged.sync(durability)?;
-        let made;
-        let dir = match &self.dir {
-            Some(dir) => dir,
-            None => {
-                made = root.make_dirs(self.parent())?;
-                &made
-            }
+        let Some(dir) = &self.dir else {
+            let (dir, made) = root.make_dirs(self.parent())?;
+            let published = self.publish_in(&dir, root, staged, options, durability);
+            return published.inspect_err(|_| made.undo(root));
         };
+        self.publish_in(dir, root, staged, options, durability)
+    }
+
+    fn publish_in(
+        &self,
+        dir: &OwnedFd,
+        root: &Root,
+        staged: &mut Staged,
+        options: &WriteOptions,
+        durability: Durability,
+    ) -> Done<Metadata> {
         let metadata = match &options.mode {
             WriteMode::CreateNew | WriteMode::Append => {
                 staged.publish_new(dir, self.name())?;
@@ -280,7 +292,7 @@ fn add(file: &OwnedFd, content: &Content) -> Done<()> {
 }
 
 /// Makes the entries safe that lead to the directory `path`.
-fn sync_parents(root: &Root, mut path: &[u8]) -> Done<()> {
+pub(super) fn sync_parents(root: &Root, mut path: &[u8]) -> Done<()> {
     while let Some((parent, _)) = split(path) {
         fsync(root.open(parent, DIRECTORY)?)?;
         path = parent;
