@@ -177,5 +177,14 @@ mod tests {
                           "content": [{"type": "hologram", "beam": [1, 2]}]});
         let message: Message = serde_json::from_value(json.clone()).unwrap();
         assert_eq!(serde_json::to_value(message).unwrap(), json);
+
+        let json = json!({"id": "msg_1", "timestamp": 5, "role": "tool", "toolCallId": "call_1", "toolName": "t",
+                          "output": {"type": "hologram", "value": [1, 2]}});
+        let message: Message = serde_json::from_value(json.clone()).unwrap();
+        match &message.body {
+            MessageBody::Tool(result) => assert_eq!(result.output.to_text(), json["output"].to_string()),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(serde_json::to_value(message).unwrap(), json);
     }
 }

@@ -79,6 +79,9 @@ pub enum ToolOutput {
     ExecutionDenied(String),
     /// Text, images and files.
     Content(Vec<ContentPart>),
+    /// An output that this version does not know, kept as it is.
+    #[serde(untagged)]
+    Other(Value),
 }
 
 impl ToolOutput {
@@ -101,13 +104,13 @@ impl ToolOutput {
     /// longer data is an error, and so is data that is nested too deep to be stored.
     pub(crate) fn bounded(self, limit: usize) -> Self {
         match self {
-            Self::Json(data) | Self::ErrorJson(data) if is_deeper(&data, MAX_DEPTH) => {
+            Self::Json(data) | Self::ErrorJson(data) | Self::Other(data) if is_deeper(&data, MAX_DEPTH) => {
                 Self::ErrorText(format!("The tool's output is nested more than {MAX_DEPTH} deep."))
             }
             Self::Text(text) => Self::Text(cut(text, limit)),
             Self::ErrorText(text) => Self::ErrorText(cut(text, limit)),
             Self::ExecutionDenied(text) => Self::ExecutionDenied(cut(text, limit)),
-            Self::Json(_) | Self::ErrorJson(_) | Self::Content(_) => match self.size() {
+            Self::Json(_) | Self::ErrorJson(_) | Self::Content(_) | Self::Other(_) => match self.size() {
                 size if size > limit => {
                     Self::ErrorText(format!("The tool's output has {size} bytes, and {limit} are allowed."))
                 }
@@ -120,7 +123,7 @@ impl ToolOutput {
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::ErrorText(text) | Self::ExecutionDenied(text) => text.len(),
-            Self::Json(value) | Self::ErrorJson(value) => value.to_string().len(),
+            Self::Json(value) | Self::ErrorJson(value) | Self::Other(value) => value.to_string().len(),
             Self::Content(parts) => parts.iter().map(ContentPart::size).sum(),
         }
     }
@@ -129,7 +132,7 @@ impl ToolOutput {
     pub fn to_text(&self) -> String {
         match self {
             Self::Text(text) | Self::ErrorText(text) | Self::ExecutionDenied(text) => text.clone(),
-            Self::Json(value) | Self::ErrorJson(value) => value.to_string(),
+            Self::Json(value) | Self::ErrorJson(value) | Self::Other(value) => value.to_string(),
             Self::Content(parts) => parts
                 .iter()
                 .map(|part| match part {
