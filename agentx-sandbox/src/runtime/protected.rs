@@ -6,6 +6,8 @@ use globset::{GlobBuilder, GlobSet};
 
 /// What a shell, git or ssh runs or trusts by itself, when the user does nothing but work in the directory.
 const DEFAULT: &[&str] = &[
+    // A file of this name says where the real one is.
+    "**/.git",
     "**/.git/hooks/**",
     "**/.git/modules/**/hooks/**",
     "**/.git/**/config",
@@ -106,6 +108,7 @@ mod tests {
     fn what_runs_by_itself_is_protected() {
         let protected = ProtectedPaths::default();
         for path in [
+            "/sub/.git",
             "/.git/hooks/pre-commit",
             "/.GIT/Hooks/pre-commit",
             "/a/b/.git/config",

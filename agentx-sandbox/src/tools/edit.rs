@@ -117,10 +117,15 @@ fn replace(text: &str, input: &Input) -> Result<Edited, Refusal> {
     if old == new {
         return Err(Refusal::Same);
     }
-    let count = text.matches(&*old).count();
     let first = text.find(&*old).ok_or(Refusal::NotFound)?;
-    if count > 1 && !input.replace_all {
-        return Err(Refusal::Ambiguous(count));
+    let count = text.matches(&*old).count();
+    if !input.replace_all {
+        // One that begins within another is not among the matches, and might be the one that is meant.
+        let second = old.chars().next().map_or(first, |char| first + char.len_utf8());
+        let overlaps = text.get(second..).is_some_and(|rest| rest.contains(&*old));
+        if count > 1 || overlaps {
+            return Err(Refusal::Ambiguous(count.max(2)));
+        }
     }
     let len = (text.len() - count * old.len()).saturating_add(count.saturating_mul(new.len()));
     if len > MAX_BYTES {
@@ -185,6 +190,8 @@ mod tests {
         assert_eq!(edit("a b c", "b", "x", false).unwrap(), "a x c");
         assert_eq!(edit("a b a", "a", "x", false), Err(Refusal::Ambiguous(2)));
         assert_eq!(edit("a b a", "a", "x", true).unwrap(), "x b x");
+        assert_eq!(edit("ününü", "ünü", "x", false), Err(Refusal::Ambiguous(2)));
+        assert_eq!(edit("ününü", "ünü", "x", true).unwrap(), "xnü");
         assert_eq!(edit("a", "A", "x", false), Err(Refusal::NotFound));
         assert_eq!(edit("a", "b", "x", true), Err(Refusal::NotFound));
     }

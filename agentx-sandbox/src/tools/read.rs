@@ -15,8 +15,9 @@ use super::{
 use crate::{NodeRuntime, runtime::Place};
 
 const DEFAULT_LINES: u64 = 2000;
-/// The largest image.
-const MAX_IMAGE_BYTES: u64 = 5 << 20;
+/// The largest image: 5 MiB in base64, which is what model APIs take. One that they refuse would stand in the session and
+/// end every later turn.
+const MAX_IMAGE_BYTES: u64 = (5 << 20) / 4 * 3;
 /// How much of a file is gone through to find its line `offset`.
 const MAX_SCAN_BYTES: u64 = 256 << 20;
 
@@ -41,7 +42,7 @@ impl Action for Read {
         let description = format!(
             "Reads a file below {}. Text comes in lines numbered as by cat -n, from the first line on and at most \
              {DEFAULT_LINES} of them unless offset and limit say otherwise; lines longer than {MAX_LINE_CHARS} \
-             characters are cut. PNG, JPEG, GIF and WebP images of up to 5 MiB are shown. For a directory use ls.",
+             characters are cut. PNG, JPEG, GIF and WebP images of up to {MAX_IMAGE_BYTES} bytes are shown. For a directory use ls.",
             self.0.root()
         );
         let properties = json!({
@@ -82,7 +83,7 @@ impl Read {
             }
             Content::Image(media_type) => {
                 let message = format!(
-                    "this {media_type} has {len} bytes, and at most 5 MiB are shown; make it smaller first"
+                    "this {media_type} has {len} bytes, and at most {MAX_IMAGE_BYTES} are shown; make it smaller first"
                 );
                 Err(fail(place, ErrorKind::LimitExceeded, message))
             }

@@ -41,7 +41,11 @@ pub async fn images_and_binaries(pair: Pair) {
     assert_eq!(image, ToolOutput::Content(vec![expected]));
 
     let mut large = b"\x89PNG\r\n\x1a\n".to_vec();
-    large.resize((5 << 20) + 1, 0);
+    large.resize(3 << 20, 0);
+    pair.put("/large.png", large.clone()).await;
+    assert!(pair.try_call("read", json!({"file_path": "large.png"})).await.is_ok());
+    // Its base64 has more than 5 MiB.
+    large.resize((15 << 18) + 1, 0);
     pair.put("/large.png", large).await;
     let error = pair.refused("read", json!({"file_path": "large.png"})).await;
     assert_eq!(error.kind(), ErrorKind::LimitExceeded);
