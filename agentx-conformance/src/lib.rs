@@ -21,8 +21,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! The same goes for [`process_suite!`], [`env_suite!`], [`disk_suite!`] and [`llm_provider_suite!`]. The module of
-//! each suite says what it expects of what the factory gives.
+//! The same goes for [`process_suite!`], [`env_suite!`], [`disk_suite!`], [`llm_provider_suite!`],
+//! [`repository_suite!`], and [`pair_suite!`] for a file system and a process over one tree. The module of each suite
+//! says what it expects of what the factory gives.
 //!
 //! # The factory
 //! A closure or an `async fn` that gives a [`Fresh`], or a `Result` of one: the resource, and a guard that is dropped
@@ -50,6 +51,7 @@ mod failure;
 pub mod faulty;
 pub mod file_system;
 pub mod llm;
+pub mod pair;
 pub mod process;
 mod profile;
 pub mod repository;

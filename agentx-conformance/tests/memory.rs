@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agentx_conformance::{Fresh, Profile, env, llm, process::toolbox};
+use agentx_conformance::{Fresh, Profile, env, llm, pair::Pair, process::toolbox};
 use agentx_resource::{
     ApiSupply, BoxFuture, Clock, FileSystem, FileSystemExt, Layer, MkdirOptions, Process, ResourcePath,
     Result,
@@ -24,6 +24,10 @@ agentx_conformance::process_suite!(
 );
 
 agentx_conformance::process_suite!(chroot_process, chrooted_process, no_ids());
+
+agentx_conformance::pair_suite!(pair, || async { paired("/") });
+agentx_conformance::pair_suite!(pair_elsewhere, || async { paired("/home/me/project") });
+agentx_conformance::pair_suite!(chroot_pair, chrooted_pair);
 
 agentx_conformance::env_suite!(memory_env, || async { MemoryEnv::new(env::SETTINGS).map(Fresh::env) });
 
@@ -48,6 +52,22 @@ async fn chrooted_process() -> Result<Fresh<dyn Process>> {
     files.mkdir(&base, MkdirOptions::recursive()).await?;
     let process = toolbox(Arc::new(TokioClock)).with_root("/workspace").with_file_system(files);
     Ok(Fresh::new(Chroot::new(base).layer(Arc::new(process) as Arc<dyn Process>)))
+}
+
+/// Programs that see the files at `root`.
+fn paired(root: &str) -> Fresh<Pair> {
+    let files: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
+    let process = toolbox(Arc::new(TokioClock)).with_root(root).with_file_system(Arc::clone(&files));
+    Fresh::pair(files, Arc::new(process))
+}
+
+async fn chrooted_pair() -> Result<Fresh<Pair>> {
+    let files: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
+    let base = ResourcePath::new("/a/d")?;
+    files.mkdir(&base, MkdirOptions::recursive()).await?;
+    let process = toolbox(Arc::new(TokioClock)).with_root("/workspace").with_file_system(Arc::clone(&files));
+    let chroot = Chroot::new(base);
+    Ok(Fresh::pair(chroot.layer(files), chroot.layer(Arc::new(process) as Arc<dyn Process>)))
 }
 
 fn no_ids() -> Profile {

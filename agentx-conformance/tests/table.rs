@@ -43,6 +43,11 @@ fn process() {
 }
 
 #[test]
+fn pair() {
+    assert_same("Pair", agentx_conformance::pair::CASES.iter().map(agentx_conformance::Case::id));
+}
+
+#[test]
 fn env() {
     assert_same("Env", agentx_conformance::env::CASES.iter().map(agentx_conformance::Case::id));
 }

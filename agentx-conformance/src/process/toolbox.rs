@@ -1,16 +1,24 @@
 use std::{sync::Arc, time::Duration};
 
 use agentx_resource::{
-    Clock, FileSystem, FileSystemExt, Invocation, MkdirOptions, ResourcePath,
+    Clock, Error, ErrorKind, FileSystem, FileSystemExt, Invocation, MkdirOptions, RemoveOptions,
+    ResourcePath, Result, TransferOptions,
     memory::{MemoryFileSystem, MemoryProcess, ProgramContext},
 };
+use bytes::BytesMut;
+use futures::TryStreamExt;
+
+const NAMES: [&str; 15] = [
+    "cat", "echo", "env", "false", "find", "mkdir", "mv", "printf", "pwd", "rm", "sleep", "tee", "touch",
+    "true", "yes",
+];
 
 /// A process in memory that has the programs which the cases use, and a shell of one line: commands of plain words
 /// with `;` between them, `>&2` at their end, and `exit`.
 pub fn toolbox(clock: Arc<dyn Clock>) -> MemoryProcess {
     let mut process =
         MemoryProcess::new(Arc::clone(&clock)).with_file_system(Arc::new(MemoryFileSystem::new()));
-    for name in ["cat", "echo", "env", "false", "mkdir", "printf", "pwd", "sleep", "touch", "true", "yes"] {
+    for name in NAMES {
         let clock = Arc::clone(&clock);
         process = process.program(name, move |mut context| {
             let clock = Arc::clone(&clock);
@@ -26,7 +34,7 @@ pub fn toolbox(clock: Arc<dyn Clock>) -> MemoryProcess {
 async fn run(name: &str, args: &[String], context: &mut ProgramContext, clock: &dyn Clock) -> i32 {
     let out = context.stdout.clone();
     match name {
-        "cat" => {
+        "cat" if args.is_empty() => {
             while let Some(piece) = context.stdin.read().await {
                 out.write(piece).await;
             }
@@ -38,7 +46,13 @@ async fn run(name: &str, args: &[String], context: &mut ProgramContext, clock: &
             }
         }
         "false" => return 1,
-        "mkdir" | "touch" => return make(name, args, context).await,
+        "cat" | "find" | "mkdir" | "mv" | "rm" | "tee" | "touch" => {
+            let Some(files) = context.files.clone() else { return 1 };
+            if let Err(error) = on_files(name, args, context, &*files).await {
+                context.stderr.write(format!("{name}: {error}\n")).await;
+                return 1;
+            }
+        }
         "printf" => match args.split_first() {
             Some((format, [])) => out.write(format.clone()).await,
             Some((format, args)) => {
@@ -64,21 +78,58 @@ async fn run(name: &str, args: &[String], context: &mut ProgramContext, clock: &
     0
 }
 
-async fn make(name: &str, args: &[String], context: &ProgramContext) -> i32 {
-    let Some(files) = &context.files else { return 1 };
-    for arg in args.iter().filter(|arg| !arg.starts_with('-')) {
-        let path = if arg.starts_with('/') { ResourcePath::new(arg) } else { context.cwd.join(arg) };
-        let made = match path {
-            Ok(path) if name == "mkdir" => files.mkdir(&path, MkdirOptions::recursive()).await,
-            Ok(path) => files.write_file(&path, "").await.map(|_| ()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = made {
-            context.stderr.write(format!("{name}: {error}\n")).await;
-            return 1;
+/// A program that works on the process's tree.
+async fn on_files(
+    name: &str,
+    args: &[String],
+    context: &mut ProgramContext,
+    files: &dyn FileSystem,
+) -> Result<()> {
+    let operands: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    if let ("mv", [from, to]) = (name, &*operands) {
+        let (from, to) = (resolve(context, from)?, resolve(context, to)?);
+        return files.rename(&from, &to, TransferOptions::default()).await;
+    }
+    for operand in operands {
+        let path = resolve(context, operand)?;
+        match name {
+            "cat" => context.stdout.write(files.read_file(&path).await?).await,
+            "find" => {
+                let mut lines = format!("{operand}\n");
+                for entry in files.walk(&path).try_collect::<Vec<_>>().await? {
+                    let below = entry.path.as_ref().and_then(|found| found.strip_prefix(&path));
+                    lines += &format!("{operand}/{}\n", below.unwrap_or(&entry.name));
+                }
+                context.stdout.write(lines).await;
+            }
+            "mkdir" => files.mkdir(&path, MkdirOptions::recursive()).await?,
+            "rm" if args.iter().any(|arg| arg == "-r") => files.rm(&path, RemoveOptions::recursive()).await?,
+            "rm" => files.rm(&path, RemoveOptions::default()).await?,
+            "tee" => {
+                let mut content = BytesMut::new();
+                while let Some(piece) = context.stdin.read().await {
+                    content.extend_from_slice(&piece);
+                    context.stdout.write(piece).await;
+                }
+                files.write_file(&path, content.freeze()).await?;
+            }
+            _ => files.write_file(&path, "").await.map(|_| ())?,
         }
     }
-    0
+    Ok(())
+}
+
+/// The path that a program means by `arg`: below its directory, or as the process sees it.
+fn resolve(context: &ProgramContext, arg: &str) -> Result<ResourcePath> {
+    if !arg.starts_with('/') {
+        return context.cwd.join(arg);
+    }
+    let below = arg.strip_prefix(context.root.trim_end_matches('/'));
+    match below.filter(|below| below.is_empty() || below.starts_with('/')) {
+        Some("") => Ok(ResourcePath::root()),
+        Some(below) => ResourcePath::new(below),
+        None => Err(Error::new(ErrorKind::NotFound, "open").with_path(arg)),
+    }
 }
 
 async fn shell(mut context: ProgramContext, clock: Arc<dyn Clock>) -> i32 {
