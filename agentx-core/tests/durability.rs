@@ -38,7 +38,7 @@ struct Sessions {
     /// The append that fails, the first being 0.
     failing: Option<usize>,
     /// Each append tells of itself here, and waits to be let on.
-    gate: Mutex<Option<mpsc::UnboundedSender<oneshot::Sender<()>>>>,
+    gate: Arc<Mutex<Option<mpsc::UnboundedSender<oneshot::Sender<()>>>>>,
 }
 
 async fn others_run() {
@@ -256,7 +256,7 @@ fn a_store_that_fails_at_any_append_ends_the_turn_and_what_is_not_stored_is_not_
 fn nothing_is_told_or_acknowledged_before_it_is_stored() {
     block_on(async {
         let (gate, mut waiting) = mpsc::unbounded();
-        let sessions = Sessions { gate: Mutex::new(Some(gate)), ..Sessions::default() };
+        let sessions = Sessions { gate: Arc::new(Mutex::new(Some(gate))), ..Sessions::default() };
         let store = sessions.store.clone();
         let runtime = runtime(two_calls(), host(), repositories(sessions));
         let agent = agent(&runtime).await;
@@ -311,6 +311,59 @@ fn a_listener_that_lags_behind_the_end_of_its_turn_is_not_kept_waiting() {
         agent.ask("two").await.unwrap();
         let events: Vec<_> = slow.collect::<Vec<_>>().now_or_never().unwrap();
         assert!(matches!(&events[..], [one] if matches!(one.data, EventData::Lagged { .. })));
+    });
+}
+
+/// A runtime whose tool is under way and waits until it is let on, and the turn that called it.
+async fn at_work(
+    sessions: Sessions,
+) -> (Runtime, Agent, agentx_core::TurnEvents, Arc<AtomicUsize>, oneshot::Sender<()>) {
+    let (echo, open) = Echo::gated();
+    let running = echo.running.clone();
+    let builder = Runtime::builder(two_calls(), host()).repositories(repositories(sessions));
+    let runtime = builder.tool(Arc::new(echo)).build().unwrap();
+    let agent = agent(&runtime).await;
+    let turn = agent.send("go").await.unwrap();
+    while running.load(Ordering::SeqCst) < 2 {
+        others_run().await;
+    }
+    (runtime, agent, turn, running, open)
+}
+
+#[test]
+fn dropping_the_runtime_ends_its_turns() {
+    block_on(async {
+        let (runtime, agent, turn, running, open) = at_work(Sessions::default()).await;
+        let mut all = agent.subscribe();
+        drop(runtime);
+        // A turn that went on would now be completed.
+        open.send(()).unwrap();
+        let error = turn.finish().await.unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Cancelled, "run turn"));
+        assert_eq!(running.load(Ordering::SeqCst), 0);
+        assert!(all.next().await.is_none());
+        assert_eq!(agent.send("x").await.unwrap_err().kind(), ErrorKind::Cancelled);
+    });
+}
+
+#[test]
+fn an_interrupted_tool_is_gone_before_its_end_is_stored() {
+    block_on(async {
+        let sessions = Sessions::default();
+        let (gate, mut waiting) = mpsc::unbounded();
+        let gates = sessions.gate.clone();
+        let (_runtime, agent, turn, running, _open) = at_work(sessions).await;
+        *gates.lock().unwrap() = Some(gate);
+        let mut interrupt = Box::pin(agent.interrupt());
+        let append = match future::select(&mut interrupt, waiting.next()).await {
+            future::Either::Left(_) => panic!("over before it was stored"),
+            future::Either::Right((append, _)) => append.unwrap(),
+        };
+        assert_eq!(running.load(Ordering::SeqCst), 0);
+        append.send(()).unwrap();
+        interrupt.await;
+        assert_eq!(turn.finish().await.unwrap().outcome.as_str(), "interrupted");
+        assert_valid(&agent.history().await.unwrap());
     });
 }
 
