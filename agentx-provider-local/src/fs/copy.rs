@@ -34,10 +34,11 @@ pub(super) fn copy(
     durability: Durability,
     cancel: &Cancel,
 ) -> Result<()> {
+    if to.is_root() {
+        return Err(Fault::new(ErrorKind::InvalidInput, "the root").told("copy", to));
+    }
     let source = open_source(root, from).map_err(|fault| fault.told("copy", from))?;
-    let copied = if to.is_root() {
-        Err(Fault::new(ErrorKind::InvalidInput, "the root"))
-    } else if from == to {
+    let copied = if from == to {
         if options.create_new { Err(Errno::EXIST.into()) } else { Ok(()) }
     } else if FileType::from_raw_mode(source.stat.st_mode) == FileType::Directory {
         copy_dir(root, from, &source, to, durability, cancel)

@@ -1,7 +1,7 @@
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use agentx_resource::{DirEntry, EntryStream, ErrorKind, FileKind, Metadata, ResourcePath};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use rustix::{
     fs::{AtFlags, statat},
     io::Errno,
@@ -20,31 +20,18 @@ const BATCH: usize = 512;
 
 /// The entries below `path`, a batch each hop.
 pub(super) fn list(root: Arc<Root>, path: ResourcePath, recursive: bool) -> EntryStream {
-    let start = State { walk: Step::Open, ready: VecDeque::new() };
-    stream::try_unfold(start, move |mut state| {
+    let batches = stream::try_unfold(Step::Open, move |step| {
         let (root, path) = (Arc::clone(&root), path.clone());
         async move {
-            loop {
-                if let Some(entry) = state.ready.pop_front() {
-                    return Ok(Some((entry, state)));
-                }
-                let step = std::mem::replace(&mut state.walk, Step::End);
-                if matches!(step, Step::End) {
-                    return Ok(None);
-                }
-                let shown = path.clone();
-                let (root, path) = (Arc::clone(&root), path.clone());
-                let next = blocking(move |cancel| step.next(&root, path, recursive, cancel)).await;
-                state = next.map_err(|fault| fault.told("list", &shown))?;
+            if matches!(step, Step::End) {
+                return Ok(None);
             }
+            let top = path.clone();
+            let next = blocking(move |cancel| step.next(&root, top, recursive, cancel)).await;
+            next.map(Some).map_err(|fault| fault.told("list", &path))
         }
-    })
-    .boxed()
-}
-
-struct State {
-    walk: Step,
-    ready: VecDeque<DirEntry>,
+    });
+    batches.map_ok(|batch| stream::iter(batch.into_iter().map(Ok))).try_flatten().boxed()
 }
 
 enum Step {
@@ -54,7 +41,15 @@ enum Step {
 }
 
 impl Step {
-    fn next(self, root: &Root, path: ResourcePath, recursive: bool, cancel: &Cancel) -> Done<State> {
+    /// The next batch, and what comes after it.
+    fn next(
+        self,
+        root: &Root,
+        path: ResourcePath,
+        recursive: bool,
+        cancel: &Cancel,
+    ) -> Done<(Vec<DirEntry>, Self)> {
+        let mut batch = Vec::new();
         let mut walk = match self {
             Self::Open => {
                 let dir = root.open(path.relative().as_bytes(), DIRECTORY).or_else(|fault| {
@@ -67,18 +62,15 @@ impl Step {
                 Walk { trail: Trail::new(dir), levels: vec![Level::new(Some(path))], recursive }
             }
             Self::Walk(walk) => walk,
-            Self::End => {
-                return Ok(State { walk: Self::End, ready: VecDeque::new() });
-            }
+            Self::End => return Ok((batch, Self::End)),
         };
-        let mut ready = VecDeque::new();
-        while ready.len() < BATCH {
+        while batch.len() < BATCH {
             cancel.check()?;
-            if !walk.step(&mut ready)? {
-                return Ok(State { walk: Self::End, ready });
+            if !walk.step(&mut batch)? {
+                return Ok((batch, Self::End));
             }
         }
-        Ok(State { walk: Self::Walk(walk), ready })
+        Ok((batch, Self::Walk(walk)))
     }
 }
 
@@ -109,7 +101,7 @@ impl Level {
 
 impl Walk {
     /// Enters a directory, reads a batch, or leaves a directory; false at the end.
-    fn step(&mut self, ready: &mut VecDeque<DirEntry>) -> Done<bool> {
+    fn step(&mut self, batch: &mut Vec<DirEntry>) -> Done<bool> {
         let Some(level) = self.levels.last_mut() else {
             return Ok(false);
         };
@@ -133,7 +125,7 @@ impl Walk {
                 continue;
             };
             let enter = self.recursive && metadata.is_dir();
-            ready.push_back(match level.child(&found.name) {
+            batch.push(match level.child(&found.name) {
                 Some(path) => DirEntry::new(path, metadata),
                 None => DirEntry::unaddressable(String::from_utf8_lossy(&found.name), metadata),
             });

@@ -62,12 +62,24 @@ pub(super) fn version(stat: &Stat) -> Version {
 fn hex(numbers: [u64; 4]) -> [u8; 67] {
     let mut text = [b'-'; 67];
     for (place, number) in text.chunks_mut(17).zip(numbers) {
-        for (digit, shift) in place.iter_mut().take(16).zip((0..64).step_by(4).rev()) {
-            let value = (number >> shift & 0xF) as u8;
-            *digit = if value < 10 { b'0' + value } else { b'a' - 10 + value };
+        let (high, low) = (digits(number >> 32), digits(number & 0xFFFF_FFFF));
+        for (digit, value) in place.iter_mut().zip(high.into_iter().chain(low)) {
+            *digit = value;
         }
     }
     text
+}
+
+/// The eight digits of a number of 32 bits, all of them at once.
+fn digits(number: u64) -> [u8; 8] {
+    // Each half of a byte moves into a byte of its own.
+    let spread = (number | number << 16) & 0x0000_FFFF_0000_FFFF;
+    let spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF;
+    let spread = (spread | spread << 4) & 0x0F0F_0F0F_0F0F_0F0F;
+    // Those above 9 are letters.
+    let letters = (spread + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    let text = spread + u64::from(b'0') * 0x0101_0101_0101_0101 + letters * u64::from(b'a' - b'0' - 10);
+    text.to_be_bytes()
 }
 
 /// Dates a file's content to the nanosecond; the kernel's own stamp may be the same for several milliseconds.
