@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     os::fd::OwnedFd,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -21,8 +22,9 @@ const FIRST_POSITION: u64 = 256;
 /// `PF_KTHREAD` in the flags of `/proc/PID/stat`.
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
-/// The process ids that can have been given out since a moment. The kernel hands them out in turn, and starting a
-/// process takes it longer than a microsecond, so that most of a machine's processes are ruled out by their number.
+/// The process ids that can have been given out since a moment. The kernel hands them out in turn, says which was the
+/// last, and takes longer than a microsecond for each, so that most of a machine's processes are ruled out by their
+/// number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Newer {
     first: u32,
@@ -32,8 +34,9 @@ pub(super) struct Newer {
 
 impl Newer {
     pub(super) fn than(pid: u32, since: Instant) -> Self {
-        let pid_max = fs::read_to_string("/proc/sys/kernel/pid_max").ok();
-        let pid_max = pid_max.and_then(|text| text.trim().parse().ok()).unwrap_or(u32::MAX);
+        // Looked up once, since that costs as much as all else here. Where it was raised meanwhile, more is looked at.
+        static PID_MAX: OnceLock<u32> = OnceLock::new();
+        let pid_max = *PID_MAX.get_or_init(|| number("/proc/sys/kernel/pid_max").unwrap_or(u32::MAX));
         Self { first: pid, since, pid_max }
     }
 
@@ -51,14 +54,23 @@ impl Newer {
         age.as_micros() + 300
     }
 
+    /// The same, given the last id, which counts unless a whole turn may lie behind it.
+    fn reach(&self, age: Duration, last: Option<u32>) -> u128 {
+        let span = Self::span(age);
+        match last {
+            Some(last) if span < u128::from(self.pid_max) => span.min(self.distance(last).into()),
+            _ => span,
+        }
+    }
+
     /// Whether `pid` is the first or can be younger.
-    fn contains(&self, pid: u32, age: Duration) -> bool {
-        u128::from(self.distance(pid)) <= Self::span(age)
+    fn contains(&self, pid: u32, reach: u128) -> bool {
+        u128::from(self.distance(pid)) <= reach
     }
 
     /// Whether younger processes can have lower ids.
-    fn may_have_turned(&self, age: Duration) -> bool {
-        u128::from(self.first) + Self::span(age) >= u128::from(self.pid_max)
+    fn may_have_turned(&self, reach: u128) -> bool {
+        u128::from(self.first) + reach >= u128::from(self.pid_max)
     }
 
     /// The ids of the processes that exist and can be that young, the youngest first: these may soon be gone.
@@ -70,16 +82,28 @@ impl Newer {
         seek(&proc, SeekFrom::Start(u64::from(self.first) + FIRST_POSITION))?;
         let mut pids = read_ids(&proc)?;
         // Measured after the listing, so that nothing in it is younger.
-        let mut age = self.since.elapsed();
-        if self.may_have_turned(age) || !pids.contains(&self.first) {
+        let mut reach = self.reach(self.since.elapsed(), last_id());
+        if self.may_have_turned(reach) || !pids.contains(&self.first) {
             seek(&proc, SeekFrom::Start(0))?;
             pids = read_ids(&proc)?;
-            age = self.since.elapsed();
+            reach = self.reach(self.since.elapsed(), last_id());
         }
-        pids.retain(|pid| self.contains(*pid, age));
+        pids.retain(|pid| self.contains(*pid, reach));
         pids.sort_unstable_by_key(|pid| Reverse(self.distance(*pid)));
         Ok(pids)
     }
+}
+
+/// The id that was given out last. Not every kernel says so.
+fn last_id() -> Option<u32> {
+    number("/proc/sys/kernel/ns_last_pid")
+}
+
+/// A file of `/proc` that holds one number.
+fn number(path: &str) -> Option<u32> {
+    let mut text = Vec::new();
+    read(path, &mut text).ok()?;
+    std::str::from_utf8(&text).ok()?.trim().parse().ok()
 }
 
 fn read_ids(proc: &OwnedFd) -> io::Result<Vec<u32>> {
@@ -214,15 +238,44 @@ mod tests {
     #[test]
     fn ids_are_handed_out_in_turn() {
         let newer = Newer { first: 32_000, since: Instant::now(), pid_max: 32_768 };
-        let young = Duration::from_micros(100);
+        let span = Newer::span;
+        let young = span(Duration::from_micros(100));
         assert!(newer.contains(32_000, young) && newer.contains(32_400, young));
         assert!(!newer.contains(31_999, young) && !newer.contains(32_401, young));
         assert!(!newer.contains(301, young));
         // 1 068 further on, around the end.
-        assert!(newer.contains(300, Duration::from_micros(768)));
-        assert!(!newer.contains(301, Duration::from_micros(768)));
+        assert!(newer.contains(300, span(Duration::from_micros(768))));
+        assert!(!newer.contains(301, span(Duration::from_micros(768))));
         // After a whole turn nothing is ruled out.
-        assert!((1..32_768).all(|pid| newer.contains(pid, Duration::from_millis(33))));
+        assert!((1..32_768).all(|pid| newer.contains(pid, span(Duration::from_millis(33)))));
+    }
+
+    #[test]
+    fn the_last_id_bounds_the_others_until_a_whole_turn_is_possible() {
+        let newer = Newer { first: 32_000, since: Instant::now(), pid_max: 32_768 };
+        let within = |millis: u64, last: u32| newer.reach(Duration::from_millis(millis), Some(last));
+        let straight = within(10, 32_005);
+        assert!(newer.contains(32_000, straight) && newer.contains(32_005, straight));
+        assert!(!newer.contains(32_006, straight) && !newer.contains(400, straight));
+        assert!(!newer.may_have_turned(straight));
+
+        let around = within(10, 400);
+        assert!(newer.contains(32_700, around) && newer.contains(400, around));
+        assert!(!newer.contains(401, around) && newer.may_have_turned(around));
+
+        assert!((1..32_768).all(|pid| newer.contains(pid, within(33, 32_005))));
+        let unknown = newer.reach(Duration::from_micros(100), None);
+        assert!(newer.contains(32_400, unknown) && !newer.contains(32_401, unknown));
+    }
+
+    #[test]
+    fn the_last_id_is_that_of_the_newest_process() {
+        let Some(before) = last_id() else { return };
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let newer = Newer::than(before, Instant::now());
+        assert!(newer.distance(child.id()) > 0);
+        assert!(newer.distance(last_id().unwrap()) >= newer.distance(child.id()));
+        child.wait().unwrap();
     }
 
     #[test]

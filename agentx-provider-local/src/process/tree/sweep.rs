@@ -130,9 +130,14 @@ impl<'a> Sweep<'a> {
                 if !self.seen.insert(pid) {
                     continue;
                 }
-                // Opened before the look, so that what is stopped is what was looked at, or nothing.
-                let handle = open(pid);
-                match Look::at(pid, self.mark, &mut buffer) {
+                let mut look = Look::at(pid, self.mark, &mut buffer);
+                let mut handle = None;
+                if look == Look::Marked {
+                    // Opened before another look, so that what is stopped is what was looked at, or nothing.
+                    handle = open(pid);
+                    look = Look::at(pid, self.mark, &mut buffer);
+                }
+                match look {
                     Look::Marked => {
                         self.known.insert(pid);
                         self.stop(pid, handle, &mut found);
