@@ -6,8 +6,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong, told once and in full: kind, operation, subject, provider, cause, and whether trying again can
 /// help. It is one pointer, and cheap to clone; every crate of AgentX reports in it.
 ///
-/// `Display` is one line without the source; `Debug` shows everything, one field a line. No secret is ever part
-/// of an error.
+/// `Display` is one line without the source; `Debug` shows everything. No secret is ever part of an error.
 ///
 /// ```
 /// use agentx_resource::{Error, ErrorKind, ResourcePath, Retry};
@@ -128,7 +127,8 @@ pub enum Retry {
 }
 
 impl Error {
-    /// An error of `kind`, met during `operation` (a verb of the contract: `read`, `spawn`, `mount`).
+    /// An error of `kind`, met during `operation` (a verb of the contract: `read`, `spawn`, `mount`). Trying again does
+    /// not help, unless [`Error::with_retry`] says that it does.
     pub fn new(kind: ErrorKind, operation: impl Into<Cow<'static, str>>) -> Self {
         Self(Arc::new(Inner {
             kind,
@@ -189,6 +189,11 @@ impl Error {
     /// The provider that reported this; empty where none did.
     pub fn provider(&self) -> &str {
         &self.0.provider
+    }
+
+    /// What the kind alone does not say; empty where there is nothing more to say.
+    pub fn message(&self) -> &str {
+        &self.0.message
     }
 
     /// Whether trying again can help.

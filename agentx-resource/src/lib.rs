@@ -9,6 +9,7 @@
 //!   the `agentx-conformance` kit.
 //! * The contract traits have no provided methods, so that a wrapper can't forget one. Convenience lives in
 //!   the `*Ext` traits, which every implementation gets for free.
+//! * The traits are marked with `#[async_trait]` (of the crate async-trait), and so is an `impl` of them.
 //! * Dropping a future or a stream cancels its work.
 //! * Time and tasks are ports too ([`Clock`], [`Spawn`]), so that this crate needs no async runtime.
 //!

@@ -58,7 +58,7 @@ impl AgentBuilder {
         }
     }
 
-    /// Names the conversation. In one store, an agent of the same name takes up the same session.
+    /// Names the conversation, `agent` by default. In one store, an agent of the same name takes up the same session.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -98,7 +98,8 @@ impl AgentBuilder {
         self
     }
 
-    /// Keeps the session in this SQLite file, which is created where there is none.
+    /// Keeps the session in this SQLite file, which is created where there is none, and takes up the session that it
+    /// has.
     ///
     /// # Errors
     /// `NotFound` for a missing directory, `Corrupt` for a file that is no such store.

@@ -23,6 +23,8 @@ pub use agentx_provider_cloudflare as cloudflare;
 pub use agentx_provider_local as local;
 pub use agentx_resource as resource;
 pub use agentx_sandbox as sandbox;
+/// What an `impl` of [`Tool`], [`Permission`] or a resource trait is marked with.
+pub use async_trait::async_trait;
 
 #[cfg(all(feature = "claude", feature = "local"))]
 pub use self::from_env::claude_from_env;
@@ -37,5 +39,8 @@ pub use self::{
 pub mod prelude {
     pub use futures::StreamExt as _;
 
-    pub use crate::{EventData, Outcome, Reply, ScriptedModel, ToolOutput, tool_fn};
+    pub use crate::{
+        Budget, Decision, EventData, Outcome, Permission, PermissionRequest, Reply, ScriptedModel,
+        ToolOutput, async_trait, tool_fn,
+    };
 }

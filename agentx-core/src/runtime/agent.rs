@@ -70,7 +70,9 @@ impl Agent {
         self.begin(content).await
     }
 
-    /// Sends a text, waits for the end of the turn, and gives the model's last words.
+    /// Sends a text, waits for the end of the turn, and tells how it went, with the model's last words. A turn that was
+    /// interrupted, refused or cut off is a report too: look at its outcome. Dropping the future leaves the turn to go
+    /// on.
     ///
     /// # Errors
     /// Those of [`Agent::send`] and of [`TurnEvents::finish`].

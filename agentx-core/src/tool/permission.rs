@@ -8,6 +8,24 @@ use crate::{Result, ToolCall};
 /// Decides which tool calls may run.
 ///
 /// It fails closed: an `Err` or a panic denies the call, and the model is told so.
+///
+/// ```
+/// use agentx_core::{Decision, Permission, PermissionRequest, Result};
+/// use async_trait::async_trait;
+///
+/// #[derive(Debug)]
+/// struct NoShell;
+///
+/// #[async_trait]
+/// impl Permission for NoShell {
+///     async fn decide(&self, request: PermissionRequest) -> Result<Decision> {
+///         Ok(match request.call.name.as_str() {
+///             "bash" => Decision::Deny("There is no shell here.".to_owned()),
+///             _ => Decision::Allow,
+///         })
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Permission: fmt::Debug + Send + Sync + 'static {
     /// Decides on one call, before anything of it has happened.

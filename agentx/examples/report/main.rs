@@ -25,7 +25,7 @@ use agentx::{
     sandbox::{Sandbox, Workspace},
 };
 use futures::StreamExt;
-use view::View;
+use view::{View, WhileRead};
 
 const USAGE: &str = "usage: report [DIRECTORY]
 
@@ -71,12 +71,13 @@ fn directory(mut args: Vec<OsString>) -> Result<Option<PathBuf>, String> {
         (Some(_), Some(_)) => return Err("one directory at most; see --help".to_owned()),
     };
     let told = |error: io::Error| format!("{}: {error}", given.display());
-    let directory = given.canonicalize().map_err(told)?;
-    if directory.is_dir() {
-        Ok(Some(directory))
-    } else {
-        Err(format!("{}: not a directory", given.display()))
+    if given.as_os_str().is_empty() {
+        return Err("the directory's name is empty".to_owned());
     }
+    let directory = given.canonicalize().map_err(told)?;
+    // A file is told as such, and so is a directory that can't be read.
+    std::fs::read_dir(&directory).map_err(told)?;
+    Ok(Some(directory))
 }
 
 /// Where the directory's reports and its session are kept: never in the directory itself.
@@ -102,16 +103,17 @@ async fn run(directory: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let session = home.join("session.db");
     let (agent, unit) = agent(directory, &home, &session).await?;
 
-    let mut view = View::new(io::stdout().lock());
+    let mut view = View::new(WhileRead(io::stdout().lock()));
     view.line(&format!("A report about {}\n", directory.display()))?;
     if unit == SCRIPTED {
         view.line("(No ANTHROPIC_API_KEY: a script drives the tools in place of a model.)\n")?;
     }
     let mut turn = agent.send(PROMPT).await?;
     follow(&agent, &mut turn, &mut view).await?;
-    let report = turn.finish().await?;
-    view.usage(&report, unit)?;
+    let report = turn.finish().await;
     view.line(&format!("session  {}", session.display()))?;
+    let report = report?;
+    view.usage(&report, unit)?;
     Ok(match report.outcome {
         Outcome::Completed => {
             view.line(&format!("report   {}", home.join("output/report.md").display()))?;

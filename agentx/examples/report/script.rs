@@ -20,7 +20,7 @@ fn next(request: &ModelRequest) -> Reply {
     if !seen.answered("totals") {
         look(&seen)
     } else if seen.figure("files") == "0" && !seen.answered("report") {
-        Reply::text("There are no files here. I'll write that down.\n\n").call(
+        Reply::text(format!("{} I'll write that down.\n\n", seen.nothing())).call(
             "report",
             "write_output",
             report(&seen),
@@ -218,7 +218,7 @@ fn remarks(seen: &Seen<'_>) -> Vec<String> {
         ));
     }
     if seen.figure("files") == "0" {
-        remarks.push("There are no files.".to_owned());
+        remarks.push(seen.nothing().to_owned());
     }
     if remarks.is_empty() {
         remarks.push("Nothing out of the ordinary.".to_owned());
@@ -251,6 +251,15 @@ impl Seen<'_> {
 
     fn figure_of(&self, label: &str, key: &str) -> String {
         value(&self.text(label), key).unwrap_or(UNKNOWN).to_owned()
+    }
+
+    /// What to say of a directory in which no file was found.
+    fn nothing(&self) -> &'static str {
+        if self.figure("unreadable") == "0" {
+            "There are no files."
+        } else {
+            "There are no files that can be seen."
+        }
     }
 
     /// The totals of the last report of this session, if there was one.

@@ -36,7 +36,10 @@ impl<W: Write> View<W> {
                 self.steps += 1;
                 if self.steps > 1 {
                     let (calls, seconds) = (self.calls, self.started.elapsed().as_secs_f64());
-                    self.line(&format!("  [step {}, {calls} tool calls, {seconds:.2} s]\n", self.steps))?;
+                    self.line(&format!(
+                        "  [step {}, {calls} tool calls so far, {seconds:.2} s]\n",
+                        self.steps
+                    ))?;
                 }
             }
             EventData::TextDelta { text } => {
@@ -90,6 +93,25 @@ impl<W: Write> View<W> {
         match text.lines().count() {
             lines if lines > FOLD => self.line(&format!("    … {} more lines", lines - FOLD)),
             _ => Ok(()),
+        }
+    }
+}
+
+/// A writer whose reader may leave: from then on the work goes on unseen.
+pub(crate) struct WhileRead<W>(pub(crate) W);
+
+impl<W: Write> Write for WhileRead<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            flushed => flushed,
         }
     }
 }
