@@ -10,9 +10,9 @@ use std::{
 };
 
 use agentx_core::{
-    Budget, BudgetKind, Decision, Driver, DriverEvent, Error, ErrorKind, Model, ModelEvent, ModelRequest,
-    ModelStream, Outcome, Permission, PermissionRequest, Reply, Result, ScriptedModel, StopReason, Tool,
-    ToolLoop, ToolOutput, ToolSet, Turn,
+    BlockChange, BlockKind, Budget, BudgetKind, Decision, Driver, DriverEvent, Error, ErrorKind, Model,
+    ModelEvent, ModelRequest, ModelStream, Outcome, Permission, PermissionRequest, Reply, Result,
+    ScriptedModel, StopReason, Tool, ToolLoop, ToolOutput, ToolSet, Turn,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, executor::block_on, future, stream};
@@ -63,9 +63,7 @@ fn tools_run_and_their_results_reach_the_model() {
     let text: String = events
         .iter()
         .filter_map(|event| match event {
-            DriverEvent::Model(ModelEvent::Block {
-                change: agentx_core::BlockChange::Text(text), ..
-            }) => Some(&**text),
+            DriverEvent::Model(ModelEvent::Block { change: BlockChange::Text(text), .. }) => Some(&**text),
             _ => None,
         })
         .collect();
@@ -242,6 +240,36 @@ impl Model for Streams {
     fn call(&self, _request: ModelRequest) -> ModelStream {
         stream::iter(self.0.clone()).boxed()
     }
+}
+
+/// A model that never stops talking.
+#[derive(Debug)]
+struct Endless;
+
+impl Model for Endless {
+    fn name(&self) -> &'static str {
+        "endless"
+    }
+
+    fn call(&self, _request: ModelRequest) -> ModelStream {
+        let start = ModelEvent::Block { index: 0, change: BlockChange::Start(BlockKind::Text) };
+        let text = ModelEvent::Block { index: 0, change: BlockChange::Text("x".repeat(1 << 20)) };
+        stream::iter([Ok(start)]).chain(stream::repeat(Ok(text))).boxed()
+    }
+}
+
+#[test]
+fn an_answer_without_bounds_ends_the_turn() {
+    let mut stream = ToolLoop::new(Endless).start(turn(vec![]));
+    let mut events = 0;
+    let end = loop {
+        match block_on(stream.next()).unwrap() {
+            DriverEvent::End(end) => break end,
+            _ => events += 1,
+        }
+    };
+    assert!(matches!(end.outcome, Outcome::Failed(error) if error.kind() == ErrorKind::LimitExceeded));
+    assert_eq!(events, 64, "the start and 63 MiB");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub struct MessageAssembler {
     usage: Option<Usage>,
     stop_reason: Option<StopReason>,
     blocks: BTreeMap<u32, Block>,
+    size: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +30,9 @@ impl MessageAssembler {
 
     /// Takes the next event. A change to a block that never began is of no effect, and so is one after its end.
     pub fn push(&mut self, event: &ModelEvent) {
+        if let ModelEvent::Block { change, .. } = event {
+            self.size += size(change);
+        }
         match event {
             ModelEvent::Start { model } => self.model = Some(model.clone()),
             ModelEvent::Block { index, change: BlockChange::Start(kind) } => {
@@ -52,6 +56,11 @@ impl MessageAssembler {
         self.blocks.get(&index).filter(|block| block.complete).and_then(Block::tool_call)
     }
 
+    /// The bytes that the message has so far, roughly: each block counts at least 64.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// What the call has used so far.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
@@ -67,6 +76,19 @@ impl MessageAssembler {
             _ => true,
         });
         AssistantMessage { content, model: self.model, usage: self.usage, stop_reason: self.stop_reason }
+    }
+}
+
+fn size(change: &BlockChange) -> usize {
+    match change {
+        BlockChange::Text(piece)
+        | BlockChange::Thinking(piece)
+        | BlockChange::Signature(piece)
+        | BlockChange::InputJson(piece) => piece.len(),
+        BlockChange::Start(BlockKind::Text | BlockKind::Thinking) => 64,
+        BlockChange::Start(BlockKind::ToolUse { id, name }) => 64 + id.len() + name.len(),
+        BlockChange::Start(BlockKind::Opaque { provider, json }) => 64 + provider.len() + json.len(),
+        BlockChange::Stop => 0,
     }
 }
 

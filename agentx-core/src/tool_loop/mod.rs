@@ -12,7 +12,7 @@ use crate::{Driver, DriverStream, Model, Turn};
 ///
 /// Tool calls of one answer run in parallel, at most [`ToolLoop::with_parallel_tools`] at a time. Each is first put to
 /// the turn's [`Permission`](crate::Permission). The loop ends when the model asks for no more tools, or at a bound
-/// of the turn's [`Budget`](crate::Budget).
+/// of the turn's [`Budget`](crate::Budget). An answer of more than 64 MiB fails the turn.
 #[derive(Debug)]
 pub struct ToolLoop<M> {
     model: std::sync::Arc<M>,

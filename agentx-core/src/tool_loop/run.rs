@@ -13,6 +13,9 @@ use crate::{
     ModelEvent, ModelRequest, ModelStream, Outcome, StopReason, ToolResult, Turn,
 };
 
+/// The longest answer of a model, in bytes: far more than any model says, and no more than memory can hold.
+const MAX_ANSWER: usize = 64 << 20;
+
 /// A turn under way. Each call of [`Run::next`] does no more than what leads to the next event, so that an event is
 /// always told before its effect.
 pub(super) struct Run<M> {
@@ -121,6 +124,9 @@ impl<M: Model> Run<M> {
             }
         };
         message.push(&event);
+        if message.size() > MAX_ANSWER {
+            return Some(failed(ErrorKind::LimitExceeded, "the model's answer is longer than 64 MiB"));
+        }
         self.phase = match &event {
             ModelEvent::Stop(reason) => {
                 let message = message.finish();
