@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use agentx_core::{Error, ErrorKind, Result, Retry};
 use async_trait::async_trait;
@@ -105,7 +105,27 @@ fn told(error: reqwest::Error, message: &'static str) -> Error {
         ErrorKind::Unavailable
     };
     let retry = if error.is_builder() { Retry::Never } else { Retry::After(None) };
+    let message = match (place(&error), cause(&error)) {
+        (Some(place), Some(cause)) => format!("{message} ({place}: {cause})"),
+        (Some(place), None) => format!("{message} ({place})"),
+        (None, _) => message.to_owned(),
+    };
     failure(kind, message).with_retry(retry).with_source(error.without_url())
+}
+
+/// Host and port. A path may hold a token, and is not shown.
+fn place(error: &reqwest::Error) -> Option<String> {
+    let url = error.url()?;
+    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+}
+
+/// What the network said, below all that the client says of it.
+fn cause(error: &reqwest::Error) -> Option<String> {
+    let mut cause = error.source()?;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    Some(cause.to_string())
 }
 
 fn tls() -> Result<ClientConfig> {
@@ -128,6 +148,16 @@ fn tls() -> Result<ClientConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_api_that_is_not_there_is_named_with_the_cause_and_without_its_path() {
+        // A port that was free a moment ago.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let request = HttpRequest::new(format!("http://{free}/secret-path/v1/messages"), "{}");
+        let error = ReqwestTransport::new().unwrap().send(request).await.unwrap_err().to_string();
+        assert!(error.contains(&free.to_string()) && error.contains("refused"), "{error}");
+        assert!(!error.contains("secret-path"), "{error}");
+    }
 
     #[test]
     fn debug_shows_no_password_of_a_proxy() {
