@@ -12,8 +12,11 @@ use agentx_benches::{
     program::{self, NamedRow},
 };
 
-const ROWS: &[NamedRow] =
-    &[("confined_read", confined_read::row), ("sse_to_text", || Ok(sse_to_text::row()))];
+const ROWS: &[NamedRow] = &[
+    ("confined_read", confined_read::of_1_kib),
+    ("confined_read_64k", confined_read::of_64_kib),
+    ("sse_to_text", || Ok(sse_to_text::row())),
+];
 
 fn main() -> Result<()> {
     program::main(ROWS)

@@ -1,8 +1,13 @@
 //! The rows: one file for each question.
 
+pub mod concurrent_read;
 pub mod confined_read;
 pub mod exec;
+pub mod layers;
+pub mod small_write;
 pub mod sse_to_text;
+pub mod stall_guard;
+pub mod stat_list;
 pub mod turn;
 
 use std::sync::Arc;
@@ -13,7 +18,17 @@ use crate::{Result, program::NamedRow};
 
 /// All rows, in the order in which they run.
 pub const ALL: &[NamedRow] = &[
-    ("confined_read", confined_read::row),
+    ("confined_read", confined_read::of_1_kib),
+    ("confined_read_64k", confined_read::of_64_kib),
+    ("confined_read_16m", confined_read::of_16_mib),
+    ("concurrent_read", concurrent_read::of_1_kib),
+    ("concurrent_read_64k", concurrent_read::of_64_kib),
+    ("stat", stat_list::stat),
+    ("exists", stat_list::exists),
+    ("list", stat_list::list),
+    ("small_write", small_write::row),
+    ("stall_guard", stall_guard::row),
+    ("layers", layers::row),
     ("exec", exec::row),
     ("sse_to_text", sse_to_text::row),
     ("turn", turn::row),
