@@ -503,9 +503,13 @@ async fn full_durability_does_the_same() {
         let options = WriteOptions::default().with_create_parents();
         fs.write(&path("/a/b/c"), Bytes::from("1"), options).await.unwrap();
         fs.append(&path("/a/b/c"), "2").await.unwrap();
+        fs.mkdir(&path("/a/d"), MkdirOptions::default()).await.unwrap();
+        fs.mkdir(&path("/a/d/e/f"), MkdirOptions::recursive()).await.unwrap();
+        fs.rm(&path("/a/d/e/f"), RemoveOptions::default()).await.unwrap();
         fs.rename(&path("/a/b/c"), &path("/a/c"), TransferOptions::default()).await.unwrap();
         fs.copy(&path("/a"), &path("/copy"), TransferOptions::default()).await.unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("copy/c")).unwrap(), "12");
+        assert_eq!(names(&dir.path().join("copy/d")), ["e"]);
         fs.rm_all(&path("/a")).await.unwrap();
         fs.rm_all(&path("/copy")).await.unwrap();
     }
