@@ -72,6 +72,10 @@ fn the_figures_are_true_whatever_the_names() {
     assert_eq!(run.code, Some(0), "{run:?}");
     let report = program.report(directory.path());
     assert_true(&report, directory.path());
+    let mut extensions: Vec<_> = report.extensions().into_keys().collect();
+    extensions.sort_unstable();
+    assert_eq!(extensions, ["gz", "md", "rs", "txt"], "{}", report.text);
+    assert!(report.others().is_some(), "{}", report.text);
     assert!(report.text.contains("Names that are not UTF-8: 2."), "{}", report.text);
     for told in ["● bash", "✓ ls", "[step 2", "words in", "session  /", "report   /"] {
         assert!(run.stdout.contains(told), "{told:?} is missing: {}", run.stdout);
