@@ -58,7 +58,8 @@ impl AgentBuilder {
         }
     }
 
-    /// Names the conversation, `agent` by default. In one store, an agent of the same name takes up the same session.
+    /// Names the conversation, `agent` by default. In one store, an agent of the same name takes up the same session;
+    /// run one at a time.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -153,6 +154,7 @@ impl AgentBuilder {
         spec.system_prompt = self.system_prompt;
         let images = runtime.images(&container).await?;
         let image = match images.into_iter().find(|image| image.spec.name == spec.name) {
+            Some(image) if image.spec.system_prompt == spec.system_prompt => image,
             Some(mut image) => {
                 image.spec.system_prompt = spec.system_prompt;
                 runtime.update_image(image).await?

@@ -80,7 +80,7 @@ fn directory(mut args: Vec<OsString>) -> Result<Option<PathBuf>, String> {
     Ok(Some(directory))
 }
 
-/// Where the directory's reports and its session are kept: never in the directory itself.
+/// Where the directory's reports and its session are kept: apart from the directory, unless that holds the user's state.
 fn home_of(directory: &Path) -> Result<PathBuf, String> {
     let home = |name: &str, rest: &str| {
         env::var_os(name).filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(rest))
