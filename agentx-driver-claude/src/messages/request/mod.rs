@@ -51,8 +51,13 @@ pub(super) fn body(request: &ModelRequest, settings: &MessagesSettings) -> Resul
             .collect(),
         messages: messages(&request.messages, model)?,
     };
-    if body.messages.is_empty() {
-        return Err(failure(ErrorKind::InvalidInput, "there is nothing to answer: all messages are empty"));
+    // An answer that the model paused ends with its own words; a user who said nothing leaves nothing to answer.
+    let user_spoke_last = matches!(request.messages.last(), Some(MessageBody::User { .. }));
+    if body.messages.last().is_none_or(|last| last.role == Role::Assistant && user_spoke_last) {
+        return Err(failure(
+            ErrorKind::InvalidInput,
+            "there is nothing to answer: the last message is empty",
+        ));
     }
     if let Some(mark) = CacheControl::of(settings.cache) {
         mark_cache(&mut body, mark);

@@ -80,8 +80,15 @@ fn what_is_empty_or_for_people_is_not_sent() {
         messages,
         json!([{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}])
     );
-    let nothing = ModelRequest::new(vec![user(" ")]);
-    assert_eq!(body(&nothing, &MessagesSettings::default()).unwrap_err().kind(), ErrorKind::InvalidInput);
+    let answered = || vec![user("one"), says(vec![AssistantPart::text("two")])];
+    for before in [vec![], answered()] {
+        let nothing = ModelRequest::new(before.into_iter().chain([user(" ")]).collect());
+        assert_eq!(body(&nothing, &MessagesSettings::default()).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    // What the model paused is gone on with, and a result is answered also where the user adds nothing.
+    assert_eq!(sent(answered())[1]["role"], "assistant");
+    let result = result("1", ToolOutput::text("r"));
+    assert_eq!(sent(vec![user("one"), says(vec![call("1")]), result, user(" ")])[2]["role"], "user");
 }
 
 #[test]
