@@ -93,6 +93,10 @@ impl Writer {
 
     /// A group that only reads takes no lock that writers wait for.
     fn begin(&mut self, group: &[Job]) -> Result<()> {
+        // Undoing the transaction before this one failed, and may be possible by now.
+        if !self.connection.is_autocommit() {
+            self.control("ROLLBACK").map_err(|source| self.told(source))?;
+        }
         let mut statements = group.iter().flat_map(|job| &job.batch);
         let begin = if statements.all(|statement| statement::reads(&self.connection, statement)) {
             "BEGIN"

@@ -162,6 +162,15 @@ fn all_that_was_accepted_is_done_before_the_thread_ends() {
 }
 
 #[test]
+fn a_transaction_that_could_not_be_undone_is_undone_before_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = writer(&directory.path().join("a.db"));
+    writer.connection.execute_batch("BEGIN; INSERT INTO t (id, text) VALUES (1, 'x')").unwrap();
+    let writer = execute(writer, vec![insert(2)]);
+    assert_eq!(ids(&writer), [2]);
+}
+
+#[test]
 fn a_lock_that_another_holds_is_told_to_the_whole_group() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.db");
