@@ -10,13 +10,13 @@ use std::{
 };
 
 use agentx_core::{
-    BlockChange, BlockKind, Budget, BudgetKind, Decision, Driver, DriverEvent, Error, ErrorKind, Model,
-    ModelEvent, ModelRequest, ModelStream, Outcome, Permission, PermissionRequest, Reply, Result,
-    ScriptedModel, StopReason, Tool, ToolLoop, ToolOutput, ToolSet, Turn,
+    BlockChange, BlockKind, Budget, BudgetKind, Decision, Driver, DriverEvent, Error, ErrorKind, MessageBody,
+    Model, ModelEvent, ModelRequest, ModelStream, Outcome, Permission, PermissionRequest, Reply, Result,
+    ScriptedModel, StopReason, Tool, ToolLoop, ToolOutput, ToolSet, Turn, tool_fn,
 };
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, executor::block_on, future, stream};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Echo, StillClock, user};
 
 fn turn(tools: Vec<Arc<dyn Tool>>) -> Turn {
@@ -240,6 +240,51 @@ impl Model for Streams {
     fn call(&self, _request: ModelRequest) -> ModelStream {
         stream::iter(self.0.clone()).boxed()
     }
+}
+
+#[test]
+fn what_a_tool_answers_is_bounded_also_where_it_fails() {
+    let schema = || json!({"type": "object"});
+    let large = || "x".repeat(9 << 20);
+    let text = tool_fn("text", "", schema(), move |_: Value| future::ready(Ok(large())));
+    let error = tool_fn("error", "", schema(), move |_: Value| {
+        let error = Error::new(ErrorKind::Internal, "run").with_message(large());
+        future::ready(Err::<String, _>(error))
+    });
+    let deep = tool_fn("deep", "", schema(), |_: Value| {
+        future::ready(Ok((0..200).fold(Value::Null, |value, _| json!([value]))))
+    });
+    let calls = ["text", "error", "deep"]
+        .into_iter()
+        .fold(Reply::default(), |reply, tool| reply.call(tool, tool, json!({})));
+    let model = ScriptedModel::replies([calls, Reply::text("done")]);
+    let results =
+        results(&events(&ToolLoop::new(model), turn(vec![Arc::new(text), Arc::new(error), Arc::new(deep)])));
+    assert_eq!(results.len(), 3);
+    for (id, output) in results {
+        assert!(output.to_text().len() < (8 << 20) + 100, "{id}");
+        assert_eq!(output.is_error(), !id.contains("_text_"), "{id}");
+    }
+}
+
+#[test]
+fn no_model_sees_an_error_of_an_earlier_turn() {
+    let model = ScriptedModel::new("m", |request| {
+        Ok(Reply::text(request.messages.iter().map(MessageBody::role).collect::<Vec<_>>().join(" ")))
+    });
+    let mut turn = turn(vec![]);
+    let mut error = user("");
+    error.body = MessageBody::Error { content: "it broke".into(), code: None };
+    turn.history = vec![user("one"), error, user("two")];
+    let events = events(&ToolLoop::new(model), turn);
+    let text: String = events
+        .iter()
+        .filter_map(|event| match event {
+            DriverEvent::Model(ModelEvent::Block { change: BlockChange::Text(text), .. }) => Some(&**text),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(text, "user user");
 }
 
 /// A model that never stops talking.
