@@ -258,3 +258,19 @@ fn the_loss_of_every_listener_changes_nothing() {
             if matches!(message.content[0], AssistantPart::Thinking { .. })));
     });
 }
+
+#[test]
+fn a_container_goes_with_its_images_and_their_agents() {
+    block_on(async {
+        let runtime = runtime(echo_once(), vec![], Repositories::memory());
+        let agent = agent(&runtime).await;
+        let other = ContainerId::new("bob").unwrap();
+        runtime.create_container(&other).await.unwrap();
+        runtime.delete_container(&ContainerId::new("alice").unwrap()).await.unwrap();
+        assert_eq!(agent.send("hello").await.unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(runtime.image(agent.image_id()).await.unwrap(), None);
+        let left: Vec<_> =
+            runtime.containers().await.unwrap().into_iter().map(|left| left.container_id).collect();
+        assert_eq!(left, [other]);
+    });
+}

@@ -76,6 +76,25 @@ impl Runtime {
         Ok(container)
     }
 
+    /// All containers, oldest first.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub async fn containers(&self) -> Result<Vec<ContainerRecord>> {
+        self.shared.repositories.containers.list_containers().await
+    }
+
+    /// Removes a container and all its images, each as [`Runtime::delete_image`] does.
+    ///
+    /// # Errors
+    /// Whatever the store or a workspace reports. What failed can be tried again: the container goes last.
+    pub async fn delete_container(&self, id: &ContainerId) -> Result<()> {
+        for image in self.images(id).await? {
+            self.delete_image(&image.image_id).await?;
+        }
+        self.shared.repositories.containers.delete_container(id).await
+    }
+
     /// A new image in a container.
     ///
     /// # Errors
@@ -88,6 +107,14 @@ impl Runtime {
         let session = SessionRecord::new(session, image.image_id.clone(), container.clone(), now);
         self.shared.repositories.images.create_image(&image, &session).await?;
         Ok(image)
+    }
+
+    /// The image with this id.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub async fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>> {
+        self.shared.repositories.images.find_image(id).await
     }
 
     /// The images of a container, oldest first.
