@@ -54,12 +54,7 @@ impl<R: ?Sized> Case<R> {
         let Some(case) = cases.iter().find(|case| case.name == name) else {
             return Err(Failure::new(format!("no case is named {name}")));
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(4)
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::new(format!("no runtime: {error}")))?;
-        let outcome = runtime.block_on(async {
+        let outcome = runtime()?.block_on(async {
             let Fresh { resource, guard } = factory().await.into_fresh()?;
             let outcome = case.attempt(resource).await;
             drop(guard);
@@ -82,11 +77,25 @@ impl<R: ?Sized> Fresh<R> {
         Self { resource, guard: Box::new(()) }
     }
 
+    /// The resource, and what must outlive it.
+    pub(crate) fn into_parts(self) -> (Arc<R>, Box<dyn Any + Send>) {
+        (self.resource, self.guard)
+    }
+
     /// Keeps `guard` until the case is over and the resource is dropped.
     pub fn with_guard(mut self, guard: impl Send + 'static) -> Self {
         self.guard = Box::new((self.guard, guard));
         self
     }
+}
+
+/// A runtime of several threads, so that races are met.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("no runtime: {error}")))
 }
 
 /// What a factory's future may give: a [`Fresh`], or a `Result` of one for a setup that can fail.

@@ -38,6 +38,10 @@
 //! What a provider declares is tried. For what it does not declare, the case asserts that the answer is
 //! `Unsupported` and that nothing changed.
 //!
+//! # A provider from nothing
+//! `docs/writing-a-provider.md` leads from an empty crate to a file system that passes every case; it stands whole in
+//! `examples/map_file_system.rs`.
+//!
 //! # Stability
 //! A new version of the kit may bring new cases, and so break the build of a provider that did nothing wrong. It is
 //! versioned apart from the contract for that reason.
@@ -59,6 +63,11 @@ pub mod repository;
 pub use case::{Case, Fresh, IntoFresh};
 pub use failure::{Failure, Outcome};
 pub use profile::Profile;
+
+/// The examples of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing-a-provider.md")]
+struct Guide;
 
 #[doc(hidden)]
 #[macro_export]

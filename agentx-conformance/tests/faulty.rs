@@ -11,9 +11,10 @@ use agentx_conformance::{
     Case, disk, env,
     faulty::{
         DiskFault, EnvFault, FaultyDisk, FaultyEnv, FaultyFileSystem, FaultyLlmProvider, FaultyProcess,
-        FaultyRepositories, FileSystemFault, LlmProviderFault, ProcessFault, RepositoryFault,
+        FaultyRepositories, FileSystemFault, LlmProviderFault, PairFault, ProcessFault, RepositoryFault,
+        faulty_pair,
     },
-    file_system, llm, process, repository,
+    file_system, llm, pair, process, repository,
 };
 use agentx_core::Repositories;
 use agentx_resource::{ApiSupply, BoxFuture, Clock, Disk, Env, FileSystem, LLMProvider, Process};
@@ -81,6 +82,16 @@ async fn processes() {
         Arc::new(FaultyProcess::new(toolbox, fault)) as Arc<dyn Process>
     })
     .await;
+}
+
+// Two trees, or one that is seen elsewhere, are found by most cases: it is enough that the named one does.
+#[tokio::test]
+async fn pairs() {
+    for fault in PairFault::ALL {
+        let case = pair::CASES.iter().find(|case| case.id() == fault.caught_by()).unwrap();
+        let pair = faulty_pair(Arc::new(TokioClock), *fault).await.unwrap();
+        case.attempt(Arc::new(pair)).await.expect_err("the fault is not caught");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use agentx_conformance::{
+    Case,
+    faulty::{
+        DiskFault, EnvFault, FileSystemFault, LlmProviderFault, PairFault, ProcessFault, RepositoryFault,
+    },
+};
+
 const TABLE: &str = include_str!("../../docs/semantics.md");
 
 /// The ids of the rows below `## heading`, up to the next heading of that rank.
@@ -31,35 +38,60 @@ fn assert_same(heading: &str, cases: impl Iterator<Item = String>) {
 
 #[test]
 fn file_system() {
-    assert_same(
-        "FileSystem",
-        agentx_conformance::file_system::CASES.iter().map(agentx_conformance::Case::id),
-    );
+    assert_same("FileSystem", agentx_conformance::file_system::CASES.iter().map(Case::id));
 }
 
 #[test]
 fn process() {
-    assert_same("Process", agentx_conformance::process::CASES.iter().map(agentx_conformance::Case::id));
+    assert_same("Process", agentx_conformance::process::CASES.iter().map(Case::id));
 }
 
 #[test]
 fn pair() {
-    assert_same("Pair", agentx_conformance::pair::CASES.iter().map(agentx_conformance::Case::id));
+    assert_same("Pair", agentx_conformance::pair::CASES.iter().map(Case::id));
 }
 
 #[test]
 fn env() {
-    assert_same("Env", agentx_conformance::env::CASES.iter().map(agentx_conformance::Case::id));
+    assert_same("Env", agentx_conformance::env::CASES.iter().map(Case::id));
 }
 
 #[test]
 fn disk() {
-    assert_same("Disk", agentx_conformance::disk::CASES.iter().map(agentx_conformance::Case::id));
+    assert_same("Disk", agentx_conformance::disk::CASES.iter().map(Case::id));
 }
 
 #[test]
 fn llm_provider() {
-    assert_same("LLMProvider", agentx_conformance::llm::CASES.iter().map(agentx_conformance::Case::id));
+    assert_same("LLMProvider", agentx_conformance::llm::CASES.iter().map(Case::id));
+}
+
+#[test]
+fn repository() {
+    // Its rows are the documentation of its cases; a case must be named once.
+    let cases: Vec<String> = agentx_conformance::repository::CASES.iter().map(Case::id).collect();
+    assert_eq!(cases.len(), cases.iter().collect::<BTreeSet<_>>().len());
+}
+
+/// The guide's table of mistakes names broken providers by what catches them.
+#[test]
+fn every_mistake_of_the_guide_is_one_that_a_fault_makes() {
+    let guide = include_str!("../../docs/writing-a-provider.md");
+    let mistakes = guide.split_once("| the mistake | the case |").unwrap().1;
+    let told = mistakes.split('`').skip(1).step_by(2);
+    let caught: BTreeSet<&str> = (FileSystemFault::ALL.iter().map(|fault| fault.caught_by()))
+        .chain(ProcessFault::ALL.iter().map(|fault| fault.caught_by()))
+        .chain(PairFault::ALL.iter().map(|fault| fault.caught_by()))
+        .chain(EnvFault::ALL.iter().map(|fault| fault.caught_by()))
+        .chain(DiskFault::ALL.iter().map(|fault| fault.caught_by()))
+        .chain(LlmProviderFault::ALL.iter().map(|fault| fault.caught_by()))
+        .chain(RepositoryFault::ALL.iter().map(|fault| fault.caught_by()))
+        .collect();
+    let ids: Vec<&str> = told.filter(|text| text.contains('-') && !text.contains('/')).collect();
+    assert!(ids.len() > 30, "{ids:?}");
+    for id in ids {
+        assert!(caught.contains(id), "no fault is caught by {id}");
+    }
 }
 
 #[test]

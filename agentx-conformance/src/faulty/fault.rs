@@ -128,6 +128,13 @@ faults! {
         FoldsCase => "names-case",
         /// `%XX` in a name is decoded.
         DecodesNames => "names-unusual",
+        /// A letter and its accent become one character.
+        ComposesNames => "names-composed",
+
+        /// A write that is dropped keeps its lock.
+        StaysLocked => "cancel-write",
+        /// `rename` takes the source away before it puts it at the destination.
+        LosesOnCancel => "cancel-rename",
     }
 }
 
@@ -187,6 +194,18 @@ faults! {
         SharesIds => "child-ids",
         /// `Debug` shows the variables of the last command.
         ShowsVariables => "child-debug",
+    }
+}
+
+faults! {
+    /// What is wrong with a pair of [`faulty_pair`](super::faulty_pair).
+    PairFault {
+        /// Commands see another tree.
+        SplitsTrees => "pair-command-reads",
+        /// Commands see their root elsewhere than is declared.
+        MisstatesRoot => "pair-root",
+        /// The file system's root lies below that of the commands.
+        ShiftsRoot => "pair-path-given",
     }
 }
 

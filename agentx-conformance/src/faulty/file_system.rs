@@ -21,7 +21,7 @@ pub struct FaultyFileSystem {
     fault: Fault,
     /// How many conditional writes there were.
     conditional: Arc<AtomicUsize>,
-    /// Which files are one file: what is written to the first shows in the second.
+    /// Which files are one file: what is written to the first shows in the second. A file that is itself is locked.
     shared: Arc<Mutex<Vec<(ResourcePath, ResourcePath)>>>,
 }
 
@@ -40,6 +40,7 @@ impl FaultyFileSystem {
     fn path(&self, path: &ResourcePath) -> Result<ResourcePath> {
         match self.fault {
             Fault::FoldsCase => ResourcePath::new(path.as_str().to_lowercase()),
+            Fault::ComposesNames => ResourcePath::new(path.as_str().replace("e\u{301}", "\u{e9}")),
             Fault::DecodesNames => ResourcePath::new(path.as_str().replace("%2F", "/")),
             _ => Ok(path.clone()),
         }
@@ -90,6 +91,23 @@ impl FaultyFileSystem {
             });
         }
         match (self.fault, options.mode.clone()) {
+            (Fault::StaysLocked, _) => {
+                let taken = |shared: &mut Vec<_>| {
+                    let lock = (path.clone(), path.clone());
+                    shared.contains(&lock) || {
+                        shared.push(lock);
+                        false
+                    }
+                };
+                if taken(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner)) {
+                    return Err(Error::new(ErrorKind::Busy, "write").with_path(path));
+                }
+                tokio::task::yield_now().await;
+                let written = self.inner.write(path, data, options).await;
+                let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+                shared.retain(|(locked, _)| locked != path);
+                return written;
+            }
             (Fault::AnswersAppendedLength, WriteMode::Append) => {
                 let length = data.len() as u64;
                 let mut written = self.inner.write(path, data, options).await?;
@@ -337,6 +355,16 @@ impl FileSystem for FaultyFileSystem {
             self.inner.rm_all(&to).await?;
         }
         match self.fault {
+            Fault::LosesOnCancel if from != to && self.inner.stat(&from).await?.is_file() => {
+                let aside = ResourcePath::new("/.aside")?;
+                self.inner.rename(&from, &aside, TransferOptions::default()).await?;
+                tokio::task::yield_now().await;
+                let moved = self.inner.rename(&aside, &to, options).await;
+                if moved.is_err() {
+                    self.inner.rename(&aside, &from, TransferOptions::default()).await?;
+                }
+                return moved.map_err(|error| self.error(error));
+            }
             Fault::RenamesByCopy | Fault::RacyRename if self.inner.stat(&from).await?.is_file() => {
                 self.inner.copy(&from, &to, options).await?;
                 Self::dawdle().await;

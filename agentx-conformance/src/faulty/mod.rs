@@ -20,6 +20,7 @@ mod env;
 mod fault;
 mod file_system;
 mod llm;
+mod pair;
 mod process;
 mod repository;
 mod writer;
@@ -27,9 +28,12 @@ mod writer;
 pub use self::{
     disk::FaultyDisk,
     env::FaultyEnv,
-    fault::{DiskFault, EnvFault, FileSystemFault, LlmProviderFault, ProcessFault, RepositoryFault},
+    fault::{
+        DiskFault, EnvFault, FileSystemFault, LlmProviderFault, PairFault, ProcessFault, RepositoryFault,
+    },
     file_system::FaultyFileSystem,
     llm::FaultyLlmProvider,
+    pair::faulty_pair,
     process::FaultyProcess,
     repository::FaultyRepositories,
 };

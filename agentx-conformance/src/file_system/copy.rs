@@ -176,7 +176,7 @@ pub(super) async fn copy_root(fs: Fs) -> Outcome {
 pub(super) async fn copy_onto_root(fs: Fs) -> Outcome {
     put(&fs, "/d/kept", "kept").await?;
     put(&fs, "/a", "kept").await?;
-    for from in ["/d", "/a"] {
+    for from in ["/d", "/a", "/gone"] {
         ensure_kind(copy(&fs, from, "/").await, ErrorKind::InvalidInput, from)?;
     }
     tree_is(&fs, &["/a", "/d", "/d/kept"]).await

@@ -1,12 +1,15 @@
 //! The suite for file systems.
 //!
-//! The factory gives an empty file system: its root is there and has no entries.
+//! The factory gives an empty file system: its root is there and has no entries. Beside the cases, [`model`] compares a
+//! file system with the one in memory by random operations.
 
 mod append;
+mod cancel;
 mod condition;
 mod copy;
 mod directory;
 mod list;
+pub mod model;
 mod name;
 mod read;
 mod remove;
@@ -21,8 +24,8 @@ use agentx_resource::FileSystem;
 // The lint spares test builds.
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the list below names each case, once"))]
 use self::{
-    append::*, condition::*, copy::*, directory::*, list::*, name::*, read::*, remove::*, rename::*, stat::*,
-    write::*, writer::*,
+    append::*, cancel::*, condition::*, copy::*, directory::*, list::*, name::*, read::*, remove::*,
+    rename::*, stat::*, write::*, writer::*,
 };
 
 /// Makes a module of tests: one for each case of the suite for file systems. See the [crate](crate) for what the
@@ -64,8 +67,8 @@ macro_rules! __file_system_cases {
             writer_publishes writer_pieces writer_empty writer_invisible writer_dropped writer_dropped_keeps
             writer_dropped_unwritten writer_aborted writer_aborted_keeps writer_answers_metadata
             writer_missing_parent writer_create_parents writer_below_file writer_directory
-            writer_create_new writer_create_new_existing writer_create_new_late writer_if_match
-            writer_if_match_late writer_append writer_append_dropped
+            writer_create_new writer_create_new_existing writer_create_new_late writer_create_new_race
+            writer_if_match writer_if_match_late writer_append writer_append_dropped
 
             stat_file stat_directory stat_root stat_missing stat_below_file exists_yes exists_no
             exists_below_file error_subject
@@ -94,7 +97,10 @@ macro_rules! __file_system_cases {
             copy_file_onto_directory copy_directory copy_directory_onto_directory copy_directory_onto_file
             copy_directory_into_itself copy_directory_itself copy_root copy_onto_root
 
-            names_unusual names_long names_case
+            names_unusual names_long names_deep names_case names_composed
+
+            cancel_read cancel_write cancel_create_new cancel_append cancel_writer cancel_mkdir cancel_rm
+            cancel_rename cancel_copy
         }
     };
 }

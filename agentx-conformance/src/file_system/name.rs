@@ -75,3 +75,23 @@ pub(super) async fn names_case(fs: Fs) -> Outcome {
     holds(&fs, "/Name", "large").await?;
     tree_is(&fs, &["/Name", "/name"]).await
 }
+
+pub(super) async fn names_deep(fs: Fs) -> Outcome {
+    let directories = "/0123456789".repeat(60);
+    let at = format!("{directories}/file");
+    put(&fs, &at, "deep").await?;
+    holds(&fs, &at, "deep").await?;
+    ensure_eq(tree(&fs, &directories).await?, [at.as_str()], "what is below sixty directories")?;
+    fs.rename(&path(&at)?, &path("/file")?, TransferOptions::default()).await?;
+    fs.rm(&path("/0123456789")?, RemoveOptions::recursive()).await?;
+    tree_is(&fs, &["/file"]).await
+}
+
+pub(super) async fn names_composed(fs: Fs) -> Outcome {
+    let (composed, decomposed) = ("/\u{e9}", "/e\u{301}");
+    put(&fs, composed, "one").await?;
+    put(&fs, decomposed, "two").await?;
+    holds(&fs, composed, "one").await?;
+    holds(&fs, decomposed, "two").await?;
+    tree_is(&fs, &[decomposed, composed]).await
+}

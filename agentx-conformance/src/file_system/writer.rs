@@ -1,7 +1,9 @@
 use agentx_resource::{ErrorKind, FileSystemExt, WriteMode, WriteOptions};
 use bytes::Bytes;
 
-use super::support::{Fs, holds, is_directory, is_missing, path, put, put_directory, tree_is, write_pieces};
+use super::support::{
+    Fs, holds, is_directory, is_missing, path, put, put_directory, race, tree_is, write_pieces,
+};
 use crate::{
     Outcome,
     failure::{ensure, ensure_eq, ensure_kind},
@@ -140,6 +142,29 @@ pub(super) async fn writer_create_new_late(fs: Fs) -> Outcome {
     put(&fs, "/a", "the winner").await?;
     ensure_kind(writer.close().await, ErrorKind::AlreadyExists, "close")?;
     holds(&fs, "/a", "the winner").await?;
+    tree_is(&fs, &["/a"]).await
+}
+
+pub(super) async fn writer_create_new_race(fs: Fs) -> Outcome {
+    let at = path("/a")?;
+    let results = race(8, |index| {
+        let (fs, at) = (fs.clone(), at.clone());
+        async move {
+            let mut writer = fs.writer(&at, WriteMode::CreateNew.into()).await?;
+            writer.write(Bytes::from(format!("racer {index}"))).await?;
+            writer.close().await
+        }
+    })
+    .await?;
+    let mut winners = Vec::new();
+    for (index, result) in results.into_iter().enumerate() {
+        match result {
+            Ok(_) => winners.push(index),
+            Err(error) => ensure_eq(error.kind(), ErrorKind::AlreadyExists, "what a loser is told")?,
+        }
+    }
+    let [winner] = *winners else { return ensure(false, format!("{winners:?} created one file")) };
+    holds(&fs, "/a", &format!("racer {winner}")).await?;
     tree_is(&fs, &["/a"]).await
 }
 

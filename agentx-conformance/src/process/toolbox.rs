@@ -85,20 +85,20 @@ async fn on_files(
     context: &mut ProgramContext,
     files: &dyn FileSystem,
 ) -> Result<()> {
-    let operands: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    if let ("mv", [from, to]) = (name, &*operands) {
+    let words: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    if let ("mv", [from, to]) = (name, &*words) {
         let (from, to) = (resolve(context, from)?, resolve(context, to)?);
         return files.rename(&from, &to, TransferOptions::default()).await;
     }
-    for operand in operands {
-        let path = resolve(context, operand)?;
+    for word in words {
+        let path = resolve(context, word)?;
         match name {
             "cat" => context.stdout.write(files.read_file(&path).await?).await,
             "find" => {
-                let mut lines = format!("{operand}\n");
+                let mut lines = format!("{word}\n");
                 for entry in files.walk(&path).try_collect::<Vec<_>>().await? {
                     let below = entry.path.as_ref().and_then(|found| found.strip_prefix(&path));
-                    lines += &format!("{operand}/{}\n", below.unwrap_or(&entry.name));
+                    lines += &format!("{word}/{}\n", below.unwrap_or(&entry.name));
                 }
                 context.stdout.write(lines).await;
             }
@@ -106,12 +106,12 @@ async fn on_files(
             "rm" if args.iter().any(|arg| arg == "-r") => files.rm(&path, RemoveOptions::recursive()).await?,
             "rm" => files.rm(&path, RemoveOptions::default()).await?,
             "tee" => {
-                let mut content = BytesMut::new();
+                let mut input = BytesMut::new();
                 while let Some(piece) = context.stdin.read().await {
-                    content.extend_from_slice(&piece);
+                    input.extend_from_slice(&piece);
                     context.stdout.write(piece).await;
                 }
-                files.write_file(&path, content.freeze()).await?;
+                files.write_file(&path, input.freeze()).await?;
             }
             _ => files.write_file(&path, "").await.map(|_| ())?,
         }
