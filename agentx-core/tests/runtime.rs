@@ -274,3 +274,26 @@ fn a_container_goes_with_its_images_and_their_agents() {
         assert_eq!(left, [other]);
     });
 }
+
+#[test]
+fn a_stopped_agent_is_gone_and_its_session_goes_on() {
+    block_on(async {
+        let (echo, _open) = Echo::gated();
+        let running = echo.running.clone();
+        let runtime = runtime(echo_once(), vec![Arc::new(echo)], Repositories::memory());
+        let first = agent(&runtime).await;
+        let mut turn = first.send("go").await.unwrap();
+        while let Some(event) = turn.next().await {
+            if matches!(event.data, EventData::ToolExecuting { .. }) {
+                break;
+            }
+        }
+        runtime.stop(first.image_id()).await;
+        assert_eq!(running.load(Ordering::SeqCst), 0);
+        assert_eq!(first.send("hello").await.unwrap_err().kind(), ErrorKind::Cancelled);
+        let second = runtime.run(first.image_id()).await.unwrap();
+        assert_ne!(second.id(), first.id());
+        assert_valid(&second.history().await.unwrap());
+        assert_eq!(second.history().await.unwrap().len(), 3);
+    });
+}

@@ -150,6 +150,16 @@ impl Runtime {
         Ok(Agent::new(agent))
     }
 
+    /// Interrupts the agent of an image, if one runs, and lets it go with the events that it kept. The next
+    /// [`Runtime::run`] takes the session up again.
+    pub async fn stop(&self, image: &ImageId) {
+        let slot = self.slot(image);
+        let mut slot = slot.agent.lock().await;
+        if let Some(agent) = slot.take() {
+            agent.close().await;
+        }
+    }
+
     fn slot<'r>(&'r self, image: &'r ImageId) -> SlotInUse<'r> {
         let agent = self.lock().entry(image.clone()).or_default().clone();
         SlotInUse { runtime: self, image, agent }
