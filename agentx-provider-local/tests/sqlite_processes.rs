@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     env,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio, id},
     sync::Arc,
 };
@@ -64,7 +64,7 @@ async fn stored(store: &Repositories) -> BTreeMap<String, usize> {
 
 fn start(role: &str, path: &Path) -> Child {
     Command::new(env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .args(["--exact", "a_process_of_its_own", "--nocapture"])
         .env(ROLE, role)
         .env(DATABASE, path)
         .stdout(Stdio::piped())
@@ -72,18 +72,27 @@ fn start(role: &str, path: &Path) -> Child {
         .unwrap()
 }
 
+/// What the other tests start as processes of their own. By itself it works on a database of its own.
 #[test]
-#[ignore = "a process that the other tests start"]
-fn child() {
-    let (Ok(role), Some(path)) = (env::var(ROLE), env::var_os(DATABASE)) else { return };
+fn a_process_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let given = env::var_os(DATABASE);
+    let path = given.clone().map_or_else(|| directory.path().join("agentx.db"), PathBuf::from);
+    let role = env::var(ROLE).unwrap_or_else(|_| "some".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
-        let store = open(Path::new(&path)).await;
+        let store = open(&path).await;
+        if given.is_none() {
+            create_session(&store).await;
+        }
         match role.as_str() {
             "open" => {}
             "some" => {
                 for number in 0..100 {
                     append(&store, &format!("{}-{number}", id())).await;
+                }
+                if given.is_none() {
+                    assert_eq!(stored(&store).await.len(), 100);
                 }
             }
             _ => {
