@@ -149,7 +149,7 @@ mod tests {
             async move {
                 let home = home(&container, &image)?;
                 fs.mkdir(&home, agentx_resource::MkdirOptions::recursive()).await?;
-                let process = MemoryProcess::new(Arc::new(ManualClock::default())).with_root("/work");
+                let process = MemoryProcess::new(Arc::new(ManualClock::default())).with_root("/home");
                 let process: Arc<dyn Process> = Arc::new(process.with_file_system(Arc::clone(&fs)));
                 let home = Chroot::new(home);
                 let (fs, process) = (home.layer(fs), home.layer(process));
@@ -175,8 +175,8 @@ mod tests {
         };
         block_on(async {
             let written = call(&alice, "write", json!({"file_path": "a.txt", "content": "x"})).await.unwrap();
-            assert_eq!(written.to_text(), "Wrote 1 bytes to /work/alice/img_1/a.txt.");
-            let read = json!({"file_path": "/work/alice/img_1/a.txt"});
+            assert_eq!(written.to_text(), "Wrote 1 bytes to /home/alice/img_1/a.txt.");
+            let read = json!({"file_path": "/home/alice/img_1/a.txt"});
             assert!(call(&alice, "read", read.clone()).await.is_ok());
             assert_eq!(call(&bob, "read", read).await.unwrap_err().kind(), ErrorKind::Escapes);
             let read = json!({"file_path": "a.txt"});
