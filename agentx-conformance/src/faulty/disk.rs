@@ -33,7 +33,7 @@ impl FaultyDisk {
 #[async_trait]
 impl Disk for FaultyDisk {
     fn name(&self) -> &'static str {
-        "faulty"
+        if self.fault == Fault::Nameless { "" } else { "faulty" }
     }
 
     async fn mount(&self) -> Result<MountPoint> {

@@ -202,6 +202,8 @@ faults! {
     PairFault {
         /// Commands see another tree.
         SplitsTrees => "pair-command-reads",
+        /// The file system keeps what it read for an hour.
+        Caches => "pair-command-replaces",
         /// Commands see their root elsewhere than is declared.
         MisstatesRoot => "pair-root",
         /// The file system's root lies below that of the commands.
@@ -232,6 +234,8 @@ faults! {
 faults! {
     /// What is wrong with a [`FaultyDisk`](super::FaultyDisk).
     DiskFault {
+        /// It has no name.
+        Nameless => "disk-name",
         /// A second mount is given back with the first.
         DoesNotCount => "disk-counts",
         /// Each mount is at another place.
@@ -272,6 +276,24 @@ faults! {
         SortsContainers => "container-order",
         /// A second save of a container changes nothing.
         KeepsFirstContainer => "container-replaced",
+        /// Removing a container that is not there is an error.
+        RemoveNeedsContainer => "container-missing",
+        /// A configuration that is the JSON null is stored as none.
+        NullIsAbsent => "container-saved",
+        /// A list of containers ends after its first page of 100.
+        ListsOnePage => "container-many",
+        /// A session is not found until it has a message.
+        HidesEmptySessions => "image-created",
+        /// An empty text is stored as none.
+        EmptyIsAbsent => "image-full",
+        /// An image is told as created though its session belongs to another.
+        SharesSessions => "image-session-taken",
+        /// An update keeps what it should make absent, as `COALESCE` does.
+        KeepsAbsent => "image-updated",
+        /// A list of images is sorted by their ids.
+        SortsImages => "image-order",
+        /// Creating an image looks first and stores then.
+        RacyCreate => "image-race",
         /// An update of an image that is not there makes it.
         UpdateCreates => "image-update-missing",
         /// Removing an image empties the sessions of all others in its container.
@@ -280,6 +302,10 @@ faults! {
         MissingIsEmpty => "session-missing",
         /// Messages are sorted by their time.
         SortsByTime => "message-moments",
+        /// A batch of no messages is refused.
+        RefusesNothing => "message-none",
+        /// A message's id is given once in the whole store.
+        SharesMessageIds => "message-in-two-sessions",
         /// A message whose id is taken is passed over.
         IgnoresDuplicates => "message-taken",
         /// A batch is stored message by message, up to the one that is refused.

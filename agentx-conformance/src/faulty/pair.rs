@@ -1,8 +1,10 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agentx_resource::{
     Child, Clock, ExecRequest, FileSystem, Layer, MkdirOptions, Process, ProcessCapabilities, ResourcePath,
-    Result, layer::Chroot, memory::MemoryFileSystem,
+    Result,
+    layer::{Cache, Chroot, Freshness},
+    memory::MemoryFileSystem,
 };
 use async_trait::async_trait;
 
@@ -15,14 +17,17 @@ use crate::{pair::Pair, process::toolbox};
 /// Never: what is made in memory can be made.
 pub async fn faulty_pair(clock: Arc<dyn Clock>, fault: Fault) -> Result<Pair> {
     let tree: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
+    let cache = Cache::new(Freshness::For(Duration::from_hours(1)), Arc::clone(&clock));
     let commands = toolbox(clock).with_root("/workspace");
     let process: Arc<dyn Process> = match fault {
         Fault::SplitsTrees => Arc::new(commands),
         Fault::MisstatesRoot => Arc::new(Misstated(commands.with_file_system(Arc::clone(&tree)))),
-        Fault::ShiftsRoot => Arc::new(commands.with_file_system(Arc::clone(&tree))),
+        Fault::Caches | Fault::ShiftsRoot => Arc::new(commands.with_file_system(Arc::clone(&tree))),
     };
-    if fault != Fault::ShiftsRoot {
-        return Ok(Pair { files: tree, process });
+    match fault {
+        Fault::ShiftsRoot => {}
+        Fault::Caches => return Ok(Pair { files: cache.layer(tree), process }),
+        _ => return Ok(Pair { files: tree, process }),
     }
     let below = ResourcePath::new("/project")?;
     tree.mkdir(&below, MkdirOptions::default()).await?;

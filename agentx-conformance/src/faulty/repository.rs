@@ -1,7 +1,12 @@
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
 use agentx_core::{
-    AssistantPart, ContainerId, ContainerRecord, ContainerRepository, ErrorKind, ImageId, ImageRecord,
-    ImageRepository, MemoryRepositories, Message, MessageBody, MessagePage, Result, SessionId, SessionRecord,
-    SessionRepository, StoredMessage,
+    AssistantPart, ContainerId, ContainerRecord, ContainerRepository, Error, ErrorKind, ImageId, ImageRecord,
+    ImageRepository, MemoryRepositories, Message, MessageBody, MessageId, MessagePage, Result, SessionId,
+    SessionRecord, SessionRepository, StoredMessage,
 };
 use async_trait::async_trait;
 
@@ -12,16 +17,28 @@ use super::RepositoryFault as Fault;
 pub struct FaultyRepositories {
     inner: MemoryRepositories,
     fault: Fault,
+    /// The ids of messages that were given, in whatever session.
+    given: Mutex<BTreeSet<MessageId>>,
 }
 
 impl FaultyRepositories {
     /// An empty store with this fault.
     pub fn new(fault: Fault) -> Self {
-        Self { inner: MemoryRepositories::new(), fault }
+        Self { inner: MemoryRepositories::new(), fault, given: Mutex::default() }
     }
 
     fn has(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    /// Notes the ids of these messages; refuses one that is noted.
+    fn give(&self, messages: &[Message]) -> Result<()> {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = messages.iter().find(|message| given.contains(&message.id)) {
+            return Err(Error::new(ErrorKind::AlreadyExists, "append messages").with_path(&taken.id));
+        }
+        given.extend(messages.iter().map(|message| message.id.clone()));
+        Ok(())
     }
 
     /// One by one; a refusal ends it, or is passed over.
@@ -36,6 +53,13 @@ impl FaultyRepositories {
             }
         }
         Ok(place)
+    }
+}
+
+/// Lets every other task of a race come as far as this one.
+async fn dawdle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -62,7 +86,11 @@ impl ContainerRepository for FaultyRepositories {
         {
             return Ok(());
         }
-        self.inner.save_container(container).await
+        let mut container = container.clone();
+        if self.has(Fault::NullIsAbsent) {
+            container.config = container.config.filter(|config| !config.is_null());
+        }
+        self.inner.save_container(&container).await
     }
 
     async fn find_container(&self, id: &ContainerId) -> Result<Option<ContainerRecord>> {
@@ -74,10 +102,16 @@ impl ContainerRepository for FaultyRepositories {
         if self.has(Fault::SortsContainers) {
             containers.sort_by(|a, b| a.container_id.cmp(&b.container_id));
         }
+        if self.has(Fault::ListsOnePage) {
+            containers.truncate(100);
+        }
         Ok(containers)
     }
 
     async fn delete_container(&self, id: &ContainerId) -> Result<()> {
+        if self.has(Fault::RemoveNeedsContainer) && self.inner.find_container(id).await?.is_none() {
+            return Err(Error::new(ErrorKind::NotFound, "delete container").with_path(id));
+        }
         self.inner.delete_container(id).await
     }
 }
@@ -85,7 +119,24 @@ impl ContainerRepository for FaultyRepositories {
 #[async_trait]
 impl ImageRepository for FaultyRepositories {
     async fn create_image(&self, image: &ImageRecord, session: &SessionRecord) -> Result<()> {
-        self.inner.create_image(image, session).await
+        let mut image = image.clone();
+        match self.fault {
+            Fault::EmptyIsAbsent => {
+                let spec = &mut image.spec;
+                for text in [&mut spec.description, &mut spec.system_prompt] {
+                    *text = text.take().filter(|text| !text.is_empty());
+                }
+            }
+            Fault::SharesSessions if self.inner.find_session(&session.session_id).await?.is_some() => {
+                return Ok(());
+            }
+            Fault::RacyCreate if self.inner.find_image(&image.image_id).await?.is_none() => {
+                dawdle().await;
+                self.inner.delete_image(&image.image_id).await?;
+            }
+            _ => {}
+        }
+        self.inner.create_image(&image, session).await
     }
 
     async fn update_image(&self, image: &ImageRecord) -> Result<()> {
@@ -94,7 +145,14 @@ impl ImageRepository for FaultyRepositories {
             let session = SessionRecord::new(image.session_id.clone(), id, container, image.created_at);
             return self.inner.create_image(image, &session).await;
         }
-        self.inner.update_image(image).await
+        let mut image = image.clone();
+        if self.has(Fault::KeepsAbsent)
+            && let Some(stored) = self.inner.find_image(&image.image_id).await?
+        {
+            image.spec.description = image.spec.description.or(stored.spec.description);
+            image.spec.system_prompt = image.spec.system_prompt.or(stored.spec.system_prompt);
+        }
+        self.inner.update_image(&image).await
     }
 
     async fn find_image(&self, id: &ImageId) -> Result<Option<ImageRecord>> {
@@ -102,7 +160,11 @@ impl ImageRepository for FaultyRepositories {
     }
 
     async fn list_images(&self, container: &ContainerId) -> Result<Vec<ImageRecord>> {
-        self.inner.list_images(container).await
+        let mut images = self.inner.list_images(container).await?;
+        if self.has(Fault::SortsImages) {
+            images.sort_by(|a, b| a.image_id.cmp(&b.image_id));
+        }
+        Ok(images)
     }
 
     async fn delete_image(&self, id: &ImageId) -> Result<()> {
@@ -121,7 +183,12 @@ impl ImageRepository for FaultyRepositories {
 #[async_trait]
 impl SessionRepository for FaultyRepositories {
     async fn find_session(&self, id: &SessionId) -> Result<Option<SessionRecord>> {
-        self.inner.find_session(id).await
+        let found = self.inner.find_session(id).await?;
+        if self.has(Fault::HidesEmptySessions) && found.is_some() {
+            let stored = self.inner.list_messages(id, MessagePage::first(1)).await?;
+            return Ok(found.filter(|_| !stored.is_empty()));
+        }
+        Ok(found)
     }
 
     async fn append_messages(&self, session: &SessionId, messages: &[Message]) -> Result<u64> {
@@ -130,6 +197,14 @@ impl SessionRepository for FaultyRepositories {
                 self.inner.append_messages(session, stored).await
             }
             (Fault::IgnoresDuplicates | Fault::TearsBatches, _) => self.append_each(session, messages).await,
+            (Fault::RefusesNothing, []) => {
+                Err(Error::new(ErrorKind::InvalidInput, "append messages").with_path(session))
+            }
+            (Fault::SharesMessageIds, _) => {
+                self.inner.append_messages(session, &[]).await?;
+                self.give(messages)?;
+                self.inner.append_messages(session, messages).await
+            }
             _ => self.inner.append_messages(session, messages).await,
         }
     }
