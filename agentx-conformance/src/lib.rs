@@ -34,6 +34,10 @@
 //! A provider that can't do what a row says declares so in a [`Profile`], with the reason. A declared deviation must
 //! be real: its case has to fail.
 //!
+//! # What is printed
+//! The test `summary` of each module prints one line: how many cases there are, which capabilities are not declared
+//! and so must be refused, and which deviations are declared.
+//!
 //! # Capabilities
 //! What a provider declares is tried. For what it does not declare, the case asserts that the answer is
 //! `Unsupported` and that nothing changed.
@@ -54,15 +58,19 @@ pub mod env;
 mod failure;
 pub mod faulty;
 pub mod file_system;
+mod fresh;
 pub mod llm;
 pub mod pair;
 pub mod process;
 mod profile;
 pub mod repository;
+mod summary;
 
-pub use case::{Case, Fresh, IntoFresh};
+pub use case::Case;
 pub use failure::{Failure, Outcome};
+pub use fresh::{Fresh, IntoFresh};
 pub use profile::Profile;
+pub use summary::{Subject, Summary};
 
 /// The examples of the guide compile.
 #[cfg(doctest)]
@@ -78,8 +86,9 @@ macro_rules! __tests {
             use super::*;
 
             #[test]
-            fn declared_deviations_exist() -> ::std::result::Result<(), $crate::Failure> {
-                $crate::Profile::check(&$profile, $crate::$suite::CASES)
+            fn summary() -> ::std::result::Result<(), $crate::Failure> {
+                let suite = ::std::module_path!();
+                $crate::Case::summarize($crate::$suite::CASES, suite, $factory, &$profile)
             }
 
             $(

@@ -32,6 +32,11 @@ impl Profile {
         self.deviations.get(id).map(String::as_str)
     }
 
+    /// The cases that are expected to fail, each with the reason, in the order of their ids.
+    pub fn deviations(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.deviations.iter().map(|(id, reason)| (id.as_str(), reason.as_str()))
+    }
+
     /// Fails for a deviation from a case that there is not, or one without a reason.
     ///
     /// # Errors

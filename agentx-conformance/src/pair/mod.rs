@@ -13,7 +13,7 @@ use agentx_resource::{FileSystem, Process};
 
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the list below names each case, once"))]
 use self::{coherence::*, path::*};
-use crate::Fresh;
+use crate::{Fresh, Subject};
 
 /// Files and commands that see one tree, as the tools of an agent use them.
 #[derive(Clone, Debug)]
@@ -28,6 +28,12 @@ impl Fresh<Pair> {
     /// This file system and this process.
     pub fn pair(files: Arc<dyn FileSystem>, process: Arc<dyn Process>) -> Self {
         Self::new(Arc::new(Pair { files, process }))
+    }
+}
+
+impl Subject for Pair {
+    fn refused(&self) -> Vec<&'static str> {
+        [self.files.refused(), self.process.refused()].concat()
     }
 }
 

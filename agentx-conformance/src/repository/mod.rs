@@ -14,7 +14,7 @@ use agentx_core::Repositories;
 
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the list below names each case, once"))]
 use self::{container::*, image::*, message::*};
-use crate::Fresh;
+use crate::{Fresh, Subject};
 
 /// Makes a module of tests: one for each case of the suite for repositories. See the [crate](crate) for what the
 /// arguments are.
@@ -48,6 +48,12 @@ macro_rules! __repository_cases {
 }
 
 crate::__repository_cases!(__table { Repositories });
+
+impl Subject for Repositories {
+    fn refused(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
 
 impl Fresh<Repositories> {
     /// These repositories.
