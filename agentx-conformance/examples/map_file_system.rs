@@ -9,7 +9,7 @@ use std::{
 use agentx_resource::{
     DirEntry, EntryStream, Error, ErrorKind, FileRead, FileSystem, FileSystemExt, FileWriter, FsCapabilities,
     ListOptions, Metadata, MkdirOptions, ReadOptions, ReadRange, RemoveOptions, ResourcePath, Result,
-    TransferOptions, WriteMode, WriteOptions,
+    StatOptions, TransferOptions, WriteMode, WriteOptions,
 };
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -207,7 +207,7 @@ impl FileSystem for MapFileSystem {
         Ok(Box::new(MapWriter { fs: self.clone(), path: path.clone(), options, content: BytesMut::new() }))
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
+    async fn stat(&self, path: &ResourcePath, _: StatOptions) -> Result<Metadata> {
         let node = self.map().find(path).ok_or_else(|| fail("stat", path)(ErrorKind::NotFound))?;
         Ok(node.metadata())
     }

@@ -90,7 +90,9 @@ async fn apply(fs: &dyn FileSystem, operation: &Operation, step: usize) -> Resul
         Operation::Read { path, from } => {
             fs.read_range(path, *from..).await.map(|content| vec![format!("{content:?}")])
         }
-        Operation::Stat { path } => fs.stat(path).await.map(|metadata| vec![format!("{:?}", metadata.kind)]),
+        Operation::Stat { path } => {
+            fs.metadata(path).await.map(|metadata| vec![format!("{:?}", metadata.kind)])
+        }
         Operation::List { path, recursive } => list(fs, path, *recursive).await,
     };
     result.map_err(|error| error.kind())

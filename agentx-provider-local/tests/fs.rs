@@ -65,7 +65,7 @@ fn only_a_directory_can_be_opened() {
 #[tokio::test]
 async fn an_error_tells_operation_path_provider_and_cause() {
     let (_dir, fs) = fresh();
-    let error = fs.stat(&path("/a/b")).await.unwrap_err();
+    let error = fs.metadata(&path("/a/b")).await.unwrap_err();
     assert_eq!(error.to_string(), r#"stat "/a/b" (local): not found"#);
     let source = std::error::Error::source(&error).unwrap().downcast_ref::<std::io::Error>().unwrap();
     assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
@@ -281,7 +281,7 @@ async fn a_copy_keeps_links_modes_and_special_files() {
     assert_eq!(mode(dir.path().join("b/run.sh")), 0o700);
     assert_eq!(mode(dir.path().join("b/sealed")), 0o500);
     assert_eq!(fs::read_link(dir.path().join("b/link")).unwrap(), Path::new("/etc/passwd"));
-    assert_eq!(fs.stat(&path("/b/fifo")).await.unwrap().kind, FileKind::Other);
+    assert_eq!(fs.metadata(&path("/b/fifo")).await.unwrap().kind, FileKind::Other);
     let error = fs.copy(&path("/a"), &path("/b"), TransferOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert_eq!(names(dir.path()), ["a", "b"]);
@@ -378,7 +378,7 @@ async fn unfinished_and_failed_writes_leave_nothing() {
     let late = fs.writer(&path("/late"), WriteMode::CreateNew.into()).await.unwrap();
     fs.write_file(&path("/late"), "first").await.unwrap();
     assert_eq!(late.close().await.unwrap_err().kind(), ErrorKind::AlreadyExists);
-    let stale = fs.stat(&path("/taken")).await.unwrap().version.unwrap();
+    let stale = fs.metadata(&path("/taken")).await.unwrap().version.unwrap();
     fs.write_file(&path("/taken"), "3").await.unwrap();
     let condition = options.with_mode(WriteMode::IfMatch(stale));
     let error = fs.write(&path("/taken"), Bytes::from("4"), condition.clone()).await.unwrap_err();
@@ -451,7 +451,7 @@ async fn versions_never_repeat_though_inodes_do() {
     let mut seen = std::collections::HashSet::new();
     for i in 0..300 {
         let written = fs.write_file(&path("/f"), (i % 10).to_string()).await.unwrap();
-        let found = fs.stat(&path("/f")).await.unwrap();
+        let found = fs.metadata(&path("/f")).await.unwrap();
         assert_eq!(written, found);
         assert!(seen.insert(written.version.unwrap()));
     }

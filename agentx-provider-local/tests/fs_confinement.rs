@@ -72,12 +72,12 @@ async fn every_verb(fs: &LocalFileSystem, at: &ResourcePath) -> Vec<(&'static st
     }
     let data = || Bytes::from("x");
     fs.write_file(&path("/own"), "own").await.unwrap();
-    let version = fs.stat(&path("/own")).await.unwrap().version.unwrap();
+    let version = fs.metadata(&path("/own")).await.unwrap().version.unwrap();
     let parents = WriteOptions::default().with_create_parents();
     let transfer = TransferOptions::default;
     vec![
         ("read", kind(fs.read_file(at).await)),
-        ("stat", kind(fs.stat(at).await)),
+        ("stat", kind(fs.metadata(at).await)),
         ("list", kind(fs.readdir(at).await)),
         ("write", kind(fs.write_file(at, "x").await)),
         ("write with parents", kind(fs.write(at, data(), parents).await)),
@@ -180,9 +180,9 @@ async fn links_inside_are_followed_absolute_ones_too() {
         world.link("/root", "not the host's root");
         for name in ["/relative", "/absolute", "/as given", "/root/d/f", "/root/root/relative"] {
             assert_eq!(fs.read_to_string(&path(name)).await.unwrap(), "1", "{name}");
-            assert_eq!(fs.stat(&path(name)).await.unwrap().len, 1, "{name}");
+            assert_eq!(fs.metadata(&path(name)).await.unwrap().len, 1, "{name}");
         }
-        let error = fs.stat(&path("/not the host's root")).await.unwrap_err();
+        let error = fs.metadata(&path("/not the host's root")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Escapes);
         fs.write_file(&path("/absolute"), "22").await.unwrap();
         fs.write(&path("/root/new/f"), Bytes::from("3"), WriteOptions::default().with_create_parents())

@@ -4,7 +4,9 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use agentx_provider_local::{LocalFileSystem, Resolution};
-use agentx_resource::{ErrorKind, FileSystem, FileSystemExt, MkdirOptions, ResourcePath};
+use agentx_resource::{
+    ErrorKind, FileKind, FileSystem, FileSystemExt, MkdirOptions, ResourcePath, StatOptions,
+};
 
 /// A sequence of numbers that is the same in every run (xorshift).
 struct Dice(u64);
@@ -57,7 +59,7 @@ fn plant(root: &Path, dice: &mut Dice) {
 
 #[tokio::test]
 async fn both_ways_find_the_same() {
-    let (mut found, mut escaped, mut missing, mut looped) = (0, 0, 0, 0);
+    let (mut found, mut escaped, mut missing, mut looped, mut links) = (0, 0, 0, 0, 0);
     for seed in 1..=150 {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("in");
@@ -71,9 +73,21 @@ async fn both_ways_find_the_same() {
             [Resolution::Kernel, Resolution::Walk].map(|way| LocalFileSystem::open_with(&root, way).unwrap());
         for _ in 0..60 {
             let path = ResourcePath::new(format!("/{}", dice.path(&NAMES))).unwrap();
-            let stat =
-                [kernel.stat(&path).await, walk.stat(&path).await].map(|stat| stat.map_err(|e| e.kind()));
+            let stat = [kernel.metadata(&path).await, walk.metadata(&path).await]
+                .map(|stat| stat.map_err(|e| e.kind()));
             assert_eq!(stat[0], stat[1], "stat {path}, seed {seed}");
+            let own = StatOptions::no_follow();
+            let look = [kernel.stat(&path, own.clone()).await, walk.stat(&path, own).await]
+                .map(|stat| stat.map_err(|e| e.kind()));
+            assert_eq!(look[0], look[1], "look at {path}, seed {seed}");
+            if let Ok(entry) = &look[0] {
+                assert_eq!(
+                    entry.kind == FileKind::Symlink,
+                    entry.link_target.is_some(),
+                    "{path}, seed {seed}"
+                );
+                links += usize::from(entry.link_target.is_some());
+            }
             match &stat[0] {
                 Ok(_) => found += 1,
                 Err(ErrorKind::Escapes) => escaped += 1,
@@ -91,8 +105,8 @@ async fn both_ways_find_the_same() {
         }
     }
     assert!(
-        found > 500 && escaped > 500 && missing > 500 && looped > 50,
-        "{found} {escaped} {missing} {looped}"
+        found > 500 && escaped > 500 && missing > 500 && looped > 50 && links > 500,
+        "{found} {escaped} {missing} {looped} {links}"
     );
 }
 
@@ -107,14 +121,14 @@ async fn a_walk_ends_at_the_same_lengths() {
             path = path.join(&long).unwrap();
             fs.mkdir(&path, MkdirOptions::recursive()).await.unwrap();
         }
-        assert!(fs.stat(&path).await.unwrap().is_dir());
+        assert!(fs.metadata(&path).await.unwrap().is_dir());
         // Forty links in a row are followed, and no more.
         for index in 0..41 {
             let _ = symlink(format!("link{}", index + 1), dir.path().join(format!("link{index}")));
         }
         let _ = fs::write(dir.path().join("link41"), "end");
         assert_eq!(fs.read_to_string(&ResourcePath::new("/link1").unwrap()).await.unwrap(), "end");
-        let error = fs.stat(&ResourcePath::new("/link0").unwrap()).await.unwrap_err();
+        let error = fs.metadata(&ResourcePath::new("/link0").unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidPath, "{way:?}");
     }
 }

@@ -45,14 +45,14 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use fs::{
     ByteStream, ConditionStrength, DirEntry, EntryStream, FileKind, FileRead, FileSystem, FileSystemExt,
     FileWriter, FsCapabilities, ListOptions, Metadata, MkdirOptions, ReadOptions, ReadRange, RemoveOptions,
-    TransferOptions, Version, WriteMode, WriteOptions,
+    StatOptions, TransferOptions, Version, WriteMode, WriteOptions,
 };
 pub use layer::Layer;
 pub use llm::{ApiSupply, LLMProvider};
 pub use path::ResourcePath;
 pub use process::{
-    Child, ExecEvent, ExecOutput, ExecRequest, ExitStatus, Invocation, OnExceed, OutputLimit, OutputStream,
-    Process, ProcessCapabilities, ProcessExt, Stdin,
+    Child, ExecEvent, ExecOutput, ExecRequest, ExitStatus, Invocation, LimitedOutput, OnExceed, OutputLimit,
+    OutputStream, Process, ProcessCapabilities, ProcessExt, ResourceLimits, Signal, Stdin, TerminalSize,
 };
 pub use secret::Secret;
 

@@ -3,7 +3,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use agentx_resource::{Child, Error, ErrorKind, ExecEvent, ExitStatus, Result};
+use agentx_resource::{Child, Error, ErrorKind, ExecEvent, ExitStatus, Result, Signal, TerminalSize};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -131,6 +131,14 @@ impl Child for FaultyChild {
                 return Ok(Some(event));
             }
         }
+    }
+
+    async fn signal(&self, signal: Signal) -> Result<()> {
+        self.inner()?.signal(signal).await
+    }
+
+    async fn resize(&self, size: TerminalSize) -> Result<()> {
+        self.inner()?.resize(size).await
     }
 
     async fn kill(&self) -> Result<()> {

@@ -6,7 +6,7 @@ use std::sync::{
 use agentx_resource::{
     DirEntry, EntryStream, Error, ErrorKind, FileRead, FileSystem, FileSystemExt, FileWriter, FsCapabilities,
     ListOptions, Metadata, MkdirOptions, ReadOptions, ReadRange, RemoveOptions, ResourcePath, Result,
-    TransferOptions, Version, WriteMode, WriteOptions, memory::MemoryFileSystem,
+    StatOptions, TransferOptions, Version, WriteMode, WriteOptions, memory::MemoryFileSystem,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -83,7 +83,7 @@ impl FaultyFileSystem {
         mut options: WriteOptions,
     ) -> Result<Metadata> {
         if self.has(Fault::AnswersOldVersion) {
-            let before = self.inner.stat(path).await.ok().and_then(|metadata| metadata.version);
+            let before = self.inner.metadata(path).await.ok().and_then(|metadata| metadata.version);
             let written = self.inner.write(path, data, options).await?;
             return Ok(match before {
                 Some(version) => written.with_version(version),
@@ -124,14 +124,14 @@ impl FaultyFileSystem {
                 }
             }
             (Fault::RarelyRacyIfMatch, WriteMode::IfMatch(version))
-                if self.inner.stat(path).await?.version.as_ref() == Some(&version)
+                if self.inner.metadata(path).await?.version.as_ref() == Some(&version)
                     && self.conditional.fetch_add(1, Ordering::Relaxed) % 50 == 25 =>
             {
                 Self::dawdle().await;
                 options.mode = WriteMode::Overwrite;
             }
             (Fault::LosesAppends, WriteMode::Append) if self.inner.exists(path).await? => {
-                return self.inner.stat(path).await;
+                return self.inner.metadata(path).await;
             }
             (Fault::RacyAppend, WriteMode::Append) if self.inner.exists(path).await? => {
                 let before = self.inner.read_file(path).await?;
@@ -147,7 +147,7 @@ impl FaultyFileSystem {
                 options.mode = WriteMode::Overwrite;
             }
             (Fault::RacyIfMatch, WriteMode::IfMatch(version))
-                if self.inner.stat(path).await?.version.as_ref() == Some(&version) =>
+                if self.inner.metadata(path).await?.version.as_ref() == Some(&version) =>
             {
                 Self::dawdle().await;
                 options.mode = WriteMode::Overwrite;
@@ -213,7 +213,7 @@ impl FileSystem for FaultyFileSystem {
             options.if_match = None;
         }
         if let (Fault::RefusesRangeBehindEnd, Some(ReadRange::Bounded(range))) = (self.fault, &options.range)
-            && range.start >= self.inner.stat(&path).await?.len
+            && range.start >= self.inner.metadata(&path).await?.len
         {
             return Err(Error::new(ErrorKind::InvalidInput, "read").with_path(path));
         }
@@ -252,8 +252,8 @@ impl FileSystem for FaultyFileSystem {
         })
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        let found = self.inner.stat(&self.path(path)?).await.map_err(|error| self.error(error))?;
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        let found = self.inner.stat(&self.path(path)?, options).await.map_err(|error| self.error(error))?;
         if self.has(Fault::NoDirectories) && found.is_dir() && !path.is_root() {
             return Err(Error::new(ErrorKind::NotFound, "stat").with_path(path));
         }
@@ -311,7 +311,7 @@ impl FileSystem for FaultyFileSystem {
             Fault::EmptiesDirectories
                 if options.recursive
                     && !path.is_root()
-                    && self.inner.stat(path).await.is_ok_and(|found| found.is_dir()) =>
+                    && self.inner.metadata(path).await.is_ok_and(|found| found.is_dir()) =>
             {
                 self.inner.rm_all(path).await?;
             }
@@ -355,7 +355,7 @@ impl FileSystem for FaultyFileSystem {
             self.inner.rm_all(&to).await?;
         }
         match self.fault {
-            Fault::LosesOnCancel if from != to && self.inner.stat(&from).await?.is_file() => {
+            Fault::LosesOnCancel if from != to && self.inner.metadata(&from).await?.is_file() => {
                 let aside = ResourcePath::new("/.aside")?;
                 self.inner.rename(&from, &aside, TransferOptions::default()).await?;
                 tokio::task::yield_now().await;
@@ -365,7 +365,7 @@ impl FileSystem for FaultyFileSystem {
                 }
                 return moved.map_err(|error| self.error(error));
             }
-            Fault::RenamesByCopy | Fault::RacyRename if self.inner.stat(&from).await?.is_file() => {
+            Fault::RenamesByCopy | Fault::RacyRename if self.inner.metadata(&from).await?.is_file() => {
                 self.inner.copy(&from, &to, options).await?;
                 Self::dawdle().await;
                 if self.has(Fault::RacyRename) && from != to {
@@ -380,17 +380,17 @@ impl FileSystem for FaultyFileSystem {
 
     async fn copy(&self, from: &ResourcePath, to: &ResourcePath, options: TransferOptions) -> Result<()> {
         let (from, to) = (self.path(from)?, self.path(to)?);
-        if self.has(Fault::CopiesNoEmptyDirectories) && self.inner.stat(&from).await?.is_dir() {
+        if self.has(Fault::CopiesNoEmptyDirectories) && self.inner.metadata(&from).await?.is_dir() {
             return self.copy_files(&from, &to).await;
         }
         match self.fault {
             Fault::TruncatesOnCopy
-                if from == to && !options.create_new && self.inner.stat(&from).await?.is_file() =>
+                if from == to && !options.create_new && self.inner.metadata(&from).await?.is_file() =>
             {
                 self.inner.write_file(&from, "").await?;
             }
             Fault::CopiesInto
-                if from != to && self.inner.stat(&to).await.is_ok_and(|found| found.is_dir()) =>
+                if from != to && self.inner.metadata(&to).await.is_ok_and(|found| found.is_dir()) =>
             {
                 let into = to.join(from.file_name().unwrap_or_default())?;
                 return self.inner.copy(&from, &into, options).await.map_err(|error| self.error(error));

@@ -194,12 +194,12 @@ async fn apply(fs: &dyn FileSystem, operation: &Operation) -> Result<Answer> {
             options.if_match = match condition {
                 Some(Held::Other) => Some(version(fs, &at, Held::Other).await),
                 // A file system without versions has no condition to ask for.
-                Some(Held::Current) => fs.stat(&at).await.ok().and_then(|metadata| metadata.version),
+                Some(Held::Current) => fs.metadata(&at).await.ok().and_then(|metadata| metadata.version),
                 None => None,
             };
             return Ok(Answer::Content(fs.read(&at, options).await?.bytes(1 << 20).await?));
         }
-        Operation::Stat { at } => return Ok(known(&fs.stat(&at).await?)),
+        Operation::Stat { at } => return Ok(known(&fs.metadata(&at).await?)),
         Operation::List { at, recursive } => {
             let options = if recursive { ListOptions::recursive() } else { ListOptions::default() };
             let entries: Vec<_> = fs.list(&at, options).try_collect().await?;
@@ -234,7 +234,7 @@ fn known(metadata: &Metadata) -> Answer {
 /// The version that is there, or one that never was.
 async fn version(fs: &dyn FileSystem, at: &ResourcePath, held: Held) -> Version {
     let current = match held {
-        Held::Current => fs.stat(at).await.ok().and_then(|metadata| metadata.version),
+        Held::Current => fs.metadata(at).await.ok().and_then(|metadata| metadata.version),
         Held::Other => None,
     };
     current.unwrap_or_else(|| Version::new("no such version"))

@@ -65,7 +65,7 @@ pub(super) async fn read_metadata(fs: Fs) -> Outcome {
     ensure(read.metadata.is_file(), "the metadata is of no file")?;
     ensure_eq(read.metadata.len, 5, "the file's length")?;
     ensure_eq(&read.range, &(1..3), "the range")?;
-    ensure_eq(&read.metadata.version, &fs.stat(&path("/a")?).await?.version, "the version")
+    ensure_eq(&read.metadata.version, &fs.metadata(&path("/a")?).await?.version, "the version")
 }
 
 /// Reads `range` of a file that holds `0123456789`.
@@ -132,7 +132,7 @@ pub(super) async fn read_range_inverted(fs: Fs) -> Outcome {
 
 pub(super) async fn read_if_match(fs: Fs) -> Outcome {
     put(&fs, "/a", "one").await?;
-    let Some(version) = fs.stat(&path("/a")?).await?.version else {
+    let Some(version) = fs.metadata(&path("/a")?).await?.version else {
         return ensure(fs.capabilities().if_match.is_none(), "a file has no version");
     };
     let read = fs.read(&path("/a")?, ReadOptions::default().with_if_match(version)).await?;

@@ -8,19 +8,19 @@ use crate::{
 
 pub(super) async fn stat_file(fs: Fs) -> Outcome {
     put(&fs, "/a", "hello").await?;
-    let found = fs.stat(&path("/a")?).await?;
+    let found = fs.metadata(&path("/a")?).await?;
     ensure_eq(found.kind, FileKind::File, "the kind")?;
     ensure_eq(found.len, 5, "the length")?;
     let versions = fs.capabilities().if_match.is_some();
     ensure(found.version.is_some() || !versions, "conditional writes are declared, and there is no version")?;
-    ensure_eq(&fs.stat(&path("/a")?).await?.version, &found.version, "the version at the second look")
+    ensure_eq(&fs.metadata(&path("/a")?).await?.version, &found.version, "the version at the second look")
 }
 
 pub(super) async fn stat_directory(fs: Fs) -> Outcome {
     put_directory(&fs, "/d").await?;
     put_implied(&fs, "/implied/f").await?;
     for at in ["/d", "/implied"] {
-        let found = fs.stat(&path(at)?).await?;
+        let found = fs.metadata(&path(at)?).await?;
         ensure_eq(found.kind, FileKind::Directory, at)?;
         ensure_eq(found.len, 0, "a directory's length")?;
     }
@@ -28,19 +28,19 @@ pub(super) async fn stat_directory(fs: Fs) -> Outcome {
 }
 
 pub(super) async fn stat_root(fs: Fs) -> Outcome {
-    ensure_eq(fs.stat(&path("/")?).await?.kind, FileKind::Directory, "the root")
+    ensure_eq(fs.metadata(&path("/")?).await?.kind, FileKind::Directory, "the root")
 }
 
 pub(super) async fn stat_missing(fs: Fs) -> Outcome {
     for at in ["/a", "/a/b"] {
-        ensure_kind(fs.stat(&path(at)?).await, ErrorKind::NotFound, at)?;
+        ensure_kind(fs.metadata(&path(at)?).await, ErrorKind::NotFound, at)?;
     }
     Ok(())
 }
 
 pub(super) async fn stat_below_file(fs: Fs) -> Outcome {
     put(&fs, "/a", "x").await?;
-    ensure_kind(fs.stat(&path("/a/b")?).await, ErrorKind::NotFound, "stat")
+    ensure_kind(fs.metadata(&path("/a/b")?).await, ErrorKind::NotFound, "stat")
 }
 
 pub(super) async fn exists_yes(fs: Fs) -> Outcome {
@@ -70,7 +70,7 @@ pub(super) async fn error_subject(fs: Fs) -> Outcome {
     let errors = [
         ("read", "/d/gone", fs.read_file(&gone).await.err()),
         ("write", "/d", fs.write_file(&d, "x").await.err()),
-        ("stat", "/d/gone", fs.stat(&gone).await.err()),
+        ("stat", "/d/gone", fs.metadata(&gone).await.err()),
         ("list", "/d/gone", fs.readdir(&gone).await.err()),
         ("mkdir", "/d", fs.mkdir(&d, MkdirOptions::default()).await.err()),
         ("rm", "/d/gone", fs.rm(&gone, RemoveOptions::default()).await.err()),

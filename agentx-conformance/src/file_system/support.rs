@@ -50,12 +50,12 @@ pub(super) async fn holds(fs: &Fs, at: &str, content: &str) -> Outcome {
 
 /// Fails unless there is nothing at `at`.
 pub(super) async fn is_missing(fs: &Fs, at: &str) -> Outcome {
-    ensure_kind(fs.stat(&path(at)?).await, ErrorKind::NotFound, format!("stat of {at}"))
+    ensure_kind(fs.metadata(&path(at)?).await, ErrorKind::NotFound, format!("stat of {at}"))
 }
 
 /// Fails unless there is a directory at `at`.
 pub(super) async fn is_directory(fs: &Fs, at: &str) -> Outcome {
-    ensure(fs.stat(&path(at)?).await?.is_dir(), format!("{at} is no directory"))
+    ensure(fs.metadata(&path(at)?).await?.is_dir(), format!("{at} is no directory"))
 }
 
 /// All paths below `at`, in order.

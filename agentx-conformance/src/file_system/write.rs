@@ -23,7 +23,7 @@ pub(super) async fn write_new(fs: Fs) -> Outcome {
 pub(super) async fn write_empty(fs: Fs) -> Outcome {
     fs.write_file(&path("/a")?, "").await?;
     holds(&fs, "/a", "").await?;
-    ensure_eq(fs.stat(&path("/a")?).await?.len, 0, "the length")
+    ensure_eq(fs.metadata(&path("/a")?).await?.len, 0, "the length")
 }
 
 pub(super) async fn write_large(fs: Fs) -> Outcome {
@@ -49,7 +49,7 @@ pub(super) async fn write_answers_metadata(fs: Fs) -> Outcome {
     let written = fs.write_file(&path("/a")?, "hello").await?;
     ensure_eq(written.kind, FileKind::File, "the kind")?;
     ensure_eq(written.len, 5, "the length")?;
-    ensure_eq(&written.version, &fs.stat(&path("/a")?).await?.version, "the version")?;
+    ensure_eq(&written.version, &fs.metadata(&path("/a")?).await?.version, "the version")?;
     let versions = fs.capabilities().if_match.is_some();
     ensure(written.version.is_some() || !versions, "conditional writes are declared, and there is no version")
 }

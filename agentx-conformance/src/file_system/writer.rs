@@ -91,7 +91,7 @@ pub(super) async fn writer_answers_metadata(fs: Fs) -> Outcome {
     let written = write_pieces(&fs, &path("/a")?, &["hel", "lo"], WriteOptions::default()).await?;
     ensure(written.is_file(), "the metadata is of no file")?;
     ensure_eq(written.len, 5, "the length")?;
-    ensure_eq(&written.version, &fs.stat(&path("/a")?).await?.version, "the version")
+    ensure_eq(&written.version, &fs.metadata(&path("/a")?).await?.version, "the version")
 }
 
 pub(super) async fn writer_missing_parent(fs: Fs) -> Outcome {

@@ -18,7 +18,7 @@ pub(super) async fn pair_command_reads(pair: Subject) -> Outcome {
 pub(super) async fn pair_command_writes(pair: Subject) -> Outcome {
     pair.tee("a", b"by a command").await?;
     pair.holds("/a", "by a command").await?;
-    let found = pair.files.stat(&path("/a")?).await?;
+    let found = pair.files.metadata(&path("/a")?).await?;
     ensure_eq((found.is_file(), found.len), (true, 12), "what stat says")
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn pair_version_changes(pair: Subject) -> Outcome {
     };
     // As long as the first, and as close in time as can be.
     pair.tee("a", b"two").await?;
-    let seen = pair.files.stat(&at).await?.version;
+    let seen = pair.files.metadata(&at).await?.version;
     ensure(seen.as_ref() != Some(&version), "what a command wrote has the version that was there before")?;
     if pair.files.capabilities().if_match.is_some() {
         let written =
@@ -99,7 +99,7 @@ pub(super) async fn pair_directory_by_files(pair: Subject) -> Outcome {
 
 pub(super) async fn pair_directory_by_command(pair: Subject) -> Outcome {
     pair.done("mkdir", &["-p", "d/sub"]).await?;
-    ensure(pair.files.stat(&path("/d/sub")?).await?.is_dir(), "a command's directory is none")?;
+    ensure(pair.files.metadata(&path("/d/sub")?).await?.is_dir(), "a command's directory is none")?;
     pair.files.write_file(&path("/d/sub/f")?, "below").await?;
     pair.cats("d/sub/f", "below").await
 }
@@ -114,7 +114,11 @@ pub(super) async fn pair_removed_by_command(pair: Subject) -> Outcome {
     pair.files.write_file(&path("/a")?, "x").await?;
     ensure(pair.files.exists(&path("/a")?).await?, "a file is not there")?;
     pair.done("rm", &["a"]).await?;
-    ensure_kind(pair.files.stat(&path("/a")?).await, ErrorKind::NotFound, "stat of what a command removed")?;
+    ensure_kind(
+        pair.files.metadata(&path("/a")?).await,
+        ErrorKind::NotFound,
+        "stat of what a command removed",
+    )?;
     let read = pair.files.read_file(&path("/a")?).await;
     ensure_kind(read, ErrorKind::NotFound, "a read of what a command removed")
 }
@@ -146,7 +150,11 @@ pub(super) async fn pair_renamed_by_command(pair: Subject) -> Outcome {
     pair.files.write_file(&path("/a")?, "moved").await?;
     pair.files.write_file(&path("/b")?, "replaced").await?;
     pair.done("mv", &["a", "b"]).await?;
-    ensure_kind(pair.files.stat(&path("/a")?).await, ErrorKind::NotFound, "stat of what a command moved")?;
+    ensure_kind(
+        pair.files.metadata(&path("/a")?).await,
+        ErrorKind::NotFound,
+        "stat of what a command moved",
+    )?;
     pair.holds("/b", "moved").await
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn pair_path_printed(pair: Subject) -> Outcome {
     let mut found = Vec::new();
     for line in String::from_utf8_lossy(&printed).lines() {
         let at = pair.meant(line)?;
-        pair.files.stat(&at).await?;
+        pair.files.metadata(&at).await?;
         found.push(at.to_string());
     }
     found.sort_unstable();

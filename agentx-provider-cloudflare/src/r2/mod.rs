@@ -17,7 +17,8 @@ use std::{fmt, sync::Arc};
 
 use agentx_resource::{
     ConditionStrength, EntryStream, FileRead, FileSystem, FileWriter, FsCapabilities, ListOptions, Metadata,
-    MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, Spawn, TransferOptions, WriteOptions,
+    MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, Spawn, StatOptions, TransferOptions,
+    WriteOptions,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -122,7 +123,7 @@ impl FileSystem for R2FileSystem {
         self.begin(path, options).await
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
+    async fn stat(&self, path: &ResourcePath, _: StatOptions) -> Result<Metadata> {
         self.look(path).await
     }
 

@@ -49,7 +49,7 @@ async fn directories_are_markers() {
         ["a/.agentx-dir", "a/b/.agentx-dir", "c/.agentx-dir", "c/d/.agentx-dir", "c/d/e"]
     );
     fs.rm(&path("/c/d/e"), RemoveOptions::default()).await.unwrap();
-    assert!(fs.stat(&path("/c/d")).await.unwrap().is_dir());
+    assert!(fs.metadata(&path("/c/d")).await.unwrap().is_dir());
     fs.rm_all(&path("/c")).await.unwrap();
     fs.rm_all(&path("/a")).await.unwrap();
     assert!(keys(&*store).await.is_empty());
@@ -61,7 +61,7 @@ async fn objects_of_other_programs_imply_directories() {
     for key in ["x/y/one", "x/y%41/two", "x/y%41/.agentx-dir"] {
         store.put(&Path::parse(key).unwrap(), "1".into()).await.unwrap();
     }
-    assert!(fs.stat(&path("/x/y")).await.unwrap().is_dir());
+    assert!(fs.metadata(&path("/x/y")).await.unwrap().is_dir());
     assert_eq!(
         tree(&fs, "/").await,
         [("/x".into(), true), ("/x/y".into(), true), ("/x/y/one".into(), false)]
@@ -85,7 +85,7 @@ async fn a_file_hides_what_another_program_put_below_it() {
     for key in ["a", "a/b"] {
         store.put(&Path::from(key), "1".into()).await.unwrap();
     }
-    assert!(fs.stat(&path("/a")).await.unwrap().is_file());
+    assert!(fs.metadata(&path("/a")).await.unwrap().is_file());
     let entries = fs.readdir(&path("/")).await.unwrap();
     assert_eq!(entries.iter().map(|entry| entry.metadata.is_file()).collect::<Vec<_>>(), [true]);
 }
@@ -120,7 +120,7 @@ async fn a_large_write_goes_in_parts_and_is_seen_at_close() {
         assert!(keys(&*store).await.is_empty());
         let metadata = writer.close().await.unwrap();
         assert_eq!(metadata.len, size as u64);
-        assert_eq!(metadata.version, fs.stat(&file).await.unwrap().version);
+        assert_eq!(metadata.version, fs.metadata(&file).await.unwrap().version);
         assert_eq!(fs.read_file(&file).await.unwrap(), content);
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use agentx_resource::{DirEntry, EntryStream, ErrorKind, FileKind, Metadata, ResourcePath};
+use agentx_resource::{DirEntry, EntryStream, ErrorKind, FileKind, Metadata, ResourcePath, StatOptions};
 use futures::{StreamExt, TryStreamExt, stream};
 use rustix::{
     fs::{AtFlags, statat},
@@ -55,7 +55,9 @@ impl Step {
                 let dir = root.open(path.relative().as_bytes(), DIRECTORY).or_else(|fault| {
                     // The system has one word for a file at the path and for one on the way.
                     match fault.kind() {
-                        ErrorKind::NotADirectory => stat(root, &path).and(Err(fault)),
+                        ErrorKind::NotADirectory => {
+                            stat(root, &path, &StatOptions::default()).and(Err(fault))
+                        }
                         _ => Err(fault),
                     }
                 })?;

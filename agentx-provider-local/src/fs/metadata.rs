@@ -1,9 +1,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agentx_resource::{FileKind, Metadata, ResourcePath, Version};
+use agentx_resource::{FileKind, Metadata, ResourcePath, StatOptions, Version};
 use rustix::{
     fd::{AsFd, OwnedFd},
-    fs::{FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, futimens},
+    fs::{FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, readlinkat},
     time::{ClockId, clock_gettime},
 };
 
@@ -90,18 +90,26 @@ pub(super) fn stamp(file: impl AsFd) -> Done<()> {
 }
 
 /// `stat` without a wait where the host has the answer in memory, else `None`.
-pub(super) fn stat_cached(root: &Root, path: &ResourcePath) -> Option<Done<Metadata>> {
-    let opened = root.open_cached(path.relative().as_bytes(), OFlags::PATH)?;
+pub(super) fn stat_cached(root: &Root, path: &ResourcePath, options: &StatOptions) -> Option<Done<Metadata>> {
+    let opened = root.open_cached(path.relative().as_bytes(), flags(options))?;
     Some(opened.map_err(Fault::of_lookup).and_then(|fd| stat_fd(&fd)))
 }
 
-/// `stat`, links followed.
-pub(super) fn stat(root: &Root, path: &ResourcePath) -> Done<Metadata> {
-    stat_fd(&root.open(path.relative().as_bytes(), OFlags::PATH).map_err(Fault::of_lookup)?)
+/// `stat`.
+pub(super) fn stat(root: &Root, path: &ResourcePath, options: &StatOptions) -> Done<Metadata> {
+    stat_fd(&root.open(path.relative().as_bytes(), flags(options)).map_err(Fault::of_lookup)?)
+}
+
+fn flags(options: &StatOptions) -> OFlags {
+    if options.follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW }
 }
 
 fn stat_fd(fd: &OwnedFd) -> Done<Metadata> {
-    Ok(describe(&fstat(fd)?))
+    let mut metadata = describe(&fstat(fd)?);
+    if metadata.kind == FileKind::Symlink {
+        metadata.link_target = readlinkat(fd, "", Vec::new())?.into_string().ok();
+    }
+    Ok(metadata)
 }
 
 fn modified(stat: &Stat) -> Option<SystemTime> {

@@ -23,7 +23,8 @@ use std::{
 
 use agentx_resource::{
     ConditionStrength, EntryStream, ErrorKind, FileRead, FileSystem, FileWriter, FsCapabilities, ListOptions,
-    Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, TransferOptions, WriteOptions,
+    Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, StatOptions, TransferOptions,
+    WriteOptions,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -230,10 +231,10 @@ impl FileSystem for LocalFileSystem {
         Ok(Box::new(begun.map_err(|fault| fault.told("write", path))?))
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        match metadata::stat_cached(&self.root, path) {
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        match metadata::stat_cached(&self.root, path, &options) {
             Some(done) => done.map_err(|fault| fault.told("stat", path)),
-            None => self.run("stat", path, |root, path, _| metadata::stat(root, path)).await,
+            None => self.run("stat", path, move |root, path, _| metadata::stat(root, path, &options)).await,
         }
     }
 

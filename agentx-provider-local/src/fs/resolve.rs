@@ -250,9 +250,21 @@ impl Root {
             .ok_or_else(|| Fault::escapes("a symbolic link leads out of the root"))
     }
 
+    /// What is opened for `path`: the last name's own link stays where the flags say so.
+    fn canonical_for(&self, path: &[u8], flags: OFlags) -> Done<Vec<u8>> {
+        match split(path) {
+            Some((parent, name)) if flags.contains(OFlags::NOFOLLOW) => {
+                let mut real = self.canonical(parent)?;
+                push(&mut real, name);
+                Ok(real)
+            }
+            _ => self.canonical(path),
+        }
+    }
+
     fn open_by_walk(&self, path: &[u8], flags: OFlags) -> Done<OwnedFd> {
         for _ in 0..ATTEMPTS {
-            let real = match self.canonical(path) {
+            let real = match self.canonical_for(path, flags) {
                 Err(fault) if fault.kind() == ErrorKind::Busy => continue,
                 real => real?,
             };

@@ -4,11 +4,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use agentx_resource::{Child, ExecEvent, ExitStatus, Result};
+use agentx_resource::{Child, ErrorKind, ExecEvent, ExitStatus, Result, Signal, TerminalSize};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{ending::Ending, input::Input, pump::Pump, tree::Tree};
+use super::{ending::Ending, error, input::Input, pump::Pump, tree::Tree};
 
 /// A command that runs on this machine.
 pub(super) struct LocalChild {
@@ -53,6 +53,14 @@ impl Child for LocalChild {
             self.pump().poll_event(cx)
         })
         .await
+    }
+
+    async fn signal(&self, signal: Signal) -> Result<()> {
+        self.tree.signal(signal)
+    }
+
+    async fn resize(&self, _: TerminalSize) -> Result<()> {
+        Err(error(ErrorKind::Unsupported, "resize").with_message("the command has no terminal"))
     }
 
     async fn kill(&self) -> Result<()> {

@@ -164,7 +164,7 @@ impl fmt::Debug for LocalProcess {
 #[async_trait]
 impl Process for LocalProcess {
     fn capabilities(&self) -> ProcessCapabilities {
-        ProcessCapabilities::new(&self.root.path).with_shell().with_live_stdin()
+        ProcessCapabilities::new(&self.root.path).with_shell().with_live_stdin().with_signals()
     }
 
     async fn spawn(&self, request: ExecRequest) -> Result<Box<dyn Child>> {

@@ -3,13 +3,16 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use agentx_resource::{Child, ExecEvent, ExecRequest, ExitStatus, OutputStream, Result, Stdin};
+use agentx_resource::{
+    Child, ErrorKind, ExecEvent, ExecRequest, ExitStatus, LimitedOutput, OutputStream, Result, Signal, Stdin,
+    TerminalSize,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
+    error,
     input::{not_piped, not_read},
-    output::{Keep, Step},
     program::Refusal,
 };
 
@@ -23,11 +26,9 @@ pub(super) struct NotStarted {
 
 impl NotStarted {
     pub(super) fn new(id: &str, program: &str, refusal: Refusal, request: &ExecRequest) -> Self {
-        let mut keep = Keep::new(OutputStream::Stderr, request.output_limit);
-        let mut events: VecDeque<_> = keep.piece(refusal.message(program).as_bytes()).into_iter().collect();
-        if let Step::Event(event) = keep.end() {
-            events.push_back(event);
-        }
+        let mut keep = LimitedOutput::new(OutputStream::Stderr, request.output_limit);
+        let mut events: VecDeque<_> = keep.push(refusal.message(program).as_bytes()).into_iter().collect();
+        events.extend(std::iter::from_fn(|| keep.finish()));
         events.push_back(ExecEvent::Exited(ExitStatus::Code(refusal.code())));
         Self { id: id.to_owned(), live_stdin: request.stdin == Stdin::Piped, events: Mutex::new(events) }
     }
@@ -49,6 +50,14 @@ impl Child for NotStarted {
 
     async fn next_event(&self) -> Result<Option<ExecEvent>> {
         Ok(self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front())
+    }
+
+    async fn signal(&self, _: Signal) -> Result<()> {
+        Ok(())
+    }
+
+    async fn resize(&self, _: TerminalSize) -> Result<()> {
+        Err(error(ErrorKind::Unsupported, "resize").with_message("the command has no terminal"))
     }
 
     async fn kill(&self) -> Result<()> {

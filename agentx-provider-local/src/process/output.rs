@@ -3,8 +3,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use agentx_resource::{ExecEvent, OnExceed, OutputLimit, OutputStream};
-use bytes::Bytes;
+use agentx_resource::{ExecEvent, LimitedOutput, OutputLimit, OutputStream};
 use tokio::net::unix::pipe::Receiver;
 
 /// The largest piece of output that one event carries.
@@ -19,7 +18,9 @@ const MAX_REST: u64 = 1 << 20;
 pub(super) struct Output {
     /// None once it has ended.
     pipe: Option<Receiver>,
-    keep: Keep,
+    keep: LimitedOutput,
+    /// Exceeding the limit was told.
+    exceeded_told: bool,
     /// How much more is read once the pipe is given up.
     rest: u64,
 }
@@ -35,20 +36,14 @@ pub(super) enum Step {
     Ended,
 }
 
-/// A limit in force on one stream.
-#[derive(Debug)]
-pub(super) struct Keep {
-    stream: OutputStream,
-    left: u64,
-    dropped: u64,
-    /// Exceeding it is still to be told.
-    kill: bool,
-    truncated_told: bool,
-}
-
 impl Output {
     pub(super) fn new(pipe: Receiver, stream: OutputStream, limit: OutputLimit) -> Self {
-        Self { pipe: Some(pipe), keep: Keep::new(stream, limit), rest: MAX_REST }
+        Self {
+            pipe: Some(pipe),
+            keep: LimitedOutput::new(stream, limit),
+            exceeded_told: false,
+            rest: MAX_REST,
+        }
     }
 
     /// Reads the next piece. `eager` tries at once, without waiting to be told that there is something.
@@ -60,10 +55,10 @@ impl Output {
     ) -> Poll<io::Result<Step>> {
         let mut eager = eager;
         loop {
-            if self.keep.is_exceeded() {
+            if self.keep.is_exceeded() && !std::mem::replace(&mut self.exceeded_told, true) {
                 return Poll::Ready(Ok(Step::Exceeded));
             }
-            let Some(pipe) = &self.pipe else { return Poll::Ready(Ok(self.keep.end())) };
+            let Some(pipe) = &self.pipe else { return Poll::Ready(Ok(self.end())) };
             if buffer.is_empty() {
                 buffer.resize(FIRST_PIECE, 0);
             }
@@ -100,7 +95,7 @@ impl Output {
                 _ => self.pipe = None,
             }
         }
-        self.keep.end()
+        self.end()
     }
 
     /// Takes what was read into the buffer; nothing read means that the stream has ended.
@@ -109,72 +104,19 @@ impl Output {
             self.pipe = None;
             return None;
         }
-        let event = self.keep.piece(buffer.get(..count).unwrap_or_default());
+        let event = self.keep.push(buffer.get(..count).unwrap_or_default());
         if count == buffer.len() && count < MAX_PIECE {
             buffer.resize(MAX_PIECE, 0);
         }
         event
     }
-}
-
-impl Keep {
-    pub(super) fn new(stream: OutputStream, limit: OutputLimit) -> Self {
-        let kill = limit.on_exceed == OnExceed::Kill;
-        Self { stream, left: limit.bytes, dropped: 0, kill, truncated_told: false }
-    }
-
-    /// What of a piece is within the limit. A copy, so that a small piece does not hold a large buffer.
-    pub(super) fn piece(&mut self, read: &[u8]) -> Option<ExecEvent> {
-        let kept = usize::try_from(self.left).unwrap_or(usize::MAX).min(read.len());
-        self.left -= kept as u64;
-        self.dropped += (read.len() - kept) as u64;
-        let kept = Bytes::copy_from_slice(read.get(..kept).unwrap_or_default());
-        (!kept.is_empty()).then_some(match self.stream {
-            OutputStream::Stdout => ExecEvent::Stdout(kept),
-            OutputStream::Stderr => ExecEvent::Stderr(kept),
-        })
-    }
-
-    /// Whether the command is to be killed for its output; said once.
-    fn is_exceeded(&mut self) -> bool {
-        self.dropped > 0 && std::mem::take(&mut self.kill)
-    }
 
     /// What is left to tell when the stream has ended.
-    pub(super) fn end(&mut self) -> Step {
-        if self.dropped == 0 || std::mem::replace(&mut self.truncated_told, true) {
-            return Step::Ended;
-        }
-        Step::Event(ExecEvent::Truncated { stream: self.stream, dropped: self.dropped })
+    fn end(&mut self) -> Step {
+        self.keep.finish().map_or(Step::Ended, Step::Event)
     }
 }
 
 fn read(pipe: &Receiver, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut *buffer))?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_cuts_at_its_byte_and_counts_the_rest() {
-        let mut keep = Keep::new(OutputStream::Stderr, OutputLimit::truncate(5));
-        assert_eq!(keep.piece(b"abc"), Some(ExecEvent::Stderr("abc".into())));
-        assert_eq!(keep.piece(b"def"), Some(ExecEvent::Stderr("de".into())));
-        assert_eq!(keep.piece(b"ghi"), None);
-        assert!(!keep.is_exceeded());
-        let Step::Event(event) = keep.end() else { panic!("nothing told") };
-        assert_eq!(event, ExecEvent::Truncated { stream: OutputStream::Stderr, dropped: 4 });
-        assert!(matches!(keep.end(), Step::Ended));
-    }
-
-    #[test]
-    fn a_limit_that_is_met_exactly_is_not_exceeded() {
-        let mut keep = Keep::new(OutputStream::Stdout, OutputLimit::kill(3));
-        assert_eq!(keep.piece(b"abc"), Some(ExecEvent::Stdout("abc".into())));
-        assert!(!keep.is_exceeded());
-        assert_eq!(keep.piece(b"d"), None);
-        assert!(keep.is_exceeded() && !keep.is_exceeded());
-    }
 }

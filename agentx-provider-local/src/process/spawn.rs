@@ -43,6 +43,9 @@ impl LocalProcess {
                 .with_message("there is no tokio runtime")
                 .with_source(source)
         })?;
+        if !request.limits.is_none() || request.terminal.is_some() {
+            return Err(error(ErrorKind::Unsupported, "spawn").with_message("neither limits nor terminals"));
+        }
         let (program, args) = self.command_line(&request.invocation)?;
         let cwd = self.root.directory(&request.cwd)?;
         let mark = self.environment.mark().map_err(|source| failure("spawn", source))?;

@@ -3,7 +3,7 @@ use futures::TryStreamExt;
 
 use super::{
     DirEntry, EntryStream, FileSystem, ListOptions, Metadata, ReadOptions, ReadRange, RemoveOptions,
-    WriteMode,
+    StatOptions, WriteMode,
 };
 use crate::{Error, ErrorKind, ResourcePath, Result};
 
@@ -94,13 +94,21 @@ pub trait FileSystemExt: FileSystem {
         async move { self.write(path, data, WriteMode::CreateNew.into()).await }
     }
 
+    /// What is at `path`, symlinks followed.
+    ///
+    /// # Errors
+    /// Those of [`FileSystem::stat`].
+    fn metadata(&self, path: &ResourcePath) -> impl Future<Output = Result<Metadata>> + Send {
+        async move { self.stat(path, StatOptions::default()).await }
+    }
+
     /// Whether something is at `path`. Only `NotFound` counts as no.
     ///
     /// # Errors
     /// Every other error of [`FileSystem::stat`].
     fn exists(&self, path: &ResourcePath) -> impl Future<Output = Result<bool>> + Send {
         async move {
-            match self.stat(path).await {
+            match self.metadata(path).await {
                 Ok(_) => Ok(true),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
                 Err(error) => Err(error),

@@ -17,22 +17,32 @@ pub struct Metadata {
     pub version: Option<Version>,
     /// The permission bits (`0o777` part), where the store keeps them.
     pub mode: Option<u32>,
+    /// Where a symlink leads, as it is stored; told by a `stat` that does not follow. `None` for what is no symlink,
+    /// and for a target that is not UTF-8.
+    pub link_target: Option<String>,
 }
 
 impl Metadata {
     /// A file of `len` bytes.
     pub fn file(len: u64) -> Self {
-        Self { kind: FileKind::File, len, modified: None, version: None, mode: None }
+        Self { kind: FileKind::File, len, modified: None, version: None, mode: None, link_target: None }
     }
 
     /// A directory.
     pub fn directory() -> Self {
-        Self { kind: FileKind::Directory, len: 0, modified: None, version: None, mode: None }
+        Self {
+            kind: FileKind::Directory,
+            len: 0,
+            modified: None,
+            version: None,
+            mode: None,
+            link_target: None,
+        }
     }
 
     /// Something of this kind, of no size.
     pub fn of(kind: FileKind) -> Self {
-        Self { kind, len: 0, modified: None, version: None, mode: None }
+        Self { kind, len: 0, modified: None, version: None, mode: None, link_target: None }
     }
 
     /// With the time of the last change.
@@ -50,6 +60,12 @@ impl Metadata {
     /// With permission bits.
     pub fn with_mode(mut self, mode: u32) -> Self {
         self.mode = Some(mode);
+        self
+    }
+
+    /// With the target of a symlink.
+    pub fn with_link_target(mut self, target: impl Into<String>) -> Self {
+        self.link_target = Some(target.into());
         self
     }
 
@@ -72,7 +88,7 @@ pub enum FileKind {
     File,
     /// A directory.
     Directory,
-    /// A symbolic link, as listed; `stat` follows it.
+    /// A symbolic link, as listed and as a `stat` that does not follow tells it.
     Symlink,
     /// A FIFO, a socket, a device: listed, and removed like a file, but neither read nor written.
     Other,

@@ -18,8 +18,8 @@ pub use self::{
     ext::FileSystemExt,
     metadata::{DirEntry, FileKind, Metadata, Version},
     options::{
-        ListOptions, MkdirOptions, ReadOptions, ReadRange, RemoveOptions, TransferOptions, WriteMode,
-        WriteOptions,
+        ListOptions, MkdirOptions, ReadOptions, ReadRange, RemoveOptions, StatOptions, TransferOptions,
+        WriteMode, WriteOptions,
     },
     read::{ByteStream, FileRead},
     writer::FileWriter,
@@ -74,11 +74,11 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     /// As for [`FileSystem::write`]; the conditions of the mode are checked at `close` at the latest.
     async fn writer(&self, path: &ResourcePath, options: WriteOptions) -> Result<Box<dyn FileWriter>>;
 
-    /// What is at `path`, symlinks followed.
+    /// What is at `path`: what a symlink there leads to, or with [`StatOptions::no_follow`] the symlink itself.
     ///
     /// # Errors
-    /// `NotFound`, also for a symlink that leads nowhere.
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata>;
+    /// `NotFound`, also for a followed symlink that leads nowhere.
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata>;
 
     /// The entries of a directory, or of the whole tree below it. A symlink is listed as such, and not entered.
     ///
@@ -135,8 +135,8 @@ impl<T: FileSystem + ?Sized> FileSystem for Arc<T> {
         (**self).writer(path, options).await
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        (**self).stat(path).await
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        (**self).stat(path, options).await
     }
 
     fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {

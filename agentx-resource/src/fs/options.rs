@@ -116,6 +116,28 @@ pub enum WriteMode {
     Append,
 }
 
+/// How to look at an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StatOptions {
+    /// Whether a symlink at the path's end stands for what it leads to; it does by default.
+    pub follow: bool,
+}
+
+impl StatOptions {
+    /// Looks at a symlink itself: [`FileKind::Symlink`](crate::FileKind::Symlink), and
+    /// [`Metadata::link_target`](crate::Metadata::link_target) says where it leads. Links on the way are followed.
+    pub fn no_follow() -> Self {
+        Self { follow: false }
+    }
+}
+
+impl Default for StatOptions {
+    fn default() -> Self {
+        Self { follow: true }
+    }
+}
+
 /// How to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use super::Layer;
 use crate::{
     EntryStream, Error, ErrorKind, FileRead, FileSystem, FileWriter, FsCapabilities, ListOptions, Metadata,
-    MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, TransferOptions, WriteOptions,
+    MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, StatOptions, TransferOptions,
+    WriteOptions,
 };
 
 /// Refuses every change with `PermissionDenied`, before the wrapped resource hears of it, and whatever is at the
@@ -61,8 +62,8 @@ impl FileSystem for ReadOnlyFileSystem {
         Err(refused("write", path))
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        self.inner.stat(path).await
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        self.inner.stat(path, options).await
     }
 
     fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {

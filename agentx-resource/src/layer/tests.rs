@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{
     EntryStream, FileRead, FileSystem, FileWriter, FsCapabilities, ListOptions, Metadata, MkdirOptions,
-    ReadOptions, RemoveOptions, ResourcePath, Result, TransferOptions, WriteOptions,
+    ReadOptions, RemoveOptions, ResourcePath, Result, StatOptions, TransferOptions, WriteOptions,
     memory::MemoryFileSystem,
 };
 
@@ -31,8 +31,8 @@ impl FileSystem for Basic {
         self.0.writer(path, options).await
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        self.0.stat(path).await
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        self.0.stat(path, options).await
     }
 
     fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {

@@ -118,7 +118,7 @@ mod tests {
 
     use super::{super::Limit, *};
     use crate::{
-        ExecRequest, FileSystemExt, ListOptions, ReadOptions, ResourcePath, WriteOptions,
+        ExecRequest, FileSystemExt, ListOptions, ReadOptions, ResourcePath, StatOptions, WriteOptions,
         memory::{ManualClock, MemoryFileSystem, MemoryProcess},
     };
 
@@ -138,7 +138,7 @@ mod tests {
         let (fs, limit, clock) = hanging();
         let permit = block_on(limit.begin(Verb::Stat, ""));
         let a = path("/a");
-        let mut stat = fs.stat(&a);
+        let mut stat = fs.stat(&a, StatOptions::default());
         assert!((&mut stat).now_or_never().is_none());
         clock.advance(Duration::from_secs(4));
         assert!((&mut stat).now_or_never().is_none());

@@ -13,8 +13,8 @@ pub enum ExecEvent {
     Stdout(Bytes),
     /// A piece of standard error.
     Stderr(Bytes),
-    /// The stream reached its limit; from here on `dropped` bytes were read and thrown away. Told once, when the
-    /// stream has ended.
+    /// The stream exceeded its limit: at this place `dropped` bytes were read and thrown away. Told once, when the
+    /// stream has ended; the tail that was kept follows.
     Truncated {
         /// Which stream.
         stream: OutputStream,
@@ -86,20 +86,32 @@ impl fmt::Display for ExitStatus {
 pub struct ExecOutput {
     /// How it ended.
     pub status: ExitStatus,
-    /// What was kept of standard output.
+    /// What was kept of standard output: where bytes were thrown away, its head and its tail.
     pub stdout: Bytes,
-    /// What was kept of standard error.
+    /// What was kept of standard error: where bytes were thrown away, its head and its tail.
     pub stderr: Bytes,
     /// How many bytes of standard output were thrown away.
     pub stdout_dropped: u64,
     /// How many bytes of standard error were thrown away.
     pub stderr_dropped: u64,
+    /// The length of the head in `stdout`: what was thrown away is missing there. All of it where nothing was.
+    pub stdout_head: usize,
+    /// The length of the head in `stderr`.
+    pub stderr_head: usize,
 }
 
 impl ExecOutput {
     /// A command that ended so, without output.
     pub fn new(status: ExitStatus) -> Self {
-        Self { status, stdout: Bytes::new(), stderr: Bytes::new(), stdout_dropped: 0, stderr_dropped: 0 }
+        Self {
+            status,
+            stdout: Bytes::new(),
+            stderr: Bytes::new(),
+            stdout_dropped: 0,
+            stderr_dropped: 0,
+            stdout_head: 0,
+            stderr_head: 0,
+        }
     }
 
     /// Standard output as text, with what is not UTF-8 replaced.

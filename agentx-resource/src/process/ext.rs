@@ -22,12 +22,20 @@ pub trait ProcessExt: Process {
                     ExecEvent::Stderr(bytes) => stderr.extend_from_slice(&bytes),
                     ExecEvent::Truncated { stream: OutputStream::Stdout, dropped } => {
                         output.stdout_dropped = dropped;
+                        output.stdout_head = stdout.len();
                     }
                     ExecEvent::Truncated { stream: OutputStream::Stderr, dropped } => {
                         output.stderr_dropped = dropped;
+                        output.stderr_head = stderr.len();
                     }
                     ExecEvent::Exited(status) => output.status = status,
                 }
+            }
+            if output.stdout_dropped == 0 {
+                output.stdout_head = stdout.len();
+            }
+            if output.stderr_dropped == 0 {
+                output.stderr_head = stderr.len();
             }
             output.stdout = stdout.freeze();
             output.stderr = stderr.freeze();

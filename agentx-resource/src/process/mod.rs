@@ -2,6 +2,7 @@
 
 mod event;
 mod ext;
+mod limited;
 mod request;
 
 use std::{fmt, sync::Arc};
@@ -12,7 +13,8 @@ use bytes::Bytes;
 pub use self::{
     event::{ExecEvent, ExecOutput, ExitStatus, OutputStream},
     ext::ProcessExt,
-    request::{ExecRequest, Invocation, OnExceed, OutputLimit, Stdin},
+    limited::LimitedOutput,
+    request::{ExecRequest, Invocation, OnExceed, OutputLimit, ResourceLimits, Signal, Stdin, TerminalSize},
 };
 use crate::Result;
 
@@ -66,6 +68,18 @@ pub trait Child: fmt::Debug + Send + Sync {
     /// Whatever the platform reports; afterwards the outcome is [`ExitStatus::Lost`].
     async fn next_event(&self) -> Result<Option<ExecEvent>>;
 
+    /// Sends a signal to the command and to what runs in its process group. Signalling what has ended does nothing.
+    ///
+    /// # Errors
+    /// `Unsupported` where signals are not declared; `PermissionDenied` for a command that became another user.
+    async fn signal(&self, signal: Signal) -> Result<()>;
+
+    /// Changes the size of the command's terminal.
+    ///
+    /// # Errors
+    /// `Unsupported` unless the request asked for a terminal.
+    async fn resize(&self, size: TerminalSize) -> Result<()>;
+
     /// Ends the command and everything that it started: asked first, forced after a grace period. The end is told by
     /// `next_event`. Killing what has ended does nothing.
     ///
@@ -77,6 +91,7 @@ pub trait Child: fmt::Debug + Send + Sync {
 /// What a [`Process`] can do beyond the basics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent capability")]
 pub struct ProcessCapabilities {
     /// Where a command sees the root of the process's tree: `/workspace`, or a directory of the host. Absolute,
     /// without a trailing slash (but for `/` itself). A command's `pwd` at [`ResourcePath::root`] prints this.
@@ -87,12 +102,25 @@ pub struct ProcessCapabilities {
     pub shell: bool,
     /// [`Stdin::Piped`] works.
     pub live_stdin: bool,
+    /// [`Child::signal`] works.
+    pub signals: bool,
+    /// [`ExecRequest::limits`] are kept.
+    pub limits: bool,
+    /// [`ExecRequest::terminal`] and [`Child::resize`] work.
+    pub terminal: bool,
 }
 
 impl ProcessCapabilities {
     /// Programs only, whose root is seen at `root`.
     pub fn new(root: impl Into<String>) -> Self {
-        Self { root: root.into(), shell: false, live_stdin: false }
+        Self {
+            root: root.into(),
+            shell: false,
+            live_stdin: false,
+            signals: false,
+            limits: false,
+            terminal: false,
+        }
     }
 
     /// Declares a shell.
@@ -104,6 +132,24 @@ impl ProcessCapabilities {
     /// Declares live input.
     pub fn with_live_stdin(mut self) -> Self {
         self.live_stdin = true;
+        self
+    }
+
+    /// Declares signals.
+    pub fn with_signals(mut self) -> Self {
+        self.signals = true;
+        self
+    }
+
+    /// Declares limits.
+    pub fn with_limits(mut self) -> Self {
+        self.limits = true;
+        self
+    }
+
+    /// Declares terminals.
+    pub fn with_terminal(mut self) -> Self {
+        self.terminal = true;
         self
     }
 }

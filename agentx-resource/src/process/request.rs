@@ -26,6 +26,13 @@ pub struct ExecRequest {
     pub stdin: Stdin,
     /// How long the command may take; unbounded by default.
     pub timeout: Option<Duration>,
+    /// How long the command may write nothing to either stream; unbounded by default. It ends as a timeout does.
+    pub idle_timeout: Option<Duration>,
+    /// What the command may use. A capability, where anything is limited.
+    pub limits: ResourceLimits,
+    /// A terminal of this size in place of three pipes. A capability. What is shown there comes as standard output,
+    /// and [`Stdin::Piped`] is typed into it.
+    pub terminal: Option<TerminalSize>,
     /// How much output is kept.
     pub output_limit: OutputLimit,
 }
@@ -51,6 +58,9 @@ impl ExecRequest {
             env: BTreeMap::new(),
             stdin: Stdin::Null,
             timeout: None,
+            idle_timeout: None,
+            limits: ResourceLimits::default(),
+            terminal: None,
             output_limit: OutputLimit::default(),
         }
     }
@@ -85,6 +95,24 @@ impl ExecRequest {
         self
     }
 
+    /// For as long as it writes something at least once in this time.
+    pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// With these limits on what it uses.
+    pub fn with_limits(mut self, limits: ResourceLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// In a terminal of this size.
+    pub fn with_terminal(mut self, size: TerminalSize) -> Self {
+        self.terminal = Some(size);
+        self
+    }
+
     /// With this limit on the output.
     pub fn with_output_limit(mut self, limit: OutputLimit) -> Self {
         self.output_limit = limit;
@@ -101,6 +129,9 @@ impl fmt::Debug for ExecRequest {
             .field("env", &self.env.keys().collect::<Vec<_>>())
             .field("stdin", &self.stdin)
             .field("timeout", &self.timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("limits", &self.limits)
+            .field("terminal", &self.terminal)
             .field("output_limit", &self.output_limit)
             .finish()
     }
@@ -146,12 +177,84 @@ impl fmt::Debug for Stdin {
     }
 }
 
-/// How much of each output stream is kept.
+/// What a command and each process that it starts may use. Nothing is limited by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResourceLimits {
+    /// Address space of a process, in bytes.
+    pub memory: Option<u64>,
+    /// Processor time of a process, in whole seconds; a part of one counts as one.
+    pub cpu_time: Option<Duration>,
+    /// The largest file that may be written, in bytes.
+    pub file_size: Option<u64>,
+    /// Open files of a process.
+    pub open_files: Option<u64>,
+    /// Processes and threads of the user who runs the command, all of them counted.
+    pub processes: Option<u64>,
+}
+
+impl ResourceLimits {
+    /// At most so many bytes of address space in each process.
+    pub fn with_memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// At most so much processor time in each process.
+    pub fn with_cpu_time(mut self, time: Duration) -> Self {
+        self.cpu_time = Some(time);
+        self
+    }
+
+    /// At most so many bytes in a file.
+    pub fn with_file_size(mut self, bytes: u64) -> Self {
+        self.file_size = Some(bytes);
+        self
+    }
+
+    /// At most so many open files in each process.
+    pub fn with_open_files(mut self, count: u64) -> Self {
+        self.open_files = Some(count);
+        self
+    }
+
+    /// At most so many processes.
+    pub fn with_processes(mut self, count: u64) -> Self {
+        self.processes = Some(count);
+        self
+    }
+
+    /// Whether nothing is limited.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TerminalSize {
+    /// Its width.
+    pub columns: u16,
+    /// Its height.
+    pub rows: u16,
+}
+
+/// 80 by 24.
+impl Default for TerminalSize {
+    fn default() -> Self {
+        Self { columns: 80, rows: 24 }
+    }
+}
+
+/// How much of each output stream is kept: its beginning as it comes, its end when it has ended. What lies between is
+/// read and thrown away, so that the command goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutputLimit {
-    /// The bytes that are kept of each stream.
-    pub bytes: u64,
+    /// The bytes that are kept of each stream's beginning.
+    pub head: u64,
+    /// The bytes that are kept of its end, beyond the head. They are held in memory until then.
+    pub tail: usize,
     /// What happens to a command that writes more.
     pub on_exceed: OnExceed,
 }
@@ -159,12 +262,17 @@ pub struct OutputLimit {
 impl OutputLimit {
     /// Keeps the first `bytes` of each stream and lets the command go on; the rest is read and thrown away.
     pub fn truncate(bytes: u64) -> Self {
-        Self { bytes, on_exceed: OnExceed::Truncate }
+        Self::head_and_tail(bytes, 0)
+    }
+
+    /// Keeps the first `head` and the last `tail` bytes of each stream and lets the command go on.
+    pub fn head_and_tail(head: u64, tail: usize) -> Self {
+        Self { head, tail, on_exceed: OnExceed::Truncate }
     }
 
     /// Kills a command that writes more than `bytes` to a stream.
     pub fn kill(bytes: u64) -> Self {
-        Self { bytes, on_exceed: OnExceed::Kill }
+        Self { head: bytes, tail: 0, on_exceed: OnExceed::Kill }
     }
 
     /// No limit, for a caller that reads the events as they come and bounds them itself.
@@ -187,4 +295,28 @@ pub enum OnExceed {
     Truncate,
     /// It is killed.
     Kill,
+}
+
+/// A signal that a command can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Signal {
+    /// The terminal is gone: `SIGHUP`.
+    Hangup,
+    /// As Ctrl-C does: `SIGINT`.
+    Interrupt,
+    /// As Ctrl-\ does: `SIGQUIT`.
+    Quit,
+    /// The end, at once: `SIGKILL`.
+    Kill,
+    /// Please end: `SIGTERM`.
+    Terminate,
+    /// Whatever the command makes of it: `SIGUSR1`.
+    User1,
+    /// Whatever the command makes of it: `SIGUSR2`.
+    User2,
+    /// Hold on: `SIGSTOP`.
+    Stop,
+    /// Go on: `SIGCONT`.
+    Continue,
 }

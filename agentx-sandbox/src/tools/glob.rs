@@ -1,7 +1,7 @@
 use std::{cmp::Reverse, time::SystemTime};
 
 use agentx_core::{Error, ErrorKind, Result, ToolContext, ToolDefinition, ToolOutput};
-use agentx_resource::FileKind;
+use agentx_resource::{FileKind, FileSystemExt};
 use async_trait::async_trait;
 use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
@@ -61,7 +61,7 @@ impl Action for Glob {
         if let Some(path) = &input.path {
             // A wrong directory is a mistake; a pattern that leads nowhere only matches nothing.
             let place = self.0.readable(path)?;
-            let metadata = place.fs.stat(&place.path).await.map_err(|error| place.explain(error))?;
+            let metadata = place.fs.metadata(&place.path).await.map_err(|error| place.explain(error))?;
             if !metadata.is_dir() {
                 return Err(Error::new(ErrorKind::NotADirectory, "glob").with_path(place.shown()));
             }

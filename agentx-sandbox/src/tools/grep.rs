@@ -1,5 +1,5 @@
 use agentx_core::{ErrorKind, Result, ToolContext, ToolDefinition, ToolOutput};
-use agentx_resource::{FileKind, ReadOptions};
+use agentx_resource::{FileKind, FileSystemExt, ReadOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -97,7 +97,7 @@ impl Action for Grep {
         let search = Search::new(&input.pattern, input.ignore_case, input.multiline)?;
         let filter = input.glob.as_deref().map(Filter::new).transpose()?;
         let start = self.0.readable(input.path.as_deref().unwrap_or("."))?;
-        let metadata = start.fs.stat(&start.path).await.map_err(|error| start.explain(error))?;
+        let metadata = start.fs.metadata(&start.path).await.map_err(|error| start.explain(error))?;
         let mut answer = Answer::new(input.head_limit);
         let mut walk = Walk::new(start.clone());
         let (mut searched, mut too_large, mut binary) = (0, 0, 0);

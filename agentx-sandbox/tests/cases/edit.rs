@@ -6,7 +6,7 @@ use std::sync::{
 use agentx_core::{Error, ErrorKind, Result};
 use agentx_resource::{
     EntryStream, FileRead, FileSystem, FileSystemExt, FileWriter, FsCapabilities, ListOptions, Metadata,
-    MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, TransferOptions, WriteOptions,
+    MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, StatOptions, TransferOptions, WriteOptions,
 };
 use agentx_sandbox::{NodeRuntime, ProtectedPaths};
 use async_trait::async_trait;
@@ -92,8 +92,8 @@ impl FileSystem for Meddler {
         self.inner.writer(path, options).await
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        self.inner.stat(path).await
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        self.inner.stat(path, options).await
     }
 
     fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {

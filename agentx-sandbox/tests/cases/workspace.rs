@@ -17,7 +17,7 @@ async fn sandbox(pair: &Pair) -> (Arc<dyn FileSystem>, Sandbox) {
 pub async fn results_are_published(pair: Pair) {
     let (fs, sandbox) = sandbox(&pair).await;
     for directory in ["/temp", "/projects", "/output"] {
-        assert!(fs.stat(&path(directory)).await.unwrap().is_dir());
+        assert!(fs.metadata(&path(directory)).await.unwrap().is_dir());
     }
     let tools = sandbox.tools();
     let told = call(&tools, "write_output", json!({"name": "report.md", "content": "# Done"})).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentx_resource::{
+use agentx_resource::{FileSystemExt, 
     FileSystem, Layer, ResourcePath, WriteOptions,
     layer::{Chroot, ReadOnly},
     memory::MemoryFileSystem,
@@ -38,7 +38,7 @@ pub fn row() -> Result<Row> {
             let (memory, file) = (Arc::clone(&memory), file.clone());
             in_task(&runtime, async move {
                 for _ in 0..count {
-                    one_byte(memory.stat(&file).await?.len)?;
+                    one_byte(memory.metadata(&file).await?.len)?;
                 }
                 Ok(())
             })
@@ -50,7 +50,7 @@ pub fn row() -> Result<Row> {
             let (fs, path) = (Arc::clone(&fs), path.clone());
             in_task(&runtime, async move {
                 for _ in 0..count {
-                    one_byte(fs.stat(&path).await?.len)?;
+                    one_byte(fs.metadata(&path).await?.len)?;
                 }
                 Ok(())
             })

@@ -3,7 +3,7 @@
 use std::{fs, hint::black_box, path::Path, sync::Arc};
 
 use agentx_provider_local::LocalFileSystem;
-use agentx_resource::{FileSystem, FileSystemExt, ListOptions, ResourcePath};
+use agentx_resource::{FileSystem, FileSystemExt, ListOptions, ResourcePath, StatOptions};
 use futures::TryStreamExt;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -67,7 +67,7 @@ pub fn stat() -> Result<Row> {
     let agentx = directory.task("agentx stat, with its version", |fs, _, count| async move {
         let path = ResourcePath::root().join(FILE)?;
         for _ in 0..count {
-            one_byte(fs.stat(&path).await?.len)?;
+            one_byte(fs.stat(&path, StatOptions::default()).await?.len)?;
         }
         Ok(())
     });

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentx_resource::ExitStatus;
+use agentx_resource::{ErrorKind, ExitStatus};
 use rustix::{
     io::Errno,
     process::{
@@ -25,6 +25,7 @@ use self::{
     procfs::Newer,
     sweep::{Sweep, wait_until_dead},
 };
+use super::error;
 
 /// How long dropping a command waits for its first process to be dead, once it was killed.
 const MAX_REAP: Duration = Duration::from_secs(2);
@@ -91,6 +92,24 @@ impl Tree {
         }
         // Nobody is told twice: a second request often means "at once".
         self.sweep().ask_outside_group();
+    }
+
+    /// Sends a signal to the process group.
+    pub(super) fn signal(&self, signal: agentx_resource::Signal) -> agentx_resource::Result<()> {
+        use agentx_resource::Signal as Wanted;
+        self.signal_group(match signal {
+            Wanted::Hangup => Signal::HUP,
+            Wanted::Interrupt => Signal::INT,
+            Wanted::Quit => Signal::QUIT,
+            Wanted::Kill => Signal::KILL,
+            Wanted::Terminate => Signal::TERM,
+            Wanted::User1 => Signal::USR1,
+            Wanted::User2 => Signal::USR2,
+            Wanted::Stop => Signal::STOP,
+            Wanted::Continue => Signal::CONT,
+            _ => return Err(error(ErrorKind::Unsupported, "signal")),
+        });
+        Ok(())
     }
 
     /// Ends everything and returns when it is dead. Blocks for a few milliseconds; at most for two seconds, when the

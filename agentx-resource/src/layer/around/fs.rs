@@ -7,7 +7,8 @@ use futures::{StreamExt, stream, stream::BoxStream};
 use super::{Around, Operation, Verb};
 use crate::{
     EntryStream, Error, FileRead, FileSystem, FileWriter, FsCapabilities, ListOptions, Metadata,
-    MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, TransferOptions, WriteOptions,
+    MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, StatOptions, TransferOptions,
+    WriteOptions,
 };
 
 #[derive(Debug)]
@@ -52,8 +53,8 @@ impl<A: Around> FileSystem for AroundFileSystem<A> {
         Ok(Box::new(AroundWriter { inner: Ok(inner), operation }))
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        self.begin(Verb::Stat, path).await.step(self.inner.stat(path)).await
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        self.begin(Verb::Stat, path).await.step(self.inner.stat(path, options)).await
     }
 
     fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Around, Operation, Verb};
-use crate::{Child, ExecEvent, ExecRequest, Invocation, Process, ProcessCapabilities, Result};
+use crate::{
+    Child, ExecEvent, ExecRequest, Invocation, Process, ProcessCapabilities, Result, Signal, TerminalSize,
+};
 
 #[derive(Debug)]
 pub(super) struct AroundProcess<A> {
@@ -80,6 +82,16 @@ impl<O: Operation> Child for AroundChild<O> {
             None => self.end(),
         }
         Ok(event)
+    }
+
+    async fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(operation) = self.operation() else { return self.inner.signal(signal).await };
+        operation.step(self.inner.signal(signal)).await
+    }
+
+    async fn resize(&self, size: TerminalSize) -> Result<()> {
+        let Some(operation) = self.operation() else { return self.inner.resize(size).await };
+        operation.step(self.inner.resize(size)).await
     }
 
     async fn kill(&self) -> Result<()> {

@@ -9,8 +9,9 @@ use super::{
     store::{Kept, Store},
 };
 use crate::{
-    EntryStream, FileRead, FileSystem, FileWriter, FsCapabilities, ListOptions, Metadata, MkdirOptions,
-    ReadOptions, ReadRange, RemoveOptions, ResourcePath, Result, TransferOptions, WriteOptions,
+    EntryStream, FileRead, FileSystem, FileSystemExt, FileWriter, FsCapabilities, ListOptions, Metadata,
+    MkdirOptions, ReadOptions, ReadRange, RemoveOptions, ResourcePath, Result, StatOptions, TransferOptions,
+    WriteOptions,
 };
 
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl CacheFileSystem {
             // An error is left to the read, which tells it as its own.
             Freshness::Validate => {
                 kept.content.is_some()
-                    && self.inner.stat(path).await.is_ok_and(|now| now.version == kept.metadata.version)
+                    && self.inner.metadata(path).await.is_ok_and(|now| now.version == kept.metadata.version)
             }
             // A clock that was set back tells nothing.
             Freshness::For(time) => {
@@ -105,15 +106,15 @@ impl FileSystem for CacheFileSystem {
         Ok(Box::new(CacheWriter { inner, change }))
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        if self.cache.freshness == Freshness::Validate {
-            return self.inner.stat(path).await;
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        if self.cache.freshness == Freshness::Validate || !options.follow {
+            return self.inner.stat(path, options).await;
         }
         if let Some(kept) = self.fresh(path).await {
             return Ok(kept.metadata);
         }
         let changes = self.cache.store.changes();
-        let metadata = self.inner.stat(path).await?;
+        let metadata = self.inner.stat(path, options).await?;
         self.keep(path, &metadata, None, changes);
         Ok(metadata)
     }

@@ -62,7 +62,7 @@ fn for_a_time_nobody_is_asked() {
         bench.below.write_file(&path("/a"), "0123456789").await.unwrap();
         bench.read("/a").await;
         assert_eq!(bench.fs.read_range(&path("/a"), ReadRange::Last(3)).await.unwrap(), "789");
-        assert_eq!(bench.fs.stat(&path("/a")).await.unwrap().len, 10);
+        assert_eq!(bench.fs.metadata(&path("/a")).await.unwrap().len, 10);
         assert_eq!(bench.asked(), (1, 0));
         bench.below.write_file(&path("/a"), "new").await.unwrap();
         bench.clock.advance(Duration::from_mins(59));

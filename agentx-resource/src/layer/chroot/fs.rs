@@ -7,8 +7,8 @@ use futures::StreamExt;
 use super::Chroot;
 use crate::{
     DirEntry, EntryStream, Error, ErrorKind, FileRead, FileSystem, FileWriter, FsCapabilities, ListOptions,
-    Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, TransferOptions, WriteMode,
-    WriteOptions,
+    Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, StatOptions, TransferOptions,
+    WriteMode, WriteOptions,
 };
 
 #[derive(Debug)]
@@ -49,9 +49,9 @@ impl FileSystem for ChrootFileSystem {
         Ok(Box::new(ChrootWriter { inner: writer, view: self.view.clone(), path: path.clone() }))
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
         let inner = self.view.inner(path)?;
-        self.inner.stat(&inner).await.map_err(|error| self.view.error(error, path))
+        self.inner.stat(&inner, options).await.map_err(|error| self.view.error(error, path))
     }
 
     fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {

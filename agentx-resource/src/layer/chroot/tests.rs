@@ -23,7 +23,7 @@ fn errors_speak_of_the_callers_paths() {
         home.mkdir(&path("/d"), MkdirOptions::recursive()).await.unwrap();
         for error in [
             home.read_file(&path("/d/x")).await.unwrap_err(),
-            home.stat(&path("/d/x")).await.unwrap_err(),
+            home.metadata(&path("/d/x")).await.unwrap_err(),
             home.readdir(&path("/d/x")).await.unwrap_err(),
             home.rm(&path("/d/x"), RemoveOptions::default()).await.unwrap_err(),
             home.rename(&path("/d/x"), &path("/y"), TransferOptions::default()).await.unwrap_err(),
@@ -43,7 +43,7 @@ fn the_base_is_kept() {
         assert_eq!(removed.unwrap_err().kind(), ErrorKind::InvalidInput);
         let moved = home.rename(&path("/"), &path("/x"), TransferOptions::default()).await;
         assert_eq!(moved.unwrap_err().kind(), ErrorKind::InvalidInput);
-        assert!(whole.stat(&path("/u/home")).await.unwrap().is_dir());
+        assert!(whole.metadata(&path("/u/home")).await.unwrap().is_dir());
     });
 }
 

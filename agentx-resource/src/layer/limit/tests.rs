@@ -2,7 +2,7 @@ use futures::{FutureExt, StreamExt, executor::block_on};
 
 use super::*;
 use crate::{
-    ExecRequest, FileSystemExt, ListOptions, ReadOptions, ResourcePath, WriteOptions,
+    ExecRequest, FileSystemExt, ListOptions, ReadOptions, ResourcePath, StatOptions, WriteOptions,
     memory::{ManualClock, MemoryFileSystem, MemoryProcess},
 };
 
@@ -27,7 +27,7 @@ fn bodies_lists_and_writers_hold_their_permit_until_they_end_or_drop() {
         let writer = fs.writer(&path("/b"), WriteOptions::default()).await.unwrap();
         assert_eq!(limit.free(), 0);
         let a = path("/a");
-        let mut waiting = fs.stat(&a);
+        let mut waiting = fs.stat(&a, StatOptions::default());
         assert!((&mut waiting).now_or_never().is_none());
         // The body ends: its permit goes to who waits.
         while read.body.next().await.is_some() {}
@@ -42,10 +42,10 @@ fn bodies_lists_and_writers_hold_their_permit_until_they_end_or_drop() {
 fn a_body_that_is_dropped_gives_its_permit_back() {
     let (limit, fs) = limited(1);
     let read = block_on(fs.read(&path("/a"), ReadOptions::default())).unwrap();
-    assert!(fs.stat(&path("/a")).now_or_never().is_none());
+    assert!(fs.metadata(&path("/a")).now_or_never().is_none());
     drop(read);
     assert_eq!(limit.free(), 1);
-    block_on(fs.stat(&path("/a"))).unwrap();
+    block_on(fs.metadata(&path("/a"))).unwrap();
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_child_holds_its_permit_until_its_events_end() {
     let process = limit.layer(Arc::new(inner) as Arc<dyn Process>);
     block_on(async {
         let child = process.spawn(ExecRequest::program("true", [""; 0])).await.unwrap();
-        assert!(fs.stat(&path("/a")).now_or_never().is_none());
+        assert!(fs.metadata(&path("/a")).now_or_never().is_none());
         while child.next_event().await.unwrap().is_some() {}
         assert_eq!(limit.free(), 1);
         assert_eq!(child.next_event().await.unwrap(), None);

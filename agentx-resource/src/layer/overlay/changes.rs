@@ -63,7 +63,7 @@ async fn diff(tree: &Tree) -> Result<Vec<OverlayChange>> {
     let mut entries = tree.upper.list(&ResourcePath::root(), ListOptions::recursive());
     while let Some(entry) = entries.try_next().await? {
         let Some(path) = entry.path.filter(|path| !is_reserved(path)) else { continue };
-        let kind = match found(tree.base.stat(&path).await)? {
+        let kind = match found(tree.base.metadata(&path).await)? {
             None => OverlayChangeKind::Added,
             Some(base) if base.is_dir() && entry.metadata.is_dir() => continue,
             Some(_) => OverlayChangeKind::Changed,
@@ -77,15 +77,15 @@ async fn diff(tree: &Tree) -> Result<Vec<OverlayChange>> {
 /// Adds what is gone at the hidden place `path`, or below it.
 async fn add_removed(tree: &Tree, path: &ResourcePath, changes: &mut Vec<OverlayChange>) -> Result<()> {
     let gone = |path| OverlayChange { path, kind: OverlayChangeKind::Removed };
-    let Some(base) = found(tree.base.stat(path).await)? else { return Ok(()) };
-    match found(tree.upper.stat(path).await)? {
+    let Some(base) = found(tree.base.metadata(path).await)? else { return Ok(()) };
+    match found(tree.upper.metadata(path).await)? {
         None => changes.push(gone(path.clone())),
         Some(upper) if upper.is_dir() && base.is_dir() => {
             let mut entries = tree.base.list(path, ListOptions::recursive());
             let mut below = Vec::new();
             while let Some(entry) = entries.try_next().await? {
                 if let Some(path) = entry.path
-                    && found(tree.upper.stat(&path).await)?.is_none()
+                    && found(tree.upper.metadata(&path).await)?.is_none()
                 {
                     below.push(path);
                 }
@@ -93,7 +93,7 @@ async fn add_removed(tree: &Tree, path: &ResourcePath, changes: &mut Vec<Overlay
             // Of what is gone whole, the topmost alone; and nothing below what became a file.
             for path in &below {
                 let parent = path.parent().unwrap_or_else(ResourcePath::root);
-                if found(tree.upper.stat(&parent).await)?.is_some_and(|parent| parent.is_dir()) {
+                if found(tree.upper.metadata(&parent).await)?.is_some_and(|parent| parent.is_dir()) {
                     changes.push(gone(path.clone()));
                 }
             }
@@ -129,8 +129,8 @@ async fn commit(tree: &Tree) -> Result<()> {
 
 /// Puts into the base what the upper has at `path`.
 async fn put(tree: &Tree, path: &ResourcePath) -> Result<()> {
-    let directory = tree.upper.stat(path).await?.is_dir();
-    if found(tree.base.stat(path).await)?.is_some_and(|base| base.is_dir() != directory) {
+    let directory = tree.upper.metadata(path).await?.is_dir();
+    if found(tree.base.metadata(path).await)?.is_some_and(|base| base.is_dir() != directory) {
         tree.base.rm_all(path).await?;
     }
     if directory {

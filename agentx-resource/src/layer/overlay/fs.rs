@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     DirEntry, EntryStream, ErrorKind, FileRead, FileSystem, FileWriter, FsCapabilities, ListOptions,
-    Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, TransferOptions, WriteMode,
-    WriteOptions,
+    Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, StatOptions, TransferOptions,
+    WriteMode, WriteOptions,
 };
 
 #[async_trait]
@@ -39,8 +39,8 @@ impl FileSystem for Overlay {
         Ok(Box::new(OverlayWriter::new(inner, Arc::clone(&self.tree), path.clone(), options)))
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        match self.tree.find(path).await? {
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        match self.tree.look(path, &options).await? {
             Some(Place::Upper(metadata) | Place::Base(metadata)) => Ok(metadata),
             _ => Err(fail(ErrorKind::NotFound, "stat", path)),
         }

@@ -126,7 +126,7 @@ fn a_directory_may_become_a_file() {
         overlay.rm(&path("/d"), RemoveOptions::recursive()).await.unwrap();
         put(&overlay, "/d", "file").await;
         assert_eq!(changes(&overlay).await, ["Changed /d"]);
-        assert_eq!(overlay.stat(&path("/d/one")).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(overlay.metadata(&path("/d/one")).await.unwrap_err().kind(), ErrorKind::NotFound);
         overlay.commit().await.unwrap();
         assert_eq!(tree(&base).await, ["/a=a", "/d=file", "/f=f"]);
     });
@@ -146,14 +146,14 @@ fn what_comes_and_goes_is_no_change() {
 fn versions_of_the_two_sides_differ() {
     block_on(async {
         let (base, overlay, _) = overlay().await;
-        let old = overlay.stat(&path("/a")).await.unwrap().version.unwrap();
+        let old = overlay.metadata(&path("/a")).await.unwrap().version.unwrap();
         let new = overlay.write_file(&path("/a"), "b").await.unwrap().version.unwrap();
         assert_ne!(old, new);
         let stale = overlay.write(&path("/a"), "c".into(), WriteMode::IfMatch(old).into()).await;
         assert_eq!(stale.unwrap_err().kind(), ErrorKind::ConditionFailed);
         overlay.write(&path("/a"), "c".into(), WriteMode::IfMatch(new).into()).await.unwrap();
         // A condition of the base holds for the first change, too.
-        let base_version = overlay.stat(&path("/f")).await.unwrap().version.unwrap();
+        let base_version = overlay.metadata(&path("/f")).await.unwrap().version.unwrap();
         overlay.write(&path("/f"), "g".into(), WriteMode::IfMatch(base_version).into()).await.unwrap();
         assert_eq!(base.read_to_string(&path("/f")).await.unwrap(), "f");
     });

@@ -10,8 +10,8 @@ use super::{
     removed::{RESERVED, Removed},
 };
 use crate::{
-    ConditionStrength, Error, ErrorKind, FileSystem, FsCapabilities, ListOptions, Metadata, MkdirOptions,
-    RemoveOptions, ResourcePath, Result, Version, WriteMode, WriteOptions,
+    ConditionStrength, Error, ErrorKind, FileSystem, FileSystemExt, FsCapabilities, ListOptions, Metadata,
+    MkdirOptions, RemoveOptions, ResourcePath, Result, StatOptions, Version, WriteMode, WriteOptions,
 };
 
 /// The two file systems, and what shows of them.
@@ -62,14 +62,23 @@ impl Tree {
 
     /// What shows at `path`, if anything does.
     pub(super) async fn find(&self, path: &ResourcePath) -> Result<Option<Place>> {
+        self.look(path, &StatOptions::default()).await
+    }
+
+    /// As [`Tree::find`], with a say on symlinks.
+    pub(super) async fn look(&self, path: &ResourcePath, options: &StatOptions) -> Result<Option<Place>> {
         if is_reserved(path) {
             return Ok(None);
         }
-        if let Some(metadata) = found(self.upper.stat(path).await)? {
+        if let Some(metadata) = found(self.upper.stat(path, options.clone()).await)? {
             // The root is the base's as well.
             return Ok(Some(Place::Upper(tagged(metadata, 'u'))));
         }
-        Ok(self.in_base(path).await?.map(|metadata| Place::Base(tagged(metadata, 'b'))))
+        if self.removed.covers(path) {
+            return Ok(None);
+        }
+        let base = found(self.base.stat(path, options.clone()).await)?;
+        Ok(base.map(|metadata| Place::Base(tagged(metadata, 'b'))))
     }
 
     /// What the base has at `path`, unless it is hidden.
@@ -77,7 +86,7 @@ impl Tree {
         if self.removed.covers(path) || is_reserved(path) {
             return Ok(None);
         }
-        found(self.base.stat(path).await)
+        found(self.base.metadata(path).await)
     }
 
     pub(super) async fn place(&self, path: &ResourcePath) -> Result<Place> {

@@ -11,9 +11,9 @@ use super::{
     writer::QuotaWriter,
 };
 use crate::{
-    DirEntry, EntryStream, ErrorKind, FileKind, FileRead, FileSystem, FileWriter, FsCapabilities,
-    ListOptions, Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, TransferOptions,
-    WriteMode, WriteOptions,
+    DirEntry, EntryStream, ErrorKind, FileKind, FileRead, FileSystem, FileSystemExt, FileWriter,
+    FsCapabilities, ListOptions, Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result,
+    StatOptions, TransferOptions, WriteMode, WriteOptions,
 };
 
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl QuotaFileSystem {
 
     /// The file that a write to `path` replaces, if there is one.
     pub(super) async fn replaced(&self, path: &ResourcePath) -> Result<QuotaUsage> {
-        match self.inner.stat(path).await {
+        match self.inner.metadata(path).await {
             Ok(metadata) if metadata.is_dir() => Ok(QuotaUsage::default()),
             Ok(metadata) => Ok(QuotaUsage::file(metadata.len)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(QuotaUsage::default()),
@@ -61,30 +61,13 @@ impl QuotaFileSystem {
 
     /// What `path` comes to, with all that is below it; nothing where nothing is.
     async fn at(&self, path: &ResourcePath) -> Result<QuotaUsage> {
-        let entry = if self.inner.capabilities().symlinks {
-            self.entry(path).await
-        } else {
-            self.inner.stat(path).await.map(Some)
-        };
-        match entry {
-            Ok(Some(metadata)) if metadata.is_dir() => self.below(path).await,
-            Ok(Some(metadata)) => Ok(usage(&metadata)),
-            Ok(None) => Ok(QuotaUsage::default()),
+        // Not what a symlink leads to: that is counted where it is.
+        match self.inner.stat(path, StatOptions::no_follow()).await {
+            Ok(metadata) if metadata.is_dir() => self.below(path).await,
+            Ok(metadata) => Ok(usage(&metadata)),
             Err(error) if is_absence(error.kind()) => Ok(QuotaUsage::default()),
             Err(error) => Err(error),
         }
-    }
-
-    /// The entry itself: `stat` would follow a symlink.
-    async fn entry(&self, path: &ResourcePath) -> Result<Option<Metadata>> {
-        let Some(parent) = path.parent() else { return self.inner.stat(path).await.map(Some) };
-        let mut entries = self.inner.list(&parent, ListOptions::default());
-        while let Some(entry) = entries.try_next().await? {
-            if entry.path.as_ref() == Some(path) {
-                return Ok(Some(entry.metadata));
-            }
-        }
-        Ok(None)
     }
 
     async fn below(&self, path: &ResourcePath) -> Result<QuotaUsage> {
@@ -142,8 +125,8 @@ impl FileSystem for QuotaFileSystem {
         Ok(Box::new(QuotaWriter::new(inner, self.clone(), path.clone(), append, credit)))
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        self.inner.stat(path).await
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        self.inner.stat(path, options).await
     }
 
     fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {

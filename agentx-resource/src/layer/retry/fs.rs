@@ -7,8 +7,8 @@ use futures::{StreamExt, stream};
 use super::{Retry, Retryability, Tries, body::Body};
 use crate::{
     EntryStream, Error, ErrorKind, FileRead, FileSystem, FileSystemExt, FileWriter, FsCapabilities,
-    ListOptions, Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, TransferOptions,
-    WriteMode, WriteOptions,
+    ListOptions, Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, StatOptions,
+    TransferOptions, WriteMode, WriteOptions,
 };
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl RetryFileSystem {
     /// Whether `path` is as the condition wants it.
     async fn unchanged(&self, path: &ResourcePath, mode: &WriteMode) -> Result<bool> {
         match mode {
-            WriteMode::IfMatch(version) => match self.stat(path).await {
+            WriteMode::IfMatch(version) => match self.metadata(path).await {
                 Ok(metadata) => Ok(metadata.version.as_ref() == Some(version)),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
                 Err(error) => Err(lost(path, error)),
@@ -94,8 +94,8 @@ impl FileSystem for RetryFileSystem {
         self.retry.run(|| self.inner.writer(path, options.clone())).await
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
-        self.retry.run(|| self.inner.stat(path)).await
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        self.retry.run(|| self.inner.stat(path, options.clone())).await
     }
 
     fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ErrorKind, FileRead, FileSystemExt, ListOptions, MkdirOptions, ReadOptions, ReadRange, RemoveOptions,
-    ResourcePath, WriteMode, WriteOptions,
+    ResourcePath, StatOptions, WriteMode, WriteOptions,
     memory::{MemoryEnv, MemoryFileSystem},
 };
 
@@ -126,7 +126,7 @@ fn waits_double_and_honour_the_time_that_is_named() {
 #[test]
 fn a_time_beyond_the_longest_wait_is_left_to_the_caller() {
     let bench = Bench::new([Fault::Busy(Duration::from_secs(31))]);
-    let error = block_on(bench.fs.stat(&path("/a"))).unwrap_err();
+    let error = block_on(bench.fs.metadata(&path("/a"))).unwrap_err();
     assert_eq!(error.retry(), Retryability::After(Some(Duration::from_secs(31))));
     assert_eq!(bench.slept(), [0; 0]);
 }
@@ -134,7 +134,7 @@ fn a_time_beyond_the_longest_wait_is_left_to_the_caller() {
 #[test]
 fn the_last_failure_says_that_tries_are_exhausted() {
     let bench = Bench::new([Fault::Refused; 9]);
-    let error = block_on(bench.fs.stat(&path("/a"))).unwrap_err();
+    let error = block_on(bench.fs.metadata(&path("/a"))).unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retryability::Exhausted));
     assert_eq!(bench.steps(), 4);
 }
@@ -194,7 +194,7 @@ fn a_conditional_write_that_may_have_had_effect_is_lost() {
         let bench = Bench::new([Fault::Unanswered]);
         let error = bench.fs.create_new(&path("/a"), "one").await.unwrap_err();
         assert_eq!((error.kind(), error.path()), (ErrorKind::Lost, Some("/a")));
-        let version = bench.fs.stat(&path("/a")).await.unwrap().version.unwrap();
+        let version = bench.fs.metadata(&path("/a")).await.unwrap().version.unwrap();
         bench.plan.faults.lock().unwrap().push_back(Fault::Unanswered);
         let mode = WriteMode::IfMatch(version);
         let error = bench.fs.write(&path("/a"), "two".into(), mode.into()).await.unwrap_err();
@@ -275,8 +275,8 @@ impl FileSystem for PiecesFileSystem {
         self.0.writer(path, options).await
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<crate::Metadata> {
-        self.0.stat(path).await
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<crate::Metadata> {
+        self.0.stat(path, options).await
     }
 
     fn list(&self, path: &ResourcePath, options: ListOptions) -> crate::EntryStream {

@@ -2,8 +2,8 @@ use futures::TryStreamExt;
 
 use super::fs::RouteFileSystem;
 use crate::{
-    Error, ErrorKind, FileKind, FileSystem, ListOptions, Metadata, MkdirOptions, ReadOptions, RemoveOptions,
-    ResourcePath, Result, TransferOptions, WriteMode, WriteOptions,
+    Error, ErrorKind, FileKind, FileSystem, FileSystemExt, ListOptions, Metadata, MkdirOptions, ReadOptions,
+    RemoveOptions, ResourcePath, Result, TransferOptions, WriteMode, WriteOptions,
 };
 
 /// Copies file by file, from one region to another or over the mounts below a directory.
@@ -13,7 +13,7 @@ pub(super) async fn copy(
     to: &ResourcePath,
     options: &TransferOptions,
 ) -> Result<()> {
-    let source = fs.stat(from).await.map_err(|error| retold(error, from))?;
+    let source = fs.metadata(from).await.map_err(|error| retold(error, from))?;
     if from == to && !options.create_new {
         return Ok(());
     }

@@ -10,8 +10,9 @@ use super::{
     table::{Region, Table},
 };
 use crate::{
-    EntryStream, Error, ErrorKind, FileRead, FileSystem, FileWriter, FsCapabilities, ListOptions, Metadata,
-    MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, TransferOptions, WriteMode, WriteOptions,
+    EntryStream, Error, ErrorKind, FileRead, FileSystem, FileSystemExt, FileWriter, FsCapabilities,
+    ListOptions, Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath, Result, StatOptions,
+    TransferOptions, WriteMode, WriteOptions,
 };
 
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl RouteFileSystem {
         to: &ResourcePath,
     ) -> Result<()> {
         if self.is_on_the_way(to) {
-            self.stat(from).await.map_err(|error| {
+            self.metadata(from).await.map_err(|error| {
                 Error::new(error.kind(), operation)
                     .with_path(from)
                     .with_retry(error.retry())
@@ -113,9 +114,9 @@ impl FileSystem for RouteFileSystem {
         Ok(Box::new(RouteWriter { inner, region, path: path.clone() }))
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
         let (region, inner) = self.table.find(path)?;
-        let found = region.fs.stat(&inner).await;
+        let found = region.fs.stat(&inner, options).await;
         if self.table.is_fixed(path) {
             return match found {
                 Ok(metadata) if metadata.is_dir() => Ok(metadata),

@@ -63,7 +63,7 @@ fn mounts_and_the_ways_to_them_are_listed_once() {
         let names: Vec<_> =
             fs.readdir(&path("/m/one/in")).await.unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, ["beside", "two"]);
-        assert!(fs.stat(&path("/m")).await.unwrap().is_dir());
+        assert!(fs.metadata(&path("/m")).await.unwrap().is_dir());
         let mut missing = fs.list(&path("/x"), ListOptions::recursive());
         assert_eq!(missing.next().await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);
         assert!(missing.next().await.is_none());

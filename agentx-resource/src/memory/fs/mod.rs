@@ -18,7 +18,7 @@ use super::lock;
 use crate::{
     Clock, ConditionStrength, DirEntry, EntryStream, ErrorKind, FileRead, FileSystem, FileWriter,
     FsCapabilities, ListOptions, Metadata, MkdirOptions, ReadOptions, ReadRange, RemoveOptions, ResourcePath,
-    Result, TransferOptions, WriteOptions,
+    Result, StatOptions, TransferOptions, WriteOptions,
 };
 
 /// A file system in memory. A clone is the same file system.
@@ -120,7 +120,7 @@ impl FileSystem for MemoryFileSystem {
         Ok(Box::new(MemoryWriter::new(self.clone(), path.clone(), options)))
     }
 
-    async fn stat(&self, path: &ResourcePath) -> Result<Metadata> {
+    async fn stat(&self, path: &ResourcePath, _: StatOptions) -> Result<Metadata> {
         match lock(&self.tree).find(path) {
             Some(node) => Ok(node.metadata()),
             None => Err(fail(ErrorKind::NotFound, "stat", path)),

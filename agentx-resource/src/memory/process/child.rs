@@ -4,13 +4,17 @@ use std::{
     future::poll_fn,
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{super::lock, InputPipe, OutputPipe};
-use crate::{BoxFuture, Child, ExecEvent, ExitStatus, Result};
+use crate::{
+    BoxFuture, Child, Clock, Error, ErrorKind, ExecEvent, ExitStatus, Result, Signal, TerminalSize,
+    memory::PROVIDER,
+};
 
 /// A program's future and its pipes. Whoever awaits an event drives the program.
 pub(super) struct MemoryChild {
@@ -24,10 +28,36 @@ struct Run {
     /// The program, until it has ended.
     program: Option<BoxFuture<'static, i32>>,
     deadline: Option<BoxFuture<'static, ()>>,
+    idle: Option<Idle>,
     /// What is told after the output.
     ending: VecDeque<ExecEvent>,
     /// Who awaits an event.
     waiting: Option<Waker>,
+}
+
+/// The time for which a program may write nothing.
+pub(super) struct Idle {
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+    end: BoxFuture<'static, ()>,
+    /// The count of writes from which `end` is reckoned.
+    since: u64,
+}
+
+impl Idle {
+    pub(super) fn new(clock: Arc<dyn Clock>, timeout: Duration) -> Self {
+        let end = clock.sleep(timeout);
+        Self { clock, timeout, end, since: 0 }
+    }
+
+    /// Whether nothing was written for so long.
+    fn poll(&mut self, cx: &mut Context<'_>, writes: u64) -> bool {
+        if writes != self.since {
+            self.since = writes;
+            self.end = self.clock.sleep(self.timeout);
+        }
+        self.end.as_mut().poll(cx).is_ready()
+    }
 }
 
 impl MemoryChild {
@@ -35,10 +65,11 @@ impl MemoryChild {
         id: String,
         program: BoxFuture<'static, i32>,
         deadline: Option<BoxFuture<'static, ()>>,
+        idle: Option<Idle>,
         input: Arc<InputPipe>,
         output: Arc<OutputPipe>,
     ) -> Self {
-        let run = Run { program: Some(program), deadline, ending: VecDeque::new(), waiting: None };
+        let run = Run { program: Some(program), deadline, idle, ending: VecDeque::new(), waiting: None };
         Self { id, run: Mutex::new(run), input, output }
     }
 
@@ -73,14 +104,18 @@ impl Run {
         match polled {
             _ if output.exceeded() => Some(ExitStatus::OutputLimit),
             Poll::Ready(code) => Some(ExitStatus::Code(code)),
-            Poll::Pending => None,
+            Poll::Pending => {
+                let idle = self.idle.as_mut().is_some_and(|idle| idle.poll(cx, output.writes()));
+                idle.then_some(ExitStatus::TimedOut)
+            }
         }
     }
 
     fn end(&mut self, status: ExitStatus, output: &OutputPipe) {
         self.program = None;
         self.deadline = None;
-        self.ending = output.truncations().into();
+        self.idle = None;
+        self.ending = output.rest();
         self.ending.push_back(ExecEvent::Exited(status));
     }
 }
@@ -110,6 +145,14 @@ impl Child for MemoryChild {
         Ok(poll_fn(|cx| self.poll_event(cx)).await)
     }
 
+    async fn signal(&self, _: Signal) -> Result<()> {
+        Err(undeclared("signal"))
+    }
+
+    async fn resize(&self, _: TerminalSize) -> Result<()> {
+        Err(undeclared("resize"))
+    }
+
     async fn kill(&self) -> Result<()> {
         let mut run = lock(&self.run);
         if run.program.is_some() {
@@ -118,4 +161,8 @@ impl Child for MemoryChild {
         run.waiting.take().into_iter().for_each(Waker::wake);
         Ok(())
     }
+}
+
+fn undeclared(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported, operation).with_provider(PROVIDER)
 }

@@ -14,11 +14,15 @@ use std::{
 
 use async_trait::async_trait;
 
-use self::{child::MemoryChild, input::InputPipe, output::OutputPipe};
+use self::{
+    child::{Idle, MemoryChild},
+    input::InputPipe,
+    output::OutputPipe,
+};
 pub use self::{input::ProgramInput, output::ProgramOutput, program::ProgramContext};
 use super::PROVIDER;
 use crate::{
-    BoxFuture, Child, Clock, Error, ErrorKind, ExecRequest, FileSystem, Invocation, Process,
+    BoxFuture, Child, Clock, Error, ErrorKind, ExecRequest, FileSystem, FileSystemExt, Invocation, Process,
     ProcessCapabilities, ResourcePath, Result,
 };
 
@@ -117,7 +121,7 @@ impl MemoryProcess {
         match &self.files {
             Some(files) => {
                 let metadata =
-                    files.stat(cwd).await.map_err(|error| fail(error.kind(), cwd).with_source(error))?;
+                    files.metadata(cwd).await.map_err(|error| fail(error.kind(), cwd).with_source(error))?;
                 if metadata.is_dir() { Ok(()) } else { Err(fail(ErrorKind::NotADirectory, cwd)) }
             }
             None if cwd.is_root() => Ok(()),
@@ -150,9 +154,10 @@ impl Process for MemoryProcess {
         self.check_cwd(&request.cwd).await?;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
         let deadline = request.timeout.map(|timeout| self.clock.sleep(timeout));
+        let idle = request.idle_timeout.map(|timeout| Idle::new(Arc::clone(&self.clock), timeout));
         let (input, output) = (InputPipe::new(&request.stdin), OutputPipe::new(request.output_limit));
         let context = ProgramContext::new(request, &self.root, &input, &output, self.files.clone());
-        Ok(Box::new(MemoryChild::new(id, program(context), deadline, input, output)))
+        Ok(Box::new(MemoryChild::new(id, program(context), deadline, idle, input, output)))
     }
 }
 
@@ -183,6 +188,9 @@ fn check(request: &ExecRequest) -> Result<()> {
     }
     if program.contains('\0') || words.iter().any(|word| word.contains('\0')) {
         return refused("NUL in the command");
+    }
+    if !request.limits.is_none() || request.terminal.is_some() {
+        return Err(fail(ErrorKind::Unsupported, program).with_message("neither limits nor terminals"));
     }
     // The value may be a secret, and the name is the caller's own text.
     if request

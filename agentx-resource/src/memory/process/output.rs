@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use super::super::lock;
-use crate::{ExecEvent, OnExceed, OutputLimit, OutputStream};
+use crate::{ExecEvent, LimitedOutput, OutputLimit, OutputStream};
 
 /// How many bytes wait for the caller: 64 KiB of both streams together.
 const CAPACITY: usize = 64 << 10;
@@ -25,24 +25,17 @@ pub struct ProgramOutput {
 
 /// The way from the program to the caller, both streams in the order of writing.
 pub(super) struct OutputPipe {
-    limit: OutputLimit,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     queue: VecDeque<ExecEvent>,
     queued: usize,
-    stdout: Tally,
-    stderr: Tally,
-    exceeded: bool,
+    stdout: LimitedOutput,
+    stderr: LimitedOutput,
+    /// How often something was written.
+    writes: u64,
     writers: Vec<Waker>,
-}
-
-#[derive(Default)]
-struct Tally {
-    kept: u64,
-    dropped: u64,
 }
 
 impl ProgramOutput {
@@ -86,7 +79,15 @@ enum Written {
 
 impl OutputPipe {
     pub(super) fn new(limit: OutputLimit) -> Arc<Self> {
-        Arc::new(Self { limit, state: Mutex::default() })
+        let state = State {
+            queue: VecDeque::new(),
+            queued: 0,
+            stdout: LimitedOutput::new(OutputStream::Stdout, limit),
+            stderr: LimitedOutput::new(OutputStream::Stderr, limit),
+            writes: 0,
+            writers: Vec::new(),
+        };
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     /// The next piece of output that waits.
@@ -102,35 +103,36 @@ impl OutputPipe {
 
     /// Whether the command must be killed for its output.
     pub(super) fn exceeded(&self) -> bool {
-        lock(&self.state).exceeded
+        let state = lock(&self.state);
+        state.stdout.is_exceeded() || state.stderr.is_exceeded()
     }
 
-    /// What is told of each truncated stream at its end.
-    pub(super) fn truncations(&self) -> Vec<ExecEvent> {
-        let state = lock(&self.state);
-        [(OutputStream::Stdout, state.stdout.dropped), (OutputStream::Stderr, state.stderr.dropped)]
-            .into_iter()
-            .filter(|(_, dropped)| *dropped > 0)
-            .map(|(stream, dropped)| ExecEvent::Truncated { stream, dropped })
-            .collect()
+    /// How often something was written, kept or not.
+    pub(super) fn writes(&self) -> u64 {
+        lock(&self.state).writes
+    }
+
+    /// What is told of each stream at its end.
+    pub(super) fn rest(&self) -> VecDeque<ExecEvent> {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        std::iter::from_fn(|| state.stdout.finish().or_else(|| state.stderr.finish())).collect()
     }
 
     fn poll_write(&self, stream: OutputStream, rest: &mut Bytes, cx: &Context<'_>) -> Poll<Written> {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
-        let tally = match stream {
+        let limited = match stream {
             OutputStream::Stdout => &mut state.stdout,
             OutputStream::Stderr => &mut state.stderr,
         };
         while !rest.is_empty() {
-            if state.exceeded {
+            if limited.is_exceeded() {
                 return Poll::Pending;
             }
-            let allowed = self.limit.bytes.saturating_sub(tally.kept);
-            if allowed == 0 {
-                tally.dropped += rest.len() as u64;
-                rest.clear();
-                state.exceeded = self.limit.on_exceed == OnExceed::Kill;
+            if limited.head_left() == 0 {
+                limited.push(&std::mem::take(rest));
+                state.writes += 1;
                 return Poll::Ready(Written::Dropped);
             }
             let room = CAPACITY.saturating_sub(state.queued);
@@ -140,14 +142,10 @@ impl OutputPipe {
                 }
                 return Poll::Pending;
             }
-            let length = rest.len().min(room).min(usize::try_from(allowed).unwrap_or(usize::MAX));
-            let piece = rest.split_to(length);
-            tally.kept += length as u64;
+            let length = usize::try_from(limited.head_left()).unwrap_or(usize::MAX).min(rest.len()).min(room);
+            state.queue.extend(limited.push(&rest.split_to(length)));
             state.queued += length;
-            state.queue.push_back(match stream {
-                OutputStream::Stdout => ExecEvent::Stdout(piece),
-                OutputStream::Stderr => ExecEvent::Stderr(piece),
-            });
+            state.writes += 1;
         }
         Poll::Ready(Written::All)
     }
