@@ -52,7 +52,8 @@ pub use llm::{ApiSupply, LLMProvider};
 pub use path::ResourcePath;
 pub use process::{
     Child, ExecEvent, ExecOutput, ExecRequest, ExitStatus, Invocation, LimitedOutput, OnExceed, OutputLimit,
-    OutputStream, Process, ProcessCapabilities, ProcessExt, ResourceLimits, Signal, Stdin, TerminalSize,
+    OutputStream, Process, ProcessCapabilities, ProcessExt, ResourceLimits, ShellCommand, ShellOptions,
+    ShellOutput, ShellSession, Signal, Stdin, TerminalSize,
 };
 pub use secret::Secret;
 

@@ -1,9 +1,11 @@
 //! Commands.
 
+mod collect;
 mod event;
 mod ext;
 mod limited;
 mod request;
+mod session;
 
 use std::{fmt, sync::Arc};
 
@@ -15,6 +17,7 @@ pub use self::{
     ext::ProcessExt,
     limited::LimitedOutput,
     request::{ExecRequest, Invocation, OnExceed, OutputLimit, ResourceLimits, Signal, Stdin, TerminalSize},
+    session::{ShellCommand, ShellOptions, ShellOutput, ShellSession},
 };
 use crate::Result;
 
