@@ -113,6 +113,8 @@ ids! {
     MessageId, "message";
     /// Names a turn.
     TurnId, "turn";
+    /// Names an approval that a tool call waits for.
+    ApprovalId, "approval";
 }
 
 macro_rules! fresh {
@@ -132,6 +134,7 @@ fresh! {
     AgentId, "agent";
     MessageId, "msg";
     TurnId, "turn";
+    ApprovalId, "appr";
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub use event::{
     TurnInput, TurnMachine,
 };
 pub use host::{Host, IdSource, SequentialIds, Timestamp};
-pub use id::{AgentId, ContainerId, ImageId, MessageId, SessionId, TurnId};
+pub use id::{AgentId, ApprovalId, ContainerId, ImageId, MessageId, SessionId, TurnId};
 pub use message::{
     AssistantMessage, AssistantPart, ContentPart, Message, MessageBody, StopReason, ToolCall, ToolOutput,
     ToolResult,
@@ -51,8 +51,8 @@ pub use repository::{
 };
 pub use runtime::{Agent, Runtime, RuntimeBuilder, Subscription, TurnEvents, TurnReport, WorkspaceProvider};
 pub use tool::{
-    AllowAll, Decision, Permission, PermissionRequest, Tool, ToolContext, ToolDefinition, ToolFn, ToolSet,
-    tool_fn,
+    AllowAll, ApprovalRequest, Approvals, Decision, Permission, PermissionRequest, Resumed, ResumedCall,
+    Tool, ToolContext, ToolDefinition, ToolFn, ToolSet, tool_fn,
 };
 pub use tool_loop::ToolLoop;
 pub use usage::Usage;

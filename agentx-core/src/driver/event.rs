@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ModelEvent, ToolCall, ToolResult};
+use crate::{ApprovalRequest, Error, ModelEvent, ToolCall, ToolResult};
 
 /// A step of a turn.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ use crate::{Error, ModelEvent, ToolCall, ToolResult};
 pub enum DriverEvent {
     /// The model says something.
     Model(ModelEvent),
+    /// A tool call waits for an approval. It has not begun, and others run meanwhile.
+    ApprovalRequested(ApprovalRequest),
     /// A tool is about to run, with this input (which a permission may have changed).
     ToolStart(ToolCall),
     /// A tool call is answered; it ran, failed, or was not allowed to run.

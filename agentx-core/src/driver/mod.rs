@@ -8,7 +8,7 @@ use agentx_resource::Clock;
 use futures::stream::BoxStream;
 
 pub use self::event::{BudgetKind, DriverEvent, Outcome, OutcomeKind, TurnEnd};
-use crate::{AllowAll, Message, ModelSettings, Permission, ToolSet};
+use crate::{AllowAll, Approvals, Message, ModelSettings, Permission, ResumedCall, ToolSet};
 
 /// A turn as it happens: it ends after exactly one [`DriverEvent::End`].
 pub type DriverStream = BoxStream<'static, DriverEvent>;
@@ -44,12 +44,17 @@ impl<T: Driver + ?Sized> Driver for Arc<T> {
 pub struct Turn {
     /// The system prompt.
     pub system: Option<String>,
-    /// The session so far. It is valid (each tool call has its result), and its last message is the user's.
+    /// The session so far. It is valid (each tool call has its result), and its last message is the user's. In a turn
+    /// that resumes, the calls without a result are those in `resume`, and they belong to the last assistant message.
     pub history: Vec<Message>,
+    /// Calls of the last assistant message that are to be dealt with first.
+    pub resume: Vec<ResumedCall>,
     /// The tools that the model may call.
     pub tools: ToolSet,
     /// Who decides which calls may run.
     pub permission: Arc<dyn Permission>,
+    /// Who answers what the permission leaves open; where there is nobody, such calls are denied.
+    pub approvals: Option<Arc<dyn Approvals>>,
     /// The turn's bounds.
     pub budget: Budget,
     /// Settings of the model calls.
@@ -64,8 +69,10 @@ impl Turn {
         Self {
             system: None,
             history,
+            resume: Vec::new(),
             tools: ToolSet::new(),
             permission: Arc::new(AllowAll),
+            approvals: None,
             budget: Budget::default(),
             settings: ModelSettings::default(),
             clock,
@@ -87,6 +94,18 @@ impl Turn {
     /// With this judge of tool calls.
     pub fn with_permission(mut self, permission: Arc<dyn Permission>) -> Self {
         self.permission = permission;
+        self
+    }
+
+    /// With somebody who answers approvals.
+    pub fn with_approvals(mut self, approvals: Arc<dyn Approvals>) -> Self {
+        self.approvals = Some(approvals);
+        self
+    }
+
+    /// Deals with these calls first.
+    pub fn with_resume(mut self, calls: Vec<ResumedCall>) -> Self {
+        self.resume = calls;
         self
     }
 

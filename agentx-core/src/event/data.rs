@@ -1,7 +1,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ContentPart, Message, MessageId, OutcomeKind, StopReason, Timestamp, ToolOutput, TurnId, Usage};
+use crate::{
+    ApprovalId, ContentPart, Message, MessageId, OutcomeKind, StopReason, Timestamp, ToolOutput, TurnId,
+    Usage,
+};
 
 /// What happened: names and fields of the AgentX protocol.
 ///
@@ -117,6 +120,19 @@ pub enum EventData {
         /// The tool.
         tool_name: String,
     },
+    /// A tool call waits for an approval.
+    ApprovalRequested {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// The call.
+        tool_id: String,
+        /// The tool.
+        tool_name: String,
+        /// The input with which it would run.
+        input: Value,
+        /// Why it is asked for.
+        reason: String,
+    },
     /// A tool runs.
     ToolExecuting {
         /// The call.
@@ -216,6 +232,7 @@ impl EventData {
             | E::ConversationEnd { .. }
             | E::ConversationInterrupted { .. }
             | E::ToolPlanned { .. }
+            | E::ApprovalRequested { .. }
             | E::ToolExecuting { .. }
             | E::ToolCompleted { .. }
             | E::ToolFailed { .. }

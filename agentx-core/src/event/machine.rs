@@ -131,6 +131,17 @@ impl TurnMachine {
         }
         match input {
             TurnInput::Driver(DriverEvent::Model(event)) => self.model_event(moment, event, &mut events),
+            TurnInput::Driver(DriverEvent::ApprovalRequested(request)) => {
+                let crate::ApprovalRequest { approval, call, reason } = request;
+                let ToolCall { id: tool_id, name: tool_name, input, .. } = call;
+                events.push(EventData::ApprovalRequested {
+                    approval_id: approval,
+                    tool_id,
+                    tool_name,
+                    input,
+                    reason,
+                });
+            }
             TurnInput::Driver(DriverEvent::ToolStart(call)) => self.tool_start(call, &mut events),
             TurnInput::Driver(DriverEvent::ToolEnd(result)) => self.tool_end(moment, result, &mut events),
             TurnInput::Driver(DriverEvent::End(end)) => self.end(moment, end, &mut events),

@@ -1,5 +1,6 @@
 //! Tools: what a model may call.
 
+mod approval;
 mod function;
 mod permission;
 mod set;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
+    approval::{ApprovalRequest, Approvals, Resumed, ResumedCall},
     function::{ToolFn, tool_fn},
     permission::{AllowAll, Decision, Permission, PermissionRequest},
     set::ToolSet,

@@ -60,6 +60,9 @@ pub enum Decision {
     AllowWith(Value),
     /// It may not run; the model is told why.
     Deny(String),
+    /// Somebody else is to decide; the text tells them why they are asked. Other calls run meanwhile. Where nobody can be
+    /// asked, the call is denied.
+    Ask(String),
 }
 
 /// Allows every call: for agents whose tools are harmless or confined by themselves. The default.

@@ -49,7 +49,8 @@ impl Plan {
                 call.input = input;
                 None
             }
-            Ok(Decision::Deny(reason)) => Some(ToolOutput::ExecutionDenied(reason)),
+            // Nobody can be asked yet.
+            Ok(Decision::Deny(reason) | Decision::Ask(reason)) => Some(ToolOutput::ExecutionDenied(reason)),
             Err(output) => Some(output),
         };
         Some(match refusal {
