@@ -95,7 +95,13 @@ impl Subject for dyn FileSystem {
 impl Subject for dyn Process {
     fn refused(&self) -> Vec<&'static str> {
         let offered = self.capabilities();
-        absent([("shell", offered.shell), ("live_stdin", offered.live_stdin)])
+        absent([
+            ("shell", offered.shell),
+            ("live_stdin", offered.live_stdin),
+            ("signals", offered.signals),
+            ("limits", offered.limits),
+            ("terminal", offered.terminal),
+        ])
     }
 }
 

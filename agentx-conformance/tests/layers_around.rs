@@ -9,10 +9,11 @@ use std::{
 use agentx_conformance::{Fresh, Profile, env, llm, process::toolbox};
 use agentx_resource::{
     ApiSupply, BoxFuture, Clock, Env, FileSystem, LLMProvider, Layer, Process,
-    layer::{Limit, Meter, Retry, Timeout},
+    layer::{Limit, Meter, Retry, Timeout, Trace},
     memory::{MemoryEnv, MemoryFileSystem, MemoryLlmProvider},
 };
 
+agentx_conformance::file_system_suite!(trace, || async { over_files(&Trace) });
 agentx_conformance::file_system_suite!(retry, || async { over_files(&given::retry()) });
 agentx_conformance::file_system_suite!(timeout, || async { over_files(&given::timeout()) });
 agentx_conformance::file_system_suite!(limit, || async { over_files(&given::limit()) });
@@ -23,13 +24,16 @@ agentx_conformance::file_system_suite!(stacked, || async {
     Fresh::new(given::retry().layer(given::timeout().layer(fs)))
 });
 
+agentx_conformance::process_suite!(trace_process, || async { over_programs(&Trace) }, no_ids());
 agentx_conformance::process_suite!(timeout_process, || async { over_programs(&given::timeout()) }, no_ids());
 agentx_conformance::process_suite!(limit_process, || async { over_programs(&given::limit()) }, no_ids());
 agentx_conformance::process_suite!(meter_process, || async { over_programs(&given::meter()) }, no_ids());
 
+agentx_conformance::env_suite!(trace_env, || async { over_settings(&Trace) });
 agentx_conformance::env_suite!(retry_env, || async { over_settings(&given::retry()) });
 agentx_conformance::env_suite!(meter_env, || async { over_settings(&given::meter()) });
 
+agentx_conformance::llm_provider_suite!(trace_llm, || async { over_supply(&Trace) });
 agentx_conformance::llm_provider_suite!(retry_llm, || async { over_supply(&given::retry()) });
 agentx_conformance::llm_provider_suite!(timeout_llm, || async { over_supply(&given::timeout()) });
 

@@ -1,6 +1,9 @@
 //! What every process does, asked of this one.
 #![cfg(test)]
 
+#[path = "conformance/leftovers.rs"]
+mod leftovers;
+
 use agentx_conformance::Fresh;
 use agentx_provider_local::LocalProcess;
 use agentx_resource::{Process, Result};
@@ -12,7 +15,7 @@ fn commands(shell: Option<&str>) -> Result<Fresh<dyn Process>> {
         Some(shell) => process.with_shell(shell),
         None => process,
     };
-    Ok(Fresh::process(process).with_guard(dir))
+    Ok(Fresh::process(process).with_check(leftovers::check(dir.path())).with_guard(dir))
 }
 
 agentx_conformance::process_suite!(process, || async { commands(None) });
