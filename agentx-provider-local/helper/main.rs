@@ -1,0 +1,55 @@
+//! The helper that `LocalProcess` starts its commands through.
+//!
+//! A small process can do for each command what costs a large one dearly: start it without copying page tables, set it
+//! up between `fork` and `exec`, adopt what it leaves behind, and end all of it. It outlives neither the host nor its
+//! socket: when the host closes that, in whatever way it ends, everything that the helper started is ended.
+//!
+//! The library carries this program and runs it from memory. Where that is not allowed, it can be installed as a file:
+//! `cargo install agentx-provider-local`, and `LocalProcess::with_helper`. It is of no use by itself.
+
+mod confine;
+mod family;
+mod launch;
+mod server;
+mod sys;
+#[path = "../src/process/helper/wire.rs"]
+#[cfg_attr(not(test), expect(dead_code, reason = "each side uses its half"))]
+mod wire;
+
+use std::{os::fd::OwnedFd, process::ExitCode};
+
+use self::{
+    confine::Policy,
+    server::Server,
+    wire::{Reply, Setup, Stage, VERSION},
+};
+
+fn main() -> ExitCode {
+    let Ok(control) = sys::settle_in() else { return ExitCode::FAILURE };
+    match prepare(&control) {
+        Ok(mut server) => {
+            sys::send_now(&control, &Reply::Ready { version: VERSION }.encode());
+            server.serve(&control);
+            ExitCode::SUCCESS
+        }
+        Err((stage, errno)) => {
+            sys::send_now(&control, &Reply::Refused { stage, errno }.encode());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn prepare(control: &OwnedFd) -> Result<Server, (Stage, i32)> {
+    let invalid = (Stage::Request, sys::EINVAL);
+    let mut buffer = vec![0; wire::MAX_PACKET];
+    let packet = sys::receive(control, &mut buffer, true).map_err(|errno| (Stage::Request, errno))?;
+    let setup = buffer.get(..packet.length).filter(|_| !packet.cut).and_then(Setup::decode).ok_or(invalid)?;
+    if setup.pid_namespace {
+        sys::enter_pid_namespace().map_err(|errno| (Stage::Namespace, errno))?;
+    }
+    sys::adopt_orphans().map_err(|errno| (Stage::Namespace, errno))?;
+    let server = Server::new(control, setup.first_tag).map_err(|errno| (Stage::Handles, errno))?;
+    let policy = Policy::parse(&setup.policy, packet.handles).map_err(|errno| (Stage::Policy, errno))?;
+    policy.apply().map_err(|errno| (Stage::Policy, errno))?;
+    Ok(server)
+}

@@ -1,0 +1,279 @@
+//! What the helper does all day.
+
+use std::{
+    collections::HashMap,
+    os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    family::{Family, Member},
+    launch::{Launcher, Refusal, Request},
+    sys::{self, Ended, Epoll, Event, SIGCONT, SIGKILL, SIGTERM},
+    wire::{MAX_PACKET, NUMBER_BITS, Order, Reply, Stage},
+};
+
+const CONTROL: u64 = u64::MAX;
+const CHILDREN: u64 = u64::MAX - 1;
+/// How many requests are taken before the others get their turn.
+const MAX_REQUESTS: usize = 8;
+/// How long the helper tries to end what does not end.
+const MAX_KILL: Duration = Duration::from_secs(2);
+/// How often it looks again meanwhile, without being told that a child has ended.
+const KILL_PAUSE_MS: u16 = 20;
+
+pub(crate) struct Server {
+    epoll: Epoll,
+    signals: OwnedFd,
+    launcher: Launcher,
+    family: Family,
+    commands: HashMap<u32, Command>,
+    first_tag: u64,
+    buffer: Vec<u8>,
+}
+
+/// A command of which something lives, or may.
+struct Command {
+    /// None when the host has let go.
+    line: Option<OwnedFd>,
+    /// Its first process, until that has ended.
+    first: Option<u32>,
+    /// Since when it is being ended.
+    killed: Option<Instant>,
+    /// The host was told that the rest can't be ended.
+    stuck: bool,
+}
+
+impl Command {
+    fn tell(&self, reply: Reply) {
+        if let Some(line) = &self.line {
+            sys::send_now(line, &reply.encode());
+        }
+    }
+}
+
+impl Server {
+    pub(crate) fn new(control: &OwnedFd, first_tag: u64) -> Result<Self, i32> {
+        let (epoll, signals) = (Epoll::new()?, sys::child_signals()?);
+        epoll.add(control.as_fd(), CONTROL)?;
+        epoll.add(signals.as_fd(), CHILDREN)?;
+        Ok(Self {
+            epoll,
+            signals,
+            launcher: Launcher::new()?,
+            family: Family::new(first_tag),
+            commands: HashMap::new(),
+            first_tag,
+            buffer: vec![0; MAX_PACKET],
+        })
+    }
+
+    /// Serves until the host lets go, and returns when nothing is left.
+    pub(crate) fn serve(&mut self, control: &OwnedFd) {
+        let mut events = [Event::NONE; 64];
+        loop {
+            let pause = self.commands.values().any(|command| command.killed.is_some() && !command.stuck);
+            let found = self.epoll.wait(&mut events, pause.then_some(KILL_PAUSE_MS));
+            if pause || found.iter().any(|event| event.data == CHILDREN) {
+                sys::drain(&self.signals);
+                self.settle();
+            }
+            for event in found {
+                match event.data {
+                    CHILDREN => {}
+                    CONTROL => {
+                        if !self.take_requests(control) {
+                            return self.end_all();
+                        }
+                    }
+                    line => self.take_orders(u32::try_from(line).unwrap_or(u32::MAX)),
+                }
+            }
+        }
+    }
+
+    /// False when the host has let go.
+    fn take_requests(&mut self, control: &OwnedFd) -> bool {
+        for _ in 0..MAX_REQUESTS {
+            let packet = match sys::receive(control, &mut self.buffer, false) {
+                Err(sys::EAGAIN) => return true,
+                Err(_) => return false,
+                Ok(packet) if packet.length == 0 => return false,
+                Ok(packet) => packet,
+            };
+            let mut handles = packet.handles.into_iter();
+            // Without a line there is nobody to answer.
+            let Some(line) = handles.next() else { continue };
+            let bytes = self.buffer.get(..packet.length).filter(|_| !packet.cut).unwrap_or_default();
+            let started = Request::parse(bytes, handles).and_then(|request| self.start(request, &line));
+            match started {
+                Ok((number, pid)) => {
+                    sys::send_now(&line, &Reply::Started { pid }.encode());
+                    let command = Command { line: Some(line), first: Some(pid), killed: None, stuck: false };
+                    self.commands.insert(number, command);
+                }
+                Err((stage, errno)) => sys::send_now(&line, &Reply::Refused { stage, errno }.encode()),
+            }
+        }
+        true
+    }
+
+    fn start(&mut self, request: Request, line: &OwnedFd) -> Result<(u32, u32), Refusal> {
+        let number = request.number();
+        if number >> NUMBER_BITS != 0 {
+            return Err((Stage::Request, sys::EINVAL));
+        }
+        if self.commands.contains_key(&number) {
+            return Err((Stage::Request, sys::EEXIST));
+        }
+        self.epoll.add(line.as_fd(), number.into()).map_err(|errno| (Stage::Handles, errno))?;
+        let pid = self.launcher.launch(request, self.first_tag)?;
+        self.family.add(pid, number);
+        Ok((number, pid))
+    }
+
+    /// Does what the host says about one command.
+    fn take_orders(&mut self, number: u32) {
+        let Some(command) = self.commands.get_mut(&number) else { return };
+        let Some(line) = &command.line else { return };
+        let mut packet = [0; 16];
+        let order = match sys::receive(line, &mut packet, false) {
+            Err(sys::EAGAIN) => return,
+            Ok(received) if received.length > 0 => {
+                Order::decode(packet.get(..received.length).unwrap_or_default())
+            }
+            // The host has let go.
+            Ok(_) | Err(_) => {
+                command.line = None;
+                Some(Order::Kill)
+            }
+        };
+        match order {
+            Some(Order::Kill) => {
+                command.killed.get_or_insert_with(Instant::now);
+                self.settle();
+            }
+            Some(Order::Ask) => self.ask(number),
+            Some(Order::Signal(signal)) => {
+                if let Some(first) = command.first.and_then(|first| i32::try_from(first).ok()) {
+                    // An error means that nothing of the group is there, or that there is no such signal.
+                    let _ = sys::signal_to(-first, signal);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Asks all of a command to end, also what was stopped. Nobody is told twice: a second request often means "at
+    /// once".
+    fn ask(&mut self, number: u32) {
+        const REQUEST: [i32; 2] = [SIGTERM, SIGCONT];
+        let Some(first) = self.commands.get(&number).map(|command| command.first) else { return };
+        if let Some(first) = first.and_then(|first| i32::try_from(first).ok()) {
+            for signal in REQUEST {
+                let _ = sys::signal_to(-first, signal);
+            }
+        }
+        let outside = |pid: u32| first.is_none() || sys::group_of(pid) != first;
+        for (pid, member) in self.family.members(|number| self.commands.contains_key(&number)) {
+            if member.command() == Some(number) {
+                if outside(pid) {
+                    for signal in REQUEST {
+                        let _ = sys::signal_to(i32::try_from(pid).unwrap_or_default(), signal);
+                    }
+                }
+                self.family.signal_below(pid, number, &REQUEST, outside);
+            }
+        }
+    }
+
+    /// Takes off the books who has ended, tells the host, and goes on ending what is to be ended.
+    fn settle(&mut self) {
+        let (ended, alone) = self.reap();
+        let waits = |command: &Command| command.first.is_none() || command.killed.is_some();
+        let members = if alone || !self.commands.values().any(waits) { Vec::new() } else { self.look() };
+        let is_left = |number: u32| members.iter().any(|(_, member)| member.command() == Some(number));
+        for (number, ended) in &ended {
+            if let Some(command) = self.commands.get(number) {
+                let Ended { signalled, value, .. } = *ended;
+                command.tell(Reply::Exited { signalled, value, gone: !is_left(*number) });
+            }
+        }
+        let family = &self.family;
+        self.commands.retain(|number, command| {
+            if command.first.is_none() && !is_left(*number) {
+                if !ended.iter().any(|(told, _)| told == number) {
+                    command.tell(Reply::Gone);
+                }
+                return false;
+            }
+            if let Some(since) = command.killed {
+                kill(*number, command, &members, family);
+                if since.elapsed() > MAX_KILL && !command.stuck {
+                    command.stuck = true;
+                    command.tell(Reply::Stuck);
+                }
+            }
+            true
+        });
+    }
+
+    /// The commands whose first process has ended, and whether no child is left at all.
+    fn reap(&mut self) -> (Vec<(u32, Ended)>, bool) {
+        let mut firsts = Vec::new();
+        loop {
+            match self.family.reap() {
+                Ok(None) => return (firsts, false),
+                Err(_) => return (firsts, true),
+                Ok(Some((ended, Some(Member::First(number))))) => {
+                    if let Some(command) = self.commands.get_mut(&number) {
+                        command.first = None;
+                    }
+                    firsts.push((number, ended));
+                }
+                Ok(Some(_)) => {}
+            }
+        }
+    }
+
+    /// All children. Strangers are ended at once.
+    fn look(&mut self) -> Vec<(u32, Member)> {
+        let members = self.family.members(|number| self.commands.contains_key(&number));
+        for (pid, _) in members.iter().filter(|(_, member)| *member == Member::Stranger) {
+            let _ = sys::signal_to(i32::try_from(*pid).unwrap_or_default(), SIGKILL);
+        }
+        members
+    }
+
+    /// Ends everything, as far as that is possible.
+    fn end_all(&mut self) {
+        let since = Instant::now();
+        for command in self.commands.values_mut() {
+            command.line = None;
+            command.killed.get_or_insert(since);
+        }
+        loop {
+            if self.reap().1 || since.elapsed() > MAX_KILL {
+                return;
+            }
+            let members = self.look();
+            for (number, command) in &self.commands {
+                kill(*number, command, &members, &self.family);
+            }
+            sys::wait_readable(&self.signals, KILL_PAUSE_MS);
+            sys::drain(&self.signals);
+        }
+    }
+}
+
+/// Ends what can be seen of a command. What it has just started comes up when its parent has ended.
+fn kill(number: u32, command: &Command, members: &[(u32, Member)], family: &Family) {
+    if let Some(first) = command.first.and_then(|first| i32::try_from(first).ok()) {
+        // An error means that nothing of the group is left.
+        let _ = sys::signal_to(-first, SIGKILL);
+    }
+    for (pid, _) in members.iter().filter(|(_, member)| member.command() == Some(number)) {
+        family.signal_below(*pid, number, &[SIGKILL], |_| true);
+        let _ = sys::signal_to(i32::try_from(*pid).unwrap_or_default(), SIGKILL);
+    }
+}
