@@ -7,15 +7,11 @@ use std::{
 
 use agentx_conformance::{Fresh, Profile, env, llm, pair::Pair, process::toolbox};
 use agentx_resource::{
-    ApiSupply, BoxFuture, Clock, FileSystem, FileSystemExt, Layer, MkdirOptions, Process, ResourcePath,
-    Result,
-    layer::Chroot,
+    ApiSupply, BoxFuture, Clock, FileSystem,
     memory::{MemoryDisk, MemoryEnv, MemoryFileSystem, MemoryLlmProvider},
 };
 
 agentx_conformance::file_system_suite!(file_system, || async { Fresh::file_system(MemoryFileSystem::new()) });
-
-agentx_conformance::file_system_suite!(chroot, chrooted);
 
 agentx_conformance::process_suite!(
     process,
@@ -23,11 +19,8 @@ agentx_conformance::process_suite!(
     no_ids()
 );
 
-agentx_conformance::process_suite!(chroot_process, chrooted_process, no_ids());
-
 agentx_conformance::pair_suite!(pair, || async { paired("/") });
 agentx_conformance::pair_suite!(pair_elsewhere, || async { paired("/home/me/project") });
-agentx_conformance::pair_suite!(chroot_pair, chrooted_pair);
 
 agentx_conformance::env_suite!(memory_env, || async { MemoryEnv::new(env::SETTINGS).map(Fresh::env) });
 
@@ -37,37 +30,11 @@ agentx_conformance::llm_provider_suite!(memory_llm, || async {
     Fresh::llm_provider(MemoryLlmProvider::new("fixed", ApiSupply::new(llm::KEY)))
 });
 
-/// A directory of a tree that holds more, so that a path that is not mapped shows.
-async fn chrooted() -> Result<Fresh<dyn FileSystem>> {
-    let whole: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
-    let base = ResourcePath::new("/a/d")?;
-    whole.mkdir(&base, MkdirOptions::recursive()).await?;
-    whole.write_file(&ResourcePath::new("/a/beside")?, "x").await?;
-    Ok(Fresh::new(Chroot::new(base).layer(whole)))
-}
-
-async fn chrooted_process() -> Result<Fresh<dyn Process>> {
-    let files: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
-    let base = ResourcePath::new("/a/d")?;
-    files.mkdir(&base, MkdirOptions::recursive()).await?;
-    let process = toolbox(Arc::new(TokioClock)).with_root("/workspace").with_file_system(files);
-    Ok(Fresh::new(Chroot::new(base).layer(Arc::new(process) as Arc<dyn Process>)))
-}
-
 /// Programs that see the files at `root`.
 fn paired(root: &str) -> Fresh<Pair> {
     let files: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
     let process = toolbox(Arc::new(TokioClock)).with_root(root).with_file_system(Arc::clone(&files));
     Fresh::pair(files, Arc::new(process))
-}
-
-async fn chrooted_pair() -> Result<Fresh<Pair>> {
-    let files: Arc<dyn FileSystem> = Arc::new(MemoryFileSystem::new());
-    let base = ResourcePath::new("/a/d")?;
-    files.mkdir(&base, MkdirOptions::recursive()).await?;
-    let process = toolbox(Arc::new(TokioClock)).with_root("/workspace").with_file_system(Arc::clone(&files));
-    let chroot = Chroot::new(base);
-    Ok(Fresh::pair(chroot.layer(files), chroot.layer(Arc::new(process) as Arc<dyn Process>)))
 }
 
 fn no_ids() -> Profile {
