@@ -37,12 +37,12 @@ pub use event::{
 pub use host::{Host, IdSource, SequentialIds, Timestamp};
 pub use id::{AgentId, ApprovalId, ContainerId, ImageId, MessageId, SessionId, TurnId};
 pub use message::{
-    AssistantMessage, AssistantPart, ContentPart, Message, MessageBody, StopReason, ToolCall, ToolOutput,
-    ToolResult,
+    AssistantMessage, AssistantPart, ContentPart, Message, MessageBody, StopDetails, StopReason, ToolCall,
+    ToolOutput, ToolResult,
 };
 pub use model::{
-    BlockChange, BlockKind, MessageAssembler, Model, ModelEvent, ModelRequest, ModelSettings, ModelStream,
-    Reply, ScriptedModel,
+    BlockChange, BlockKind, Effort, MessageAssembler, Model, ModelEvent, ModelRequest, ModelSettings,
+    ModelStream, Reply, ScriptedModel, Thinking, ThinkingDisplay, ToolChoice,
 };
 pub use record::{ContainerRecord, ImageRecord, ImageSpec, SessionRecord};
 pub use repository::{

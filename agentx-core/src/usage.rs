@@ -11,8 +11,25 @@ pub struct Usage {
     pub output_tokens: u64,
     /// Input written to the provider's cache.
     pub cache_creation_input_tokens: u64,
+    /// Of these, what is kept for an hour instead of some minutes.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_creation_1h_input_tokens: u64,
     /// Input read from the provider's cache.
     pub cache_read_input_tokens: u64,
+    /// Of the output, what was thinking.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub thinking_tokens: u64,
+    /// Searches of the web that the provider made.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub web_search_requests: u64,
+    /// Pages of the web that the provider fetched.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub web_fetch_requests: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Usage {
@@ -32,11 +49,14 @@ impl Usage {
 /// Adds the use of another call.
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
-        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
-        self.cache_creation_input_tokens =
-            self.cache_creation_input_tokens.saturating_add(other.cache_creation_input_tokens);
-        self.cache_read_input_tokens =
-            self.cache_read_input_tokens.saturating_add(other.cache_read_input_tokens);
+        let add = |sum: &mut u64, count: u64| *sum = sum.saturating_add(count);
+        add(&mut self.input_tokens, other.input_tokens);
+        add(&mut self.output_tokens, other.output_tokens);
+        add(&mut self.cache_creation_input_tokens, other.cache_creation_input_tokens);
+        add(&mut self.cache_creation_1h_input_tokens, other.cache_creation_1h_input_tokens);
+        add(&mut self.cache_read_input_tokens, other.cache_read_input_tokens);
+        add(&mut self.thinking_tokens, other.thinking_tokens);
+        add(&mut self.web_search_requests, other.web_search_requests);
+        add(&mut self.web_fetch_requests, other.web_fetch_requests);
     }
 }

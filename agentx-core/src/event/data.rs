@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ApprovalId, ContentPart, Message, MessageId, OutcomeKind, StopReason, Timestamp, ToolOutput, TurnId,
-    Usage,
+    ApprovalId, ContentPart, Message, MessageId, OutcomeKind, StopDetails, StopReason, Timestamp, ToolOutput,
+    TurnId, Usage,
 };
 
 /// What happened: names and fields of the AgentX protocol.
@@ -31,6 +31,15 @@ pub enum EventData {
     MessageStop {
         /// Why the model stopped.
         stop_reason: StopReason,
+    },
+    /// Why the model stops, beyond the reason's name.
+    MessageStopDetails(StopDetails),
+    /// The provider refused a part of the conversation, which was left out: the answer is to the rest.
+    ContentOmitted {
+        /// What it was, such as `image/png`.
+        media_type: String,
+        /// Why, for people.
+        reason: String,
     },
     /// The model's answer is void so far, and begins anew.
     MessageRestarted {

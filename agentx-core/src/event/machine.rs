@@ -182,6 +182,10 @@ impl TurnMachine {
                 }
             }
             ModelEvent::Usage(usage) => events.push(EventData::MessageDelta { usage }),
+            ModelEvent::StopDetails(details) => events.push(EventData::MessageStopDetails(details)),
+            ModelEvent::Omitted { media_type, reason } => {
+                events.push(EventData::ContentOmitted { media_type, reason });
+            }
             ModelEvent::Stop(stop_reason) => {
                 self.stop_reason = Some(stop_reason.clone());
                 events.push(EventData::MessageStop { stop_reason });

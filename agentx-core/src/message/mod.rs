@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     part::{AssistantPart, ContentPart},
-    stop_reason::StopReason,
+    stop_reason::{StopDetails, StopReason},
     tool::{ToolCall, ToolOutput, ToolResult},
 };
 use crate::{MessageId, Timestamp, Usage};
@@ -111,6 +111,9 @@ pub struct AssistantMessage {
     /// Why the model stopped; none where it was cut short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<StopReason>,
+    /// What the provider said of that beyond the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_details: Option<StopDetails>,
 }
 
 impl AssistantMessage {

@@ -70,3 +70,19 @@ impl fmt::Display for StopReason {
         f.write_str(self.as_str())
     }
 }
+
+/// What a provider says of a stop beyond its reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct StopDetails {
+    /// The stop sequence that was met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_sequence: Option<String>,
+    /// What kind of thing was refused, by the provider's name for it, such as `cyber`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<String>,
+}

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{BlockChange, BlockKind, ModelEvent};
-use crate::{AssistantMessage, AssistantPart, StopReason, ToolCall, Usage};
+use crate::{AssistantMessage, AssistantPart, StopDetails, StopReason, ToolCall, Usage};
 
 /// Puts a message together from a model's events. Each event costs what it carries, whatever came before.
 #[derive(Clone, Debug, Default)]
@@ -9,6 +9,7 @@ pub struct MessageAssembler {
     model: Option<String>,
     usage: Option<Usage>,
     stop_reason: Option<StopReason>,
+    stop_details: Option<StopDetails>,
     blocks: BTreeMap<u32, Block>,
     size: usize,
 }
@@ -46,7 +47,9 @@ impl MessageAssembler {
                 }
             }
             ModelEvent::Usage(usage) => self.usage = Some(*usage),
+            ModelEvent::StopDetails(details) => self.stop_details = Some(details.clone()),
             ModelEvent::Stop(reason) => self.stop_reason = Some(reason.clone()),
+            ModelEvent::Omitted { .. } => {}
             ModelEvent::Restarted { .. } => *self = Self::default(),
         }
     }
@@ -68,14 +71,16 @@ impl MessageAssembler {
 
     /// The message as far as it came. Left out is what no model would take back: incomplete tool calls, calls with the
     /// id of an earlier one, blank texts, and thinking that was cut off.
-    pub fn finish(self) -> AssistantMessage {
-        let mut content: Vec<_> = self.blocks.into_values().filter_map(Block::finish).collect();
+    pub fn finish(mut self) -> AssistantMessage {
+        let mut content: Vec<_> =
+            std::mem::take(&mut self.blocks).into_values().filter_map(Block::finish).collect();
         let mut ids = HashSet::new();
         content.retain(|part| match part {
             AssistantPart::ToolCall(call) => ids.insert(call.id.clone()),
             _ => true,
         });
-        AssistantMessage { content, model: self.model, usage: self.usage, stop_reason: self.stop_reason }
+        let Self { model, usage, stop_reason, stop_details, .. } = self;
+        AssistantMessage { content, model, usage, stop_reason, stop_details }
     }
 }
 

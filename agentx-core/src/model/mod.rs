@@ -3,6 +3,7 @@
 mod assembler;
 mod request;
 mod scripted;
+mod settings;
 
 use std::{fmt, sync::Arc};
 
@@ -10,10 +11,11 @@ use futures::stream::BoxStream;
 
 pub use self::{
     assembler::MessageAssembler,
-    request::{ModelRequest, ModelSettings},
+    request::ModelRequest,
     scripted::{Reply, ScriptedModel},
+    settings::{Effort, ModelSettings, Thinking, ThinkingDisplay, ToolChoice},
 };
-use crate::{Result, StopReason, Usage};
+use crate::{Result, StopDetails, StopReason, Usage};
 
 /// The answer to one request, as it comes. It ends after [`ModelEvent::Stop`], or with one error.
 pub type ModelStream = BoxStream<'static, Result<ModelEvent>>;
@@ -60,8 +62,19 @@ pub enum ModelEvent {
     },
     /// What the call has used so far, all counts from its beginning.
     Usage(Usage),
+    /// Why the model stops, beyond the reason's name. It comes before [`ModelEvent::Stop`], where there is anything to
+    /// tell.
+    StopDetails(StopDetails),
     /// The answer is complete.
     Stop(StopReason),
+    /// The provider refused a part of the request, which was left out: the answer is to the rest. It comes before the
+    /// answer begins, once for each part.
+    Omitted {
+        /// What it was, such as `image/png`.
+        media_type: String,
+        /// Why, for people.
+        reason: String,
+    },
     /// All that was told of this answer is void; it begins anew.
     Restarted {
         /// Why, for people.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::ModelSettings;
 use crate::{MessageBody, ToolDefinition, ToolResult};
 
 /// One question to a model.
@@ -44,37 +45,5 @@ impl ModelRequest {
     fn since_user(&self) -> impl Iterator<Item = &MessageBody> {
         let start = self.messages.iter().rposition(|message| message.role() == "user").unwrap_or(0);
         self.messages.iter().skip(start)
-    }
-}
-
-/// Settings of a model call. What is not set is the model client's own default.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct ModelSettings {
-    /// The model's name.
-    pub model: Option<String>,
-    /// The most tokens that it may answer with.
-    pub max_tokens: Option<u32>,
-    /// How many tokens it may think; no thinking by default.
-    pub thinking_budget: Option<u32>,
-}
-
-impl ModelSettings {
-    /// With this model.
-    pub fn with_model(mut self, model: impl Into<String>) -> Self {
-        self.model = Some(model.into());
-        self
-    }
-
-    /// With this limit on the answer.
-    pub fn with_max_tokens(mut self, max_tokens: u32) -> Self {
-        self.max_tokens = Some(max_tokens);
-        self
-    }
-
-    /// With thinking of up to so many tokens.
-    pub fn with_thinking(mut self, budget: u32) -> Self {
-        self.thinking_budget = Some(budget);
-        self
     }
 }

@@ -10,7 +10,7 @@ use futures::{
 use super::tools;
 use crate::{
     AssistantMessage, BudgetKind, DriverEvent, Error, ErrorKind, MessageAssembler, MessageBody, Model,
-    ModelEvent, ModelRequest, ModelStream, Outcome, StopReason, ToolResult, Turn,
+    ModelEvent, ModelRequest, ModelStream, Outcome, StopReason, ToolChoice, ToolResult, Turn,
 };
 
 /// The longest answer of a model, in bytes: far more than any model says, and no more than memory can hold.
@@ -101,11 +101,16 @@ impl<M: Model> Run<M> {
             return Some(Outcome::Budget(BudgetKind::OutputTokens).into());
         }
         self.spent.steps += 1;
+        let mut settings = self.turn.settings.clone();
+        // Forced each time, the model could never end the turn.
+        if self.spent.steps > 1 && settings.tool_choice.as_ref().is_some_and(ToolChoice::is_forced) {
+            settings.tool_choice = Some(ToolChoice::Auto);
+        }
         let request = ModelRequest {
             system: self.turn.system.clone(),
             messages: self.messages.clone(),
             tools: self.turn.tools.definitions(),
-            settings: self.turn.settings.clone(),
+            settings,
         };
         self.phase = Phase::Answer { stream: self.model.call(request), message: MessageAssembler::new() };
         None

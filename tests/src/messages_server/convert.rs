@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use agentx_core::{
-    AssistantMessage, AssistantPart, ContentPart, MessageBody, ModelRequest, ModelSettings, ToolCall,
-    ToolDefinition, ToolOutput, ToolResult,
+    AssistantMessage, AssistantPart, ContentPart, MessageBody, ModelRequest, ModelSettings, Thinking,
+    ToolCall, ToolDefinition, ToolOutput, ToolResult,
 };
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ fn settings(body: &Value) -> ModelSettings {
     let count = |value: &Value| value.as_u64().and_then(|count| u32::try_from(count).ok());
     let mut settings = ModelSettings::default().with_model(text(&body["model"]));
     settings.max_tokens = count(&body["max_tokens"]);
-    settings.thinking_budget = count(&body["thinking"]["budget_tokens"]);
+    settings.thinking = count(&body["thinking"]["budget_tokens"]).map(Thinking::Budget);
     settings
 }
 
