@@ -31,7 +31,8 @@ async fn the_headers_are_those_of_the_api() {
 async fn the_settings_of_a_request_come_first() {
     let server = says(Reply::text("Hi."));
     let mut request = question();
-    request.settings = ModelSettings::default().with_model("claude-x").with_thinking(2048);
+    request.settings =
+        ModelSettings::default().with_model("claude-x").with_thinking(agentx_core::Thinking::Budget(2048));
     answer(&client(&server, TestClock::default()), request).await;
     let body = &server.requests()[0].body;
     assert_eq!(body["model"], "claude-x");

@@ -23,7 +23,10 @@ use super::{MessagesSettings, error::failure};
 pub(super) fn body(request: &ModelRequest, settings: &MessagesSettings) -> Result<Bytes> {
     let chosen = &request.settings;
     let model = chosen.model.as_deref().unwrap_or(&settings.model);
-    let budget = chosen.thinking_budget;
+    let budget = match chosen.thinking {
+        Some(agentx_core::Thinking::Budget(budget)) => Some(budget),
+        _ => None,
+    };
     let mut body = Body {
         model,
         // The API counts thinking as a part of the answer.

@@ -271,7 +271,9 @@ fn what_was_sent_before_is_sent_again_to_the_byte() {
 #[test]
 fn no_sampling_parameter_is_ever_sent() {
     let mut request = ModelRequest::new(vec![user("1")]);
-    request.settings = agentx_core::ModelSettings::default().with_max_tokens(9000).with_thinking(2000);
+    request.settings = agentx_core::ModelSettings::default()
+        .with_max_tokens(9000)
+        .with_thinking(agentx_core::Thinking::Budget(2000));
     let body = written(&request, &MessagesSettings::default());
     let keys: Vec<_> = body.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["max_tokens", "messages", "model", "stream", "thinking"]);
