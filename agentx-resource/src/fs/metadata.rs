@@ -97,29 +97,57 @@ pub enum FileKind {
 /// A state of a file's content, as an opaque token. Two equal versions of one path mean equal content; versions of
 /// different paths say nothing about each other.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Version(Arc<str>);
+pub struct Version(Token);
+
+/// The longest token that needs no allocation, in bytes. A listing has one for each file.
+const SHORT: usize = 70;
+
+/// One text has one form, so that the derived comparison is right.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Token {
+    /// Zeroes follow the text.
+    Short {
+        len: u8,
+        bytes: [u8; SHORT],
+    },
+    Long(Arc<str>),
+}
 
 impl Version {
     /// A version from the store's own token (an `ETag`, a generation).
-    pub fn new(token: impl Into<Arc<str>>) -> Self {
-        Self(token.into())
+    pub fn new(token: impl AsRef<str>) -> Self {
+        let token = token.as_ref();
+        let mut bytes = [0; SHORT];
+        Self(match (bytes.get_mut(..token.len()), u8::try_from(token.len())) {
+            (Some(place), Ok(len)) => {
+                place.copy_from_slice(token.as_bytes());
+                Token::Short { len, bytes }
+            }
+            _ => Token::Long(token.into()),
+        })
     }
 
     /// The store's own token.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            // Both hold of every token that was made above.
+            Token::Short { len, bytes } => {
+                bytes.get(..usize::from(*len)).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
+            }
+            Token::Long(text) => text,
+        }
     }
 }
 
 impl fmt::Debug for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Version({})", self.0)
+        write!(f, "Version({self})")
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -145,5 +173,22 @@ impl DirEntry {
     /// An entry whose name is no path.
     pub fn unaddressable(name: impl Into<String>, metadata: Metadata) -> Self {
         Self { name: name.into(), path: None, metadata }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_its_token_however_long() {
+        for length in [0, 1, SHORT - 1, SHORT, SHORT + 1, 300] {
+            for token in ["é".repeat(length), "x".repeat(length)] {
+                assert_eq!(Version::new(&token).as_str(), token);
+                assert_eq!(Version::new(&token), Version::new(token.clone()));
+                assert_ne!(Version::new(&token), Version::new(format!("{token}y")));
+            }
+        }
+        assert_ne!(Version::new("a"), Version::new("a\0"));
     }
 }
