@@ -28,7 +28,7 @@ mod usage;
 
 pub use agentx_resource::{Error, ErrorKind, Result, Retry};
 pub use driver::{
-    Budget, BudgetKind, Driver, DriverEvent, DriverStream, Outcome, OutcomeKind, Turn, TurnEnd,
+    Budget, BudgetKind, Compaction, Driver, DriverEvent, DriverStream, Outcome, OutcomeKind, Turn, TurnEnd,
 };
 pub use event::{
     AgentState, Event, EventCategory, EventContext, EventData, EventIntent, EventLayer, EventSource, Moment,

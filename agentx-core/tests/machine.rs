@@ -4,9 +4,9 @@
 mod support;
 
 use agentx_core::{
-    AgentState, BlockChange, BlockKind, DriverEvent, EventData, MessageBody, ModelEvent, Moment, Outcome,
-    OutcomeKind, SequentialIds, StopReason, Timestamp, ToolCall, ToolOutput, ToolResult, TurnId, TurnInput,
-    TurnMachine, Usage,
+    AgentState, BlockChange, BlockKind, Compaction, ContentPart, DriverEvent, EventData, MessageBody,
+    MessageId, ModelEvent, Moment, Outcome, OutcomeKind, SequentialIds, StopReason, Timestamp, ToolCall,
+    ToolOutput, ToolResult, TurnId, TurnInput, TurnMachine, Usage,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -159,7 +159,7 @@ fn usage_counts_each_message_once_and_what_a_restart_voided() {
     assert_eq!(machine.usage(), Usage::new(60, 3));
     match events.last().unwrap() {
         EventData::TurnResponse { usage, outcome, .. } => {
-            assert_eq!((*usage, *outcome), (Usage::new(60, 3), OutcomeKind::Completed));
+            assert_eq!((*usage, outcome), (Usage::new(60, 3), &OutcomeKind::Completed));
         }
         other => panic!("{other:?}"),
     }
@@ -172,4 +172,30 @@ fn one_text_begins_one_response() {
     let responding =
         events.iter().filter(|event| matches!(event, EventData::ConversationResponding {})).count();
     assert_eq!(responding, 1);
+}
+
+/// A summary stands for all but the latest messages that a model sees; the next one stands for it as well.
+#[test]
+fn a_summary_names_the_last_message_that_it_stands_for() {
+    let ids = SequentialIds::new();
+    let before: Vec<_> = ["h1", "h2"].map(|id| MessageId::new(id).unwrap()).to_vec();
+    let mut machine = start().0.with_history(before);
+    let mut compact = |kept| {
+        let compaction = Compaction::new(vec![ContentPart::text("so far")], kept);
+        let moment = Moment { at: Timestamp::from_millis(2), ids: &ids };
+        match &machine.step(moment, TurnInput::Driver(DriverEvent::Compacted(compaction)))[..] {
+            [] => None,
+            [EventData::SummaryMessage(message)] => match &message.body {
+                MessageBody::Summary { through, .. } => Some((message.id.clone(), through.clone())),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(compact(4), None, "more than there is");
+    assert_eq!(compact(3), None, "nothing is left to stand for");
+    let (summary, through) = compact(1).unwrap();
+    assert_eq!(through.as_str(), "h2");
+    assert_eq!(compact(1).unwrap().1, summary, "the summary and the user's message were left");
+    assert_eq!(compact(0).unwrap().1.as_str(), "msg_user");
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ApprovalRequest, Error, ModelEvent, ToolCall, ToolResult};
+use crate::{ApprovalRequest, ContentPart, Error, ModelEvent, ToolCall, ToolResult};
 
 /// A step of a turn.
 #[derive(Clone, Debug)]
@@ -16,8 +16,28 @@ pub enum DriverEvent {
     ToolStart(ToolCall),
     /// A tool call is answered; it ran, failed, or was not allowed to run.
     ToolEnd(ToolResult),
+    /// The history was summarised. From here on, the summary stands for what it replaces, also in later turns.
+    Compacted(Compaction),
     /// The turn is over.
     End(TurnEnd),
+}
+
+/// A summary in place of the older part of a history.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Compaction {
+    /// What a model is told in place of the messages that this stands for.
+    pub summary: Vec<ContentPart>,
+    /// How many of the latest messages stay as they are, counted over what a model sees: the turn's history (without
+    /// errors) and what was told since. A tool result never stays without its call.
+    pub kept: usize,
+}
+
+impl Compaction {
+    /// A summary of all but the latest `kept` messages.
+    pub fn new(summary: Vec<ContentPart>, kept: usize) -> Self {
+        Self { summary, kept }
+    }
 }
 
 /// How a turn ended.
@@ -77,13 +97,21 @@ impl Outcome {
 
     /// The outcome's name: `completed`, `truncated`, `refused`, `paused`, `interrupted`, `budget` or `failed`.
     pub fn as_str(&self) -> &'static str {
-        self.kind().as_str()
+        match self {
+            Self::Completed => "completed",
+            Self::Truncated => "truncated",
+            Self::Refused => "refused",
+            Self::Paused => "paused",
+            Self::Interrupted => "interrupted",
+            Self::Budget(_) => "budget",
+            Self::Failed(_) => "failed",
+        }
     }
 }
 
-/// An [`Outcome`] without its details.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// An [`Outcome`] without its details. An open list: one that this version does not know is kept by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 #[non_exhaustive]
 pub enum OutcomeKind {
     /// See [`Outcome::Completed`].
@@ -100,11 +128,13 @@ pub enum OutcomeKind {
     Budget,
     /// See [`Outcome::Failed`].
     Failed,
+    /// One that this version does not know, by its name.
+    Other(String),
 }
 
 impl OutcomeKind {
     /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Completed => "completed",
             Self::Truncated => "truncated",
@@ -113,6 +143,31 @@ impl OutcomeKind {
             Self::Interrupted => "interrupted",
             Self::Budget => "budget",
             Self::Failed => "failed",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl From<String> for OutcomeKind {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "completed" => Self::Completed,
+            "truncated" => Self::Truncated,
+            "refused" => Self::Refused,
+            "paused" => Self::Paused,
+            "interrupted" => Self::Interrupted,
+            "budget" => Self::Budget,
+            "failed" => Self::Failed,
+            _ => Self::Other(name),
+        }
+    }
+}
+
+impl From<OutcomeKind> for String {
+    fn from(kind: OutcomeKind) -> Self {
+        match kind {
+            OutcomeKind::Other(name) => name,
+            known => known.as_str().to_owned(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use agentx_resource::Clock;
 use futures::stream::BoxStream;
 
-pub use self::event::{BudgetKind, DriverEvent, Outcome, OutcomeKind, TurnEnd};
+pub use self::event::{BudgetKind, Compaction, DriverEvent, Outcome, OutcomeKind, TurnEnd};
 use crate::{AllowAll, Approvals, Message, ModelSettings, Permission, ResumedCall, ToolSet};
 
 /// A turn as it happens: it ends after exactly one [`DriverEvent::End`].

@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ApprovalId, ContentPart, Message, MessageId, OutcomeKind, StopDetails, StopReason, Timestamp, ToolOutput,
-    TurnId, Usage,
+    AgentId, ApprovalId, ContentPart, Decision, ImageId, Message, MessageId, OutcomeKind, SessionId,
+    StopDetails, StopReason, Timestamp, ToolOutput, TurnId, Usage,
 };
 
 /// What happened: names and fields of the AgentX protocol.
@@ -103,6 +103,11 @@ pub enum EventData {
     },
 
     // The state.
+    /// A user's message is stored, and waits for the turns before it.
+    ConversationQueued {
+        /// The user's message.
+        message_id: MessageId,
+    },
     /// A user's message is taken up.
     ConversationStart {
         /// The user's message.
@@ -141,6 +146,13 @@ pub enum EventData {
         input: Value,
         /// Why it is asked for.
         reason: String,
+    },
+    /// An approval was given or denied.
+    ApprovalAnswered {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// The answer.
+        decision: Decision,
     },
     /// A tool runs.
     ToolExecuting {
@@ -188,6 +200,10 @@ pub enum EventData {
     ToolResultMessage(Message),
     /// A failure, as it is stored.
     ErrorMessage(Message),
+    /// A summary in place of older messages, as it is stored.
+    SummaryMessage(Message),
+    /// The session went back, as it is stored.
+    RewindMessage(Message),
 
     // Turns.
     /// A turn begins.
@@ -223,11 +239,42 @@ pub enum EventData {
         timestamp: Timestamp,
     },
 
-    /// This subscriber was too slow: so many events before this are gone from memory.
+    // The life of a session and of its agent.
+    /// The session began as a copy of another.
+    SessionForked {
+        /// The other session.
+        original_session_id: SessionId,
+        /// This one.
+        new_session_id: SessionId,
+        /// This one's image.
+        new_image_id: ImageId,
+        /// When.
+        forked_at: Timestamp,
+    },
+    /// The agent is gone, and this is the last that a subscriber is told.
+    AgentStopped {
+        /// The agent.
+        agent_id: AgentId,
+        /// `stopped`, `deleted`, or `runtime_dropped`.
+        reason: String,
+    },
+
+    /// This subscriber was too slow: so many events that are not stored were dropped before this. Those that are stored
+    /// follow.
     Lagged {
         /// How many.
         missed: u64,
     },
+    /// What is stored can't be read, and this is the last that this subscriber is told. It may resume from its cursor.
+    SubscriptionFailed {
+        /// What happened, for people.
+        message: String,
+        /// The kind of failure.
+        error_code: String,
+    },
+    /// An event that this version does not know, kept as it is.
+    #[serde(untagged)]
+    Other(Value),
 }
 
 impl EventData {
@@ -235,22 +282,98 @@ impl EventData {
     pub fn layer(&self) -> EventLayer {
         use EventData as E;
         match self {
-            E::ConversationStart { .. }
+            E::SessionForked { .. }
+            | E::AgentStopped { .. }
+            | E::ConversationQueued { .. }
+            | E::ConversationStart { .. }
             | E::ConversationThinking {}
             | E::ConversationResponding {}
             | E::ConversationEnd { .. }
             | E::ConversationInterrupted { .. }
             | E::ToolPlanned { .. }
             | E::ApprovalRequested { .. }
+            | E::ApprovalAnswered { .. }
             | E::ToolExecuting { .. }
             | E::ToolCompleted { .. }
             | E::ToolFailed { .. }
             | E::ErrorOccurred { .. } => EventLayer::State,
-            E::UserMessage(_) | E::AssistantMessage(_) | E::ToolResultMessage(_) | E::ErrorMessage(_) => {
-                EventLayer::Message
-            }
+            E::UserMessage(_)
+            | E::AssistantMessage(_)
+            | E::ToolResultMessage(_)
+            | E::ErrorMessage(_)
+            | E::SummaryMessage(_)
+            | E::RewindMessage(_) => EventLayer::Message,
             E::TurnRequest { .. } | E::TurnResponse { .. } => EventLayer::Turn,
             _ => EventLayer::Stream,
+        }
+    }
+
+    /// Whether the event is stored, has a number of its own, and is told again to whoever resumes. Stored are messages,
+    /// turns, and what the agent does. What only tells how a model is speaking (the stream, and that the agent thinks,
+    /// responds or plans a call) is told once: the message in which it ends is stored.
+    pub fn is_stored(&self) -> bool {
+        use EventData as E;
+        match self {
+            E::ConversationThinking {}
+            | E::ConversationResponding {}
+            | E::ToolPlanned { .. }
+            | E::AgentStopped { .. } => false,
+            // Only what is stored is ever read back.
+            E::Other(_) => true,
+            _ => self.layer() != EventLayer::Stream,
+        }
+    }
+
+    /// The event's name on the wire, such as `text_delta`; `other` for one that has none.
+    pub fn name(&self) -> &str {
+        macro_rules! names {
+            ($($variant:ident => $name:literal,)*) => {
+                match self {
+                    $(Self::$variant { .. } => $name,)*
+                    Self::Other(value) => value.get("type").and_then(Value::as_str).unwrap_or("other"),
+                }
+            };
+        }
+        names! {
+            MessageStart => "message_start",
+            MessageDelta => "message_delta",
+            MessageStop => "message_stop",
+            MessageStopDetails => "message_stop_details",
+            ContentOmitted => "content_omitted",
+            MessageRestarted => "message_restarted",
+            TextDelta => "text_delta",
+            ThinkingDelta => "thinking_delta",
+            ToolUseStart => "tool_use_start",
+            InputJsonDelta => "input_json_delta",
+            ToolUseStop => "tool_use_stop",
+            ToolResult => "tool_result",
+            ErrorReceived => "error_received",
+            Interrupted => "interrupted",
+            ConversationQueued => "conversation_queued",
+            ConversationStart => "conversation_start",
+            ConversationThinking => "conversation_thinking",
+            ConversationResponding => "conversation_responding",
+            ConversationEnd => "conversation_end",
+            ConversationInterrupted => "conversation_interrupted",
+            ToolPlanned => "tool_planned",
+            ApprovalRequested => "approval_requested",
+            ApprovalAnswered => "approval_answered",
+            ToolExecuting => "tool_executing",
+            ToolCompleted => "tool_completed",
+            ToolFailed => "tool_failed",
+            ErrorOccurred => "error_occurred",
+            UserMessage => "user_message",
+            AssistantMessage => "assistant_message",
+            ToolResultMessage => "tool_result_message",
+            ErrorMessage => "error_message",
+            SummaryMessage => "summary_message",
+            RewindMessage => "rewind_message",
+            TurnRequest => "turn_request",
+            TurnResponse => "turn_response",
+            SessionForked => "session_forked",
+            AgentStopped => "agent_stopped",
+            Lagged => "lagged",
+            SubscriptionFailed => "subscription_failed",
         }
     }
 
@@ -266,8 +389,11 @@ impl EventData {
     pub fn category(&self) -> EventCategory {
         match self.layer() {
             EventLayer::Stream => EventCategory::Stream,
-            EventLayer::State if matches!(self, Self::ErrorOccurred { .. }) => EventCategory::Error,
-            EventLayer::State => EventCategory::State,
+            EventLayer::State => match self {
+                Self::ErrorOccurred { .. } => EventCategory::Error,
+                Self::SessionForked { .. } | Self::AgentStopped { .. } => EventCategory::Lifecycle,
+                _ => EventCategory::State,
+            },
             EventLayer::Message => EventCategory::Message,
             EventLayer::Turn => EventCategory::Turn,
         }
@@ -284,7 +410,9 @@ impl EventData {
             Self::UserMessage(message)
             | Self::AssistantMessage(message)
             | Self::ToolResultMessage(message)
-            | Self::ErrorMessage(message) => Some(message),
+            | Self::ErrorMessage(message)
+            | Self::SummaryMessage(message)
+            | Self::RewindMessage(message) => Some(message),
             _ => None,
         }
     }
@@ -333,6 +461,8 @@ wire_words! {
         Turn,
         /// A failure.
         Error,
+        /// The beginning or end of a session or an agent.
+        Lifecycle,
     }
 
     /// What an event wants.
@@ -343,5 +473,39 @@ wire_words! {
         Result,
         /// To tell.
         Notification,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_wire_has_the_name_and_what_is_not_known_survives() {
+        for event in [
+            EventData::ConversationThinking {},
+            EventData::Lagged { missed: 3 },
+            EventData::ApprovalAnswered {
+                approval_id: ApprovalId::new("appr_1").unwrap(),
+                decision: Decision::AllowWith(json!({"x": 1})),
+            },
+        ] {
+            let json = serde_json::to_value(&event).unwrap();
+            assert_eq!(json["type"], event.name());
+            assert_eq!(serde_json::from_value::<EventData>(json).unwrap(), event);
+        }
+        for json in [
+            json!({"type": "hologram", "data": {"beam": [1, 2]}}),
+            json!({"type": "tool_completed", "data": {"shape": "of a later version"}}),
+        ] {
+            let event: EventData = serde_json::from_value(json.clone()).unwrap();
+            assert_eq!((event.name(), event.is_stored()), (json["type"].as_str().unwrap(), true));
+            assert_eq!(serde_json::to_value(event).unwrap(), json);
+        }
+        let outcome: OutcomeKind = serde_json::from_value(json!("evaporated")).unwrap();
+        assert_eq!(outcome, OutcomeKind::Other("evaporated".to_owned()));
+        assert_eq!(serde_json::to_value(outcome).unwrap(), "evaporated");
     }
 }

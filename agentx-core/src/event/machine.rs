@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::EventData;
 use crate::{
-    AssistantMessage, BlockChange, BlockKind, DriverEvent, Error, IdSource, Message, MessageAssembler,
-    MessageBody, MessageId, ModelEvent, Outcome, Retry, StopReason, Timestamp, ToolCall, ToolOutput,
-    ToolResult, TurnEnd, TurnId, Usage,
+    AssistantMessage, BlockChange, BlockKind, Compaction, DriverEvent, Error, IdSource, Message,
+    MessageAssembler, MessageBody, MessageId, ModelEvent, Outcome, Retry, StopReason, Timestamp, ToolCall,
+    ToolOutput, ToolResult, TurnEnd, TurnId, Usage,
 };
 
 /// What an agent is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AgentState {
@@ -27,8 +27,13 @@ pub enum AgentState {
     PlanningTool,
     /// Tools run.
     AwaitingToolResult,
+    /// It waits for somebody to approve a tool call, and for nothing else.
+    AwaitingApproval,
     /// Its last turn failed.
     Error,
+    /// A state that this version does not know, by its name.
+    #[serde(untagged)]
+    Other(String),
 }
 
 /// When something happened, and the ids that it may need.
@@ -69,6 +74,8 @@ pub struct TurnMachine {
     model: Option<String>,
     stop_reason: Option<StopReason>,
     last_message: MessageId,
+    /// What a model sees of the history, so that a summary can name what it stands for.
+    shown: Vec<MessageId>,
     over: bool,
 }
 
@@ -97,6 +104,7 @@ impl TurnMachine {
             model: None,
             stop_reason: None,
             last_message: user.id.clone(),
+            shown: vec![user.id.clone()],
             over: false,
         };
         let (message_id, timestamp) = (user.id.clone(), user.timestamp);
@@ -108,9 +116,15 @@ impl TurnMachine {
         (machine, events)
     }
 
+    /// Behind these messages, which a model sees before the turn's own.
+    pub fn with_history(mut self, shown: impl IntoIterator<Item = MessageId>) -> Self {
+        self.shown.splice(0..0, shown);
+        self
+    }
+
     /// What the agent is doing.
     pub fn state(&self) -> AgentState {
-        self.state
+        self.state.clone()
     }
 
     /// Whether the turn has ended.
@@ -141,6 +155,9 @@ impl TurnMachine {
                     input,
                     reason,
                 });
+            }
+            TurnInput::Driver(DriverEvent::Compacted(compaction)) => {
+                self.compacted(moment, compaction, &mut events);
             }
             TurnInput::Driver(DriverEvent::ToolStart(call)) => self.tool_start(call, &mut events),
             TurnInput::Driver(DriverEvent::ToolEnd(result)) => self.tool_end(moment, result, &mut events),
@@ -213,11 +230,24 @@ impl TurnMachine {
         }
         self.unanswered.extend(message.tool_calls().cloned());
         self.last_message = id.clone();
+        self.shown.push(id.clone());
         events.push(EventData::AssistantMessage(Message::new(
             id,
             moment.at,
             MessageBody::Assistant(message),
         )));
+    }
+
+    /// Stores a summary, unless there is nothing that it could stand for.
+    fn compacted(&mut self, moment: Moment<'_>, compaction: Compaction, events: &mut Vec<EventData>) {
+        let Some(behind) = self.shown.len().checked_sub(compaction.kept) else { return };
+        let Some(through) = behind.checked_sub(1).and_then(|last| self.shown.get(last)).cloned() else {
+            return;
+        };
+        let id = MessageId::fresh(moment.ids);
+        self.shown.splice(..behind, [id.clone()]);
+        let body = MessageBody::Summary { content: compaction.summary, through };
+        events.push(EventData::SummaryMessage(Message::new(id, moment.at, body)));
     }
 
     fn tool_start(&mut self, call: ToolCall, events: &mut Vec<EventData>) {
@@ -250,6 +280,7 @@ impl TurnMachine {
             EventData::ToolCompleted { tool_id: tool_call_id, tool_name, result: output }
         });
         let id = MessageId::fresh(moment.ids);
+        self.shown.push(id.clone());
         events.push(EventData::ToolResultMessage(Message::new(id, moment.at, MessageBody::Tool(result))));
     }
 

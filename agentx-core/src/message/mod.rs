@@ -5,6 +5,7 @@ mod stop_reason;
 mod tool;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use self::{
     part::{AssistantPart, ContentPart},
@@ -56,6 +57,23 @@ pub enum MessageBody {
         #[serde(default, rename = "errorCode", skip_serializing_if = "Option::is_none")]
         code: Option<String>,
     },
+    /// A summary in place of all messages up to and with `through`. They stay stored; a model is shown this, and then
+    /// what came behind them.
+    Summary {
+        /// What the model is told of them.
+        content: Vec<ContentPart>,
+        /// The last message that this stands for.
+        through: MessageId,
+    },
+    /// The session went back: `before`, and what came behind it up to here, is no longer part of what a model is shown.
+    /// It stays stored.
+    Rewind {
+        /// A message of the user's.
+        before: MessageId,
+    },
+    /// A message of a role that this version does not know, kept as it is. No model sees it.
+    #[serde(untagged)]
+    Other(Value),
 }
 
 impl MessageBody {
@@ -64,22 +82,33 @@ impl MessageBody {
         Self::User { content: vec![ContentPart::text(text)] }
     }
 
-    /// The role's name, as it is stored: `user`, `assistant`, `tool` or `error`.
-    pub fn role(&self) -> &'static str {
+    /// The role's name, as it is stored: `user`, `assistant`, `tool`, `error`, `summary` or `rewind`; `other` for one that
+    /// has none.
+    pub fn role(&self) -> &str {
         match self {
             Self::User { .. } => "user",
             Self::Assistant(_) => "assistant",
             Self::Tool(_) => "tool",
             Self::Error { .. } => "error",
+            Self::Summary { .. } => "summary",
+            Self::Rewind { .. } => "rewind",
+            Self::Other(value) => value.get("role").and_then(Value::as_str).unwrap_or("other"),
         }
+    }
+
+    /// Whether a model is shown it. Failures and marks are for people and for the store.
+    pub fn is_shown(&self) -> bool {
+        matches!(self, Self::User { .. } | Self::Assistant(_) | Self::Tool(_) | Self::Summary { .. })
     }
 
     /// All text in it, thinking and tool results left out.
     pub fn text(&self) -> String {
         match self {
-            Self::User { content } => content.iter().filter_map(ContentPart::as_text).collect(),
+            Self::User { content } | Self::Summary { content, .. } => {
+                content.iter().filter_map(ContentPart::as_text).collect()
+            }
             Self::Assistant(message) => message.text(),
-            Self::Tool(_) => String::new(),
+            Self::Tool(_) | Self::Rewind { .. } | Self::Other(_) => String::new(),
             Self::Error { content, .. } => content.clone(),
         }
     }
@@ -87,10 +116,14 @@ impl MessageBody {
     /// The bytes of its content.
     pub(crate) fn size(&self) -> usize {
         match self {
-            Self::User { content } => content.iter().map(ContentPart::size).sum(),
+            Self::User { content } | Self::Summary { content, .. } => {
+                content.iter().map(ContentPart::size).sum()
+            }
             Self::Assistant(message) => message.content.iter().map(AssistantPart::size).sum(),
             Self::Tool(result) => result.output.size(),
             Self::Error { content, .. } => content.len(),
+            Self::Rewind { before } => before.as_str().len(),
+            Self::Other(value) => value.to_string().len(),
         }
     }
 }
@@ -148,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    fn round_trip(body: MessageBody) -> serde_json::Value {
+    fn round_trip(body: MessageBody) -> Value {
         let message = Message::new(MessageId::new("msg_1").unwrap(), Timestamp::from_millis(5), body);
         let json = serde_json::to_value(&message).unwrap();
         assert_eq!(serde_json::from_value::<Message>(json.clone()).unwrap(), message);
@@ -172,6 +205,21 @@ mod tests {
             json!({"id": "msg_1", "timestamp": 5, "role": "tool", "toolCallId": "call_1", "toolName": "bash",
                    "output": {"type": "text", "value": "a\n"}})
         );
+    }
+
+    #[test]
+    fn what_stands_for_others_and_what_a_later_version_says_survive() {
+        let through = MessageId::new("msg_0").unwrap();
+        assert_eq!(
+            round_trip(MessageBody::Summary { content: vec![ContentPart::text("so far")], through }),
+            json!({"id": "msg_1", "timestamp": 5, "role": "summary", "through": "msg_0",
+                   "content": [{"type": "text", "text": "so far"}]})
+        );
+        round_trip(MessageBody::Rewind { before: MessageId::new("msg_0").unwrap() });
+        let json = json!({"id": "msg_1", "timestamp": 5, "role": "oracle", "content": "?", "n": [1]});
+        let message: Message = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(message.body.role(), "oracle");
+        assert_eq!(serde_json::to_value(message).unwrap(), json);
     }
 
     #[test]

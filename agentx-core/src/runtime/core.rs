@@ -69,7 +69,7 @@ impl AgentCore {
     }
 
     pub(super) fn state(&self) -> AgentState {
-        self.lock().state
+        self.lock().state.clone()
     }
 
     pub(super) fn subscribe(&self, seen: u64) -> Subscription {

@@ -53,7 +53,7 @@ impl<M: Model> Run<M> {
     pub(super) fn new(model: Arc<M>, mut turn: Turn, parallel_tools: usize) -> Self {
         // Errors are for people: no model sees them.
         let bodies = mem::take(&mut turn.history).into_iter().map(|message| message.body);
-        let messages = Arc::new(bodies.filter(|body| !matches!(body, MessageBody::Error { .. })).collect());
+        let messages = Arc::new(bodies.filter(MessageBody::is_shown).collect());
         Self { model, turn, parallel_tools, messages, spent: Spent::default(), phase: Phase::Ask }
     }
 
