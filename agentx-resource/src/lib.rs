@@ -34,6 +34,7 @@ mod fs;
 pub mod layer;
 mod llm;
 pub mod memory;
+pub mod mirror;
 mod path;
 mod process;
 mod secret;
