@@ -13,6 +13,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+mod budget;
 mod driver;
 mod event;
 mod host;
@@ -27,8 +28,9 @@ mod tool_loop;
 mod usage;
 
 pub use agentx_resource::{Error, ErrorKind, Result, Retry};
+pub use budget::{Budget, Ledger, MicroDollars, OverBudget, Spent};
 pub use driver::{
-    Budget, BudgetKind, Compaction, Driver, DriverEvent, DriverStream, Outcome, OutcomeKind, Turn, TurnEnd,
+    BudgetKind, Compaction, Driver, DriverEvent, DriverStream, Outcome, OutcomeKind, Turn, TurnEnd,
 };
 pub use event::{
     AgentState, Event, EventCategory, EventContext, EventData, EventIntent, EventLayer, EventSource, Moment,
@@ -41,8 +43,9 @@ pub use message::{
     ToolOutput, ToolResult,
 };
 pub use model::{
-    BlockChange, BlockKind, Effort, MessageAssembler, Model, ModelEvent, ModelRequest, ModelSettings,
-    ModelStream, Reply, ScriptedModel, Thinking, ThinkingDisplay, ToolChoice,
+    BlockChange, BlockKind, Effort, LongPrompt, MessageAssembler, Model, ModelCapabilities, ModelEvent,
+    ModelInfo, ModelRequest, ModelSettings, ModelStream, ModelTable, Prices, Reply, ScriptedModel, Thinking,
+    ThinkingDisplay, ToolChoice,
 };
 pub use record::{ContainerRecord, ImageRecord, ImageSpec, SessionRecord};
 pub use repository::{

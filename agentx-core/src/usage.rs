@@ -44,6 +44,11 @@ impl Usage {
             .saturating_add(self.cache_creation_input_tokens)
             .saturating_add(self.cache_read_input_tokens)
     }
+
+    /// All input and output.
+    pub fn total(&self) -> u64 {
+        self.total_input().saturating_add(self.output_tokens)
+    }
 }
 
 /// Adds the use of another call.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ApprovalRequest, ContentPart, Error, ModelEvent, ToolCall, ToolResult};
+use crate::{ApprovalRequest, ContentPart, Error, ModelEvent, Spent, ToolCall, ToolResult};
 
 /// A step of a turn.
 #[derive(Clone, Debug)]
@@ -46,12 +46,20 @@ impl Compaction {
 pub struct TurnEnd {
     /// Why it ended.
     pub outcome: Outcome,
+    /// What the turn used, its sub-agents included, where the driver counts it.
+    pub spent: Option<Spent>,
 }
 
 impl TurnEnd {
     /// An end.
     pub fn new(outcome: Outcome) -> Self {
-        Self { outcome }
+        Self { outcome, spent: None }
+    }
+
+    /// Of a turn that used so much.
+    pub fn with_spent(mut self, spent: Spent) -> Self {
+        self.spent = Some(spent);
+        self
     }
 }
 
@@ -75,8 +83,10 @@ pub enum Outcome {
     Paused,
     /// It was interrupted.
     Interrupted,
-    /// It reached a bound.
+    /// It reached a bound of its own.
     Budget(BudgetKind),
+    /// It reached a bound that it shares with other turns: its session's, or that of the turn that it is part of.
+    SharedBudget(BudgetKind),
     /// It failed.
     Failed(Error),
 }
@@ -90,7 +100,7 @@ impl Outcome {
             Self::Refused => OutcomeKind::Refused,
             Self::Paused => OutcomeKind::Paused,
             Self::Interrupted => OutcomeKind::Interrupted,
-            Self::Budget(_) => OutcomeKind::Budget,
+            Self::Budget(_) | Self::SharedBudget(_) => OutcomeKind::Budget,
             Self::Failed(_) => OutcomeKind::Failed,
         }
     }
@@ -103,7 +113,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Paused => "paused",
             Self::Interrupted => "interrupted",
-            Self::Budget(_) => "budget",
+            Self::Budget(_) | Self::SharedBudget(_) => "budget",
             Self::Failed(_) => "failed",
         }
     }
@@ -124,7 +134,7 @@ pub enum OutcomeKind {
     Paused,
     /// See [`Outcome::Interrupted`].
     Interrupted,
-    /// See [`Outcome::Budget`].
+    /// See [`Outcome::Budget`] and [`Outcome::SharedBudget`].
     Budget,
     /// See [`Outcome::Failed`].
     Failed,
@@ -176,6 +186,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Budget(kind) => write!(f, "the budget of {kind} is used up"),
+            Self::SharedBudget(kind) => write!(f, "the shared budget of {kind} is used up"),
             Self::Failed(error) => write!(f, "failed: {error}"),
             other => f.write_str(other.as_str()),
         }
@@ -187,12 +198,18 @@ impl fmt::Display for Outcome {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BudgetKind {
+    /// Turns.
+    Turns,
     /// Model calls.
     Steps,
     /// Tool calls.
     ToolCalls,
     /// Output tokens.
     OutputTokens,
+    /// Tokens, input and output.
+    Tokens,
+    /// Money.
+    Cost,
     /// Time.
     Duration,
 }
@@ -200,9 +217,12 @@ pub enum BudgetKind {
 impl fmt::Display for BudgetKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Turns => "turns",
             Self::Steps => "model calls",
             Self::ToolCalls => "tool calls",
             Self::OutputTokens => "output tokens",
+            Self::Tokens => "tokens",
+            Self::Cost => "money",
             Self::Duration => "time",
         })
     }

@@ -2,13 +2,13 @@
 
 mod event;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use agentx_resource::Clock;
 use futures::stream::BoxStream;
 
 pub use self::event::{BudgetKind, Compaction, DriverEvent, Outcome, OutcomeKind, TurnEnd};
-use crate::{AllowAll, Approvals, Message, ModelSettings, Permission, ResumedCall, ToolSet};
+use crate::{AllowAll, Approvals, Budget, Ledger, Message, ModelSettings, Permission, ResumedCall, ToolSet};
 
 /// A turn as it happens: it ends after exactly one [`DriverEvent::End`].
 pub type DriverStream = BoxStream<'static, DriverEvent>;
@@ -57,6 +57,8 @@ pub struct Turn {
     pub approvals: Option<Arc<dyn Approvals>>,
     /// The turn's bounds.
     pub budget: Budget,
+    /// Where what the turn uses is counted too, and bounded too: its session's, or the turn's that it is part of.
+    pub within: Option<Ledger>,
     /// Settings of the model calls.
     pub settings: ModelSettings,
     /// The time.
@@ -74,6 +76,7 @@ impl Turn {
             permission: Arc::new(AllowAll),
             approvals: None,
             budget: Budget::default(),
+            within: None,
             settings: ModelSettings::default(),
             clock,
         }
@@ -114,51 +117,10 @@ impl Turn {
         self.budget = budget;
         self
     }
-}
 
-/// The bounds of a turn. A turn that reaches one ends with [`Outcome::Budget`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Budget {
-    /// The most model calls.
-    pub steps: u32,
-    /// The most tool calls.
-    pub tool_calls: u32,
-    /// The most output tokens.
-    pub output_tokens: Option<u64>,
-    /// The longest time.
-    pub duration: Option<Duration>,
-}
-
-impl Budget {
-    /// With at most so many model calls.
-    pub fn with_steps(mut self, steps: u32) -> Self {
-        self.steps = steps;
+    /// As a part of what this ledger bounds and counts.
+    pub fn with_ledger(mut self, within: Ledger) -> Self {
+        self.within = Some(within);
         self
-    }
-
-    /// With at most so many tool calls.
-    pub fn with_tool_calls(mut self, tool_calls: u32) -> Self {
-        self.tool_calls = tool_calls;
-        self
-    }
-
-    /// With at most so many output tokens.
-    pub fn with_output_tokens(mut self, tokens: u64) -> Self {
-        self.output_tokens = Some(tokens);
-        self
-    }
-
-    /// For at most this long.
-    pub fn with_duration(mut self, duration: Duration) -> Self {
-        self.duration = Some(duration);
-        self
-    }
-}
-
-/// 100 model calls, 1,000 tool calls; no bound on tokens and time.
-impl Default for Budget {
-    fn default() -> Self {
-        Self { steps: 100, tool_calls: 1000, output_tokens: None, duration: None }
     }
 }

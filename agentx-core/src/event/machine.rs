@@ -285,7 +285,7 @@ impl TurnMachine {
     }
 
     fn end(&mut self, moment: Moment<'_>, end: TurnEnd, events: &mut Vec<EventData>) {
-        let TurnEnd { outcome } = end;
+        let TurnEnd { outcome, .. } = end;
         if let Some(used) = self.open.as_ref().and_then(|open| open.assembler.usage()) {
             self.usage += used;
         }

@@ -4,6 +4,7 @@ mod assembler;
 mod request;
 mod scripted;
 mod settings;
+mod table;
 
 use std::{fmt, sync::Arc};
 
@@ -14,6 +15,7 @@ pub use self::{
     request::ModelRequest,
     scripted::{Reply, ScriptedModel},
     settings::{Effort, ModelSettings, Thinking, ThinkingDisplay, ToolChoice},
+    table::{LongPrompt, ModelCapabilities, ModelInfo, ModelTable, Prices},
 };
 use crate::{Result, StopDetails, StopReason, Usage};
 
