@@ -12,13 +12,15 @@ use agentx_conformance::{
     Case, disk, env,
     faulty::{
         DiskFault, EnvFault, FaultyDisk, FaultyEnv, FaultyFileSystem, FaultyLlmProvider, FaultyProcess,
-        FaultyRepositories, FileSystemFault, LlmProviderFault, PairFault, ProcessFault, RepositoryFault,
-        faulty_pair,
+        FaultyRepositories, FileSystemFault, FileSystemMutation, LlmProviderFault, MutantFileSystem,
+        PairFault, ProcessFault, RepositoryFault, faulty_pair,
     },
     file_system, llm, pair, process, repository,
 };
 use agentx_core::Repositories;
-use agentx_resource::{ApiSupply, BoxFuture, Clock, Disk, Env, FileSystem, LLMProvider, Process};
+use agentx_resource::{
+    ApiSupply, BoxFuture, Clock, Disk, Env, FileSystem, LLMProvider, Process, memory::MemoryFileSystem,
+};
 
 /// Cases that a slow fault makes slower than they are worth here.
 const LONG: [&str; 4] = ["list-many", "write-seen-whole", "append-race", "if-match-race"];
@@ -76,12 +78,30 @@ fn assert_all_can_fail<R: ?Sized>(cases: &[Case<R>], failed: &BTreeSet<String>) 
     assert!(never.is_empty(), "no broken provider fails {never:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn file_systems() {
-    all_are_caught(file_system::CASES, FileSystemFault::ALL, FileSystemFault::caught_by, |fault| {
-        Arc::new(FaultyFileSystem::new(fault)) as Arc<dyn FileSystem>
-    })
-    .await;
+#[test]
+fn file_systems() {
+    let several = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    let mut failed = several.block_on(all_are_caught(
+        file_system::CASES,
+        FileSystemFault::ALL,
+        FileSystemFault::caught_by,
+        |fault| Arc::new(FaultyFileSystem::new(fault)) as Arc<dyn FileSystem>,
+    ));
+    // What waits for the end of something that does not end is done at once.
+    let paused =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    for mutation in FileSystemMutation::all() {
+        let mut caught = false;
+        for case in file_system::CASES.iter().filter(|case| !LONG.contains(&&*case.id())) {
+            let mutant = MutantFileSystem::new(Arc::new(MemoryFileSystem::new()), mutation);
+            if paused.block_on(case.attempt(Arc::new(mutant))).is_err() {
+                caught = true;
+                failed.insert(case.id());
+            }
+        }
+        assert!(caught, "{mutation:?} passes");
+    }
+    assert_all_can_fail(file_system::CASES, &failed);
 }
 
 // Time stands still unless all wait for it, so that a command that hangs is given up at once.

@@ -31,6 +31,18 @@ faults! {
         IgnoresReadCondition => "read-if-match-other",
         /// The content is fetched when the body is polled, not when the file is opened.
         LazyBody => "read-while-replaced",
+        /// Nothing is there, and the content is empty.
+        MissingIsEmpty => "read-missing",
+        /// A file that is missing does not have the version that is asked for.
+        MissingIsChanged => "read-if-match-missing",
+        /// The last n of fewer bytes are an error, as HTTP's 416.
+        RefusesLongLast => "read-range-last-longer",
+        /// A range that ends before it starts is an empty one.
+        ForgivesInverted => "read-range-inverted",
+        /// A file has one reader at a time.
+        BusyReader => "read-by-many",
+        /// A body that is dropped before its end stays open.
+        LeaksBodies => "read-dropped",
 
         /// The version is the length.
         WeakVersion => "write-changes-version",
@@ -38,6 +50,14 @@ faults! {
         AnswersOldVersion => "if-match-chain",
         /// A file is written in two halves.
         TearsWrites => "write-seen-whole",
+        /// A write over a longer file leaves the end of that one.
+        LeavesTail => "write-shorter",
+        /// CR LF is written as LF.
+        TranslatesNewlines => "read-binary",
+        /// A write of no bytes makes no file.
+        ForgetsEmptyWrites => "write-empty",
+        /// A parent that is a file is told as missing.
+        ConfusesParents => "write-below-file",
         /// `create_parents` is not heeded.
         ForgetsParents => "write-create-parents",
         /// Parents are always created, as on an object store.
@@ -71,11 +91,19 @@ faults! {
         LosesEmptyWriter => "writer-empty",
         /// A writer checks its mode when it is opened, and no more at `close`.
         ForgetsModeAtClose => "writer-create-new-late",
+        /// `close` publishes one half after the other.
+        TearsClose => "cancel-writer",
 
         /// A directory is not found by `stat`, as on an object store.
         NoDirectories => "stat-directory",
         /// A directory has a length, as the platform tells it.
         SizesDirectories => "stat-directory",
+        /// The root is not there before something is in it, as on an object store.
+        HidesEmptyRoot => "list-empty-root",
+        /// A path with which another begins is a directory, as on an object store.
+        FindsByPrefix => "exists-no",
+        /// What is looked for below a file is the file.
+        FindsBelowFiles => "stat-below-file",
         /// Errors name no path.
         AnonymousErrors => "error-subject",
 
@@ -89,11 +117,15 @@ faults! {
         ListsNoMetadata => "list-metadata",
         /// A list goes on after an error.
         ListsOnAfterError => "list-error-ends",
+        /// A list that is dropped before its end stays open.
+        LeaksLists => "list-dropped",
 
         /// `mkdir` makes parents, asked to or not.
         MakesParents => "mkdir-missing-parent",
         /// A recursive `mkdir` of what is there makes it anew.
         EmptiesDirectories => "mkdir-existing-recursive",
+        /// A recursive `mkdir` looks first and makes then.
+        RacyMkdir => "mkdir-race",
 
         /// A directory ends with its last entry, as on an object store.
         VanishingDirectories => "rm-keeps-parent",
@@ -107,6 +139,8 @@ faults! {
         RemovesRoot => "rm-root-recursive",
         /// `force` forgives every error.
         ForgivesAll => "rm-full-directory-force",
+        /// A recursive `rm` removes the files of a directory.
+        RemovesOnlyFiles => "rm-recursive",
 
         /// `rename` removes the destination before it looks for the source.
         DestroysDestination => "rename-missing",
@@ -114,6 +148,10 @@ faults! {
         RenamesByCopy => "rename-file",
         /// `rename` is a copy and a removal, and is declared as atomic.
         RacyRename => "rename-race",
+        /// A rename of a directory moves all that begins with the same text.
+        RenamesByPrefix => "rename-similar-names",
+        /// A directory is never moved onto another, be that one empty.
+        RefusesEmptyTarget => "rename-directory-onto-empty",
 
         /// `copy` of a directory leaves out those that are empty.
         CopiesNoEmptyDirectories => "copy-directory",
@@ -123,9 +161,15 @@ faults! {
         CopiesInto => "copy-directory-onto-directory",
         /// A copy is a link: what is written to the source shows in it.
         SharesCopies => "copy-independent",
+        /// A copy of an empty file is no file.
+        CopiesNothingEmpty => "copy-empty",
+        /// A copy never replaces a file.
+        CopyNeverReplaces => "copy-replaces",
 
         /// Names differ only where more than their case does.
         FoldsCase => "names-case",
+        /// A name ends after 200 bytes.
+        CutsNames => "names-long",
         /// `%XX` in a name is decoded.
         DecodesNames => "names-unusual",
         /// A letter and its accent become one character.
@@ -135,6 +179,12 @@ faults! {
         StaysLocked => "cancel-write",
         /// `rename` takes the source away before it puts it at the destination.
         LosesOnCancel => "cancel-rename",
+        /// A read that is dropped keeps its lock.
+        LocksRead => "cancel-read",
+        /// A file is emptied before it is removed.
+        RemovesInSteps => "cancel-rm",
+        /// A copy is written at its destination, one half after the other.
+        CopiesInPlace => "cancel-copy",
     }
 }
 

@@ -6,18 +6,18 @@ use std::sync::{
 use agentx_resource::{
     DirEntry, EntryStream, Error, ErrorKind, FileRead, FileSystem, FileSystemExt, FileWriter, FsCapabilities,
     ListOptions, Metadata, MkdirOptions, ReadOptions, ReadRange, RemoveOptions, ResourcePath, Result,
-    StatOptions, TransferOptions, Version, WriteMode, WriteOptions, memory::MemoryFileSystem,
+    StatOptions, TransferOptions, Version, WriteMode, WriteOptions,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{FileSystemFault as Fault, writer::FaultyWriter};
+use super::{FileSystemFault as Fault, careless::Careless, dawdle, writer::FaultyWriter};
 
 /// A file system in memory with one fault.
 #[derive(Clone, Debug)]
 pub struct FaultyFileSystem {
-    inner: MemoryFileSystem,
+    inner: Arc<dyn FileSystem>,
     fault: Fault,
     /// How many conditional writes there were.
     conditional: Arc<AtomicUsize>,
@@ -28,7 +28,7 @@ pub struct FaultyFileSystem {
 impl FaultyFileSystem {
     /// An empty file system with this fault.
     pub fn new(fault: Fault) -> Self {
-        let inner = MemoryFileSystem::new();
+        let inner = Arc::new(Careless::new(fault));
         Self { inner, fault, conditional: Arc::default(), shared: Arc::default() }
     }
 
@@ -42,6 +42,13 @@ impl FaultyFileSystem {
             Fault::FoldsCase => ResourcePath::new(path.as_str().to_lowercase()),
             Fault::ComposesNames => ResourcePath::new(path.as_str().replace("e\u{301}", "\u{e9}")),
             Fault::DecodesNames => ResourcePath::new(path.as_str().replace("%2F", "/")),
+            Fault::CutsNames => {
+                let cut = |name: &str| {
+                    name.char_indices().take_while(|(at, _)| *at < 200).map(|(_, c)| c).collect()
+                };
+                let names: Vec<String> = path.components().map(cut).collect();
+                ResourcePath::new(format!("/{}", names.join("/")))
+            }
             _ => Ok(path.clone()),
         }
     }
@@ -66,13 +73,6 @@ impl FaultyFileSystem {
             return Error::new(error.kind(), error.operation().to_owned());
         }
         error
-    }
-
-    /// Lets every other task of a race come as far as this one.
-    async fn dawdle() {
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
     }
 
     /// A write in one mode, with what is wrong about that mode.
@@ -127,7 +127,7 @@ impl FaultyFileSystem {
                 if self.inner.metadata(path).await?.version.as_ref() == Some(&version)
                     && self.conditional.fetch_add(1, Ordering::Relaxed) % 50 == 25 =>
             {
-                Self::dawdle().await;
+                dawdle().await;
                 options.mode = WriteMode::Overwrite;
             }
             (Fault::LosesAppends, WriteMode::Append) if self.inner.exists(path).await? => {
@@ -135,7 +135,7 @@ impl FaultyFileSystem {
             }
             (Fault::RacyAppend, WriteMode::Append) if self.inner.exists(path).await? => {
                 let before = self.inner.read_file(path).await?;
-                Self::dawdle().await;
+                dawdle().await;
                 return self.inner.write_file(path, [before, data].concat()).await;
             }
             (Fault::IgnoresCreateNew, WriteMode::CreateNew)
@@ -143,19 +143,19 @@ impl FaultyFileSystem {
                 options.mode = WriteMode::Overwrite;
             }
             (Fault::RacyCreateNew, WriteMode::CreateNew) if !self.inner.exists(path).await? => {
-                Self::dawdle().await;
+                dawdle().await;
                 options.mode = WriteMode::Overwrite;
             }
             (Fault::RacyIfMatch, WriteMode::IfMatch(version))
                 if self.inner.metadata(path).await?.version.as_ref() == Some(&version) =>
             {
-                Self::dawdle().await;
+                dawdle().await;
                 options.mode = WriteMode::Overwrite;
             }
             (Fault::TearsWrites, WriteMode::Overwrite) if data.len() > 1 => {
                 let half = data.slice(..data.len() / 2);
                 self.inner.write(path, half, options.clone()).await?;
-                Self::dawdle().await;
+                dawdle().await;
             }
             _ => {}
         }
@@ -245,6 +245,7 @@ impl FileSystem for FaultyFileSystem {
             | Fault::PublishesOnDrop
             | Fault::ForgetsModeAtClose
             | Fault::LeavesTemporary
+            | Fault::TearsClose
             | Fault::LosesEmptyWriter => {
                 Box::new(FaultyWriter::new(self.inner.clone(), path, options, self.fault))
             }
@@ -367,7 +368,7 @@ impl FileSystem for FaultyFileSystem {
             }
             Fault::RenamesByCopy | Fault::RacyRename if self.inner.metadata(&from).await?.is_file() => {
                 self.inner.copy(&from, &to, options).await?;
-                Self::dawdle().await;
+                dawdle().await;
                 if self.has(Fault::RacyRename) && from != to {
                     self.inner.rm_all(&from).await?;
                 }

@@ -14,12 +14,14 @@
 //! # Ok::<(), agentx_resource::Error>(()) }).unwrap();
 //! ```
 
+mod careless;
 mod child;
 mod disk;
 mod env;
 mod fault;
 mod file_system;
 mod llm;
+mod mutant;
 mod pair;
 mod process;
 mod repository;
@@ -33,7 +35,15 @@ pub use self::{
     },
     file_system::FaultyFileSystem,
     llm::FaultyLlmProvider,
+    mutant::{FileSystemMutation, MutantFileSystem},
     pair::faulty_pair,
     process::FaultyProcess,
     repository::FaultyRepositories,
 };
+
+/// Lets every other task of a race come as far as this one.
+async fn dawdle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}

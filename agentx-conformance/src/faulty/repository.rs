@@ -10,7 +10,7 @@ use agentx_core::{
 };
 use async_trait::async_trait;
 
-use super::RepositoryFault as Fault;
+use super::{RepositoryFault as Fault, dawdle};
 
 /// Repositories with one fault.
 #[derive(Debug)]
@@ -53,13 +53,6 @@ impl FaultyRepositories {
             }
         }
         Ok(place)
-    }
-}
-
-/// Lets every other task of a race come as far as this one.
-async fn dawdle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
     }
 }
 

@@ -1,6 +1,7 @@
+use std::sync::Arc;
+
 use agentx_resource::{
     FileSystem, FileSystemExt, FileWriter, Metadata, ResourcePath, Result, WriteMode, WriteOptions,
-    memory::MemoryFileSystem,
 };
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use super::FileSystemFault as Fault;
 /// A writer that publishes too early, at the wrong end, or against its mode, or leaves something behind.
 #[derive(Debug)]
 pub(super) struct FaultyWriter {
-    fs: MemoryFileSystem,
+    fs: Arc<dyn FileSystem>,
     path: ResourcePath,
     options: WriteOptions,
     fault: Fault,
@@ -20,7 +21,12 @@ pub(super) struct FaultyWriter {
 }
 
 impl FaultyWriter {
-    pub(super) fn new(fs: MemoryFileSystem, path: ResourcePath, options: WriteOptions, fault: Fault) -> Self {
+    pub(super) fn new(
+        fs: Arc<dyn FileSystem>,
+        path: ResourcePath,
+        options: WriteOptions,
+        fault: Fault,
+    ) -> Self {
         Self { fs, path, options, fault, content: BytesMut::new(), over: false }
     }
 
@@ -47,6 +53,11 @@ impl FileWriter for FaultyWriter {
         match self.fault {
             Fault::LosesEmptyWriter if self.content.is_empty() => return Ok(Metadata::file(0)),
             Fault::LeavesTemporary => self.fs.rm_all(&self.temporary()?).await?,
+            Fault::TearsClose if self.options.mode == WriteMode::Overwrite => {
+                let half = self.content.clone().freeze().slice(..self.content.len() / 2);
+                self.fs.write(&self.path, half, self.options.clone()).await?;
+                tokio::task::yield_now().await;
+            }
             _ => {}
         }
         let mut options = self.options.clone();
