@@ -52,9 +52,10 @@ pub use layer::Layer;
 pub use llm::{ApiSupply, LLMProvider};
 pub use path::ResourcePath;
 pub use process::{
-    Child, ExecEvent, ExecOutput, ExecRequest, ExitStatus, Invocation, LimitedOutput, OnExceed, OutputLimit,
-    OutputStream, Process, ProcessCapabilities, ProcessExt, ResourceLimits, ShellCommand, ShellOptions,
-    ShellOutput, ShellSession, Signal, Stdin, TerminalSize,
+    BackgroundId, BackgroundLimits, BackgroundProcesses, BackgroundState, BackgroundStatus, Child, ExecEvent,
+    ExecOutput, ExecRequest, ExitStatus, Invocation, LimitedOutput, LogCursor, LogPage, LogPiece, OnExceed,
+    OutputLimit, OutputStream, Process, ProcessCapabilities, ProcessExt, ResourceLimits, ShellCommand,
+    ShellOptions, ShellOutput, ShellSession, Signal, Stdin, TerminalSize,
 };
 pub use secret::Secret;
 

@@ -1,5 +1,6 @@
 //! Commands.
 
+mod background;
 mod collect;
 mod event;
 mod ext;
@@ -13,6 +14,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use self::{
+    background::{
+        BackgroundId, BackgroundLimits, BackgroundProcesses, BackgroundState, BackgroundStatus, LogCursor,
+        LogPage, LogPiece,
+    },
     event::{ExecEvent, ExecOutput, ExitStatus, OutputStream},
     ext::ProcessExt,
     limited::LimitedOutput,
