@@ -63,6 +63,16 @@ impl FaultyChild {
             (Fault::DropsStderr, Stderr(_)) | (Fault::TruncatesSilently, Truncated { .. }) => {
                 return Ok(None);
             }
+            (Fault::TellsCutLast, event @ Truncated { .. }) => {
+                state.held.push(event);
+                return Ok(None);
+            }
+            (Fault::TellsCutLast, event @ (Stdout(_) | Stderr(_) | Exited(_))) if !state.held.is_empty() => {
+                let held = std::mem::take(&mut state.held);
+                state.next.push_back(event);
+                state.next.extend(held);
+                return Ok(None);
+            }
             (Fault::MergesStreams, Stderr(bytes)) => Stdout(bytes),
             (Fault::DecodesOutput, Stdout(bytes)) => {
                 Stdout(Bytes::from(String::from_utf8_lossy(&bytes).into_owned()))
@@ -134,10 +144,16 @@ impl Child for FaultyChild {
     }
 
     async fn signal(&self, signal: Signal) -> Result<()> {
+        if self.fault == Fault::SwallowsSignals {
+            return Ok(());
+        }
         self.inner()?.signal(signal).await
     }
 
     async fn resize(&self, size: TerminalSize) -> Result<()> {
+        if self.fault == Fault::SwallowsResize {
+            return Ok(());
+        }
         self.inner()?.resize(size).await
     }
 

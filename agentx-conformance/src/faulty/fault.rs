@@ -221,6 +221,22 @@ faults! {
         TruncatesSilently => "limit-truncates",
         /// A command that writes too much is told as killed on request.
         MistakesLimit => "limit-kills",
+        /// The end of the output is thrown away with the middle.
+        DropsTail => "limit-tail",
+        /// The cut is told behind the tail.
+        TellsCutLast => "limit-tail-order",
+        /// The idle timeout is not heeded.
+        IgnoresIdleTimeout => "idle-ends",
+        /// The idle timeout is taken for one of the whole command.
+        IdleFromStart => "idle-spares",
+        /// An undeclared limit is accepted, and not kept.
+        AcceptsLimits => "limit-open-files",
+        /// An undeclared signal is accepted, and not sent.
+        SwallowsSignals => "signal-told",
+        /// An undeclared terminal is accepted, and is three pipes.
+        FakesTerminal => "terminal-is-one",
+        /// A resize without a terminal is accepted.
+        SwallowsResize => "terminal-resize",
         /// The timeout is not heeded.
         IgnoresTimeout => "timeout-ends",
         /// A command that takes too long is told as killed on request.

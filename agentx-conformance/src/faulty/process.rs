@@ -3,7 +3,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use agentx_resource::{Child, ExecRequest, Invocation, Process, ProcessCapabilities, Result, Stdin};
+use agentx_resource::{
+    Child, ExecRequest, Invocation, Process, ProcessCapabilities, ResourceLimits, Result, Stdin,
+};
 use async_trait::async_trait;
 
 use super::{ProcessFault as Fault, child::FaultyChild};
@@ -50,6 +52,11 @@ impl FaultyProcess {
             }
             Fault::LeavesInputOpen if request.stdin == Stdin::Null => request.stdin = Stdin::Piped,
             Fault::IgnoresTimeout => request.timeout = None,
+            Fault::IgnoresIdleTimeout => request.idle_timeout = None,
+            Fault::IdleFromStart => request.timeout = request.timeout.or(request.idle_timeout.take()),
+            Fault::DropsTail => request.output_limit.tail = 0,
+            Fault::AcceptsLimits => request.limits = ResourceLimits::default(),
+            Fault::FakesTerminal => request.terminal = None,
             Fault::ShowsVariables => {
                 let shown = format!("{:?}", request.env);
                 *self.last.lock().unwrap_or_else(PoisonError::into_inner) = shown;

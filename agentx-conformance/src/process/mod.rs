@@ -7,8 +7,10 @@
 mod end;
 mod exec;
 mod limit;
+mod signal;
 mod stdin;
 mod support;
+mod terminal;
 mod toolbox;
 
 use agentx_resource::Process;
@@ -16,7 +18,7 @@ use agentx_resource::Process;
 pub use self::toolbox::toolbox;
 // The lint spares test builds.
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the list below names each case, once"))]
-use self::{end::*, exec::*, limit::*, stdin::*};
+use self::{end::*, exec::*, limit::*, signal::*, stdin::*, terminal::*};
 
 /// Makes a module of tests: one for each case of the suite for processes. See the [crate](crate) for what the
 /// arguments are.
@@ -42,8 +44,13 @@ macro_rules! __process_cases {
             stdin_null stdin_bytes stdin_large stdin_unread stdin_live stdin_live_closed stdin_live_ended
             stdin_not_live
 
-            limit_below limit_truncates limit_zero limit_kills timeout_unneeded timeout_ends
-            timeout_keeps_output
+            limit_below limit_truncates limit_zero limit_kills limit_tail limit_tail_order timeout_unneeded
+            timeout_ends timeout_keeps_output idle_ends idle_spares idle_dropped_output limit_file_size
+            limit_open_files limit_cpu_time limit_memory
+
+            signal_told signal_ends signal_stops signal_ended
+
+            terminal_is_one terminal_size terminal_resize terminal_input terminal_interrupt
 
             kill_ends kill_again kill_tree drop_ends drop_exec exit_signal events_end events_dropped_call
             child_ids child_debug

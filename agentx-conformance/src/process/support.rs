@@ -40,15 +40,7 @@ pub(super) async fn spawn_telling(
         return Ok(None);
     }
     let child = process.spawn(ExecRequest::shell(script)).await?;
-    let mut line = Vec::new();
-    while !line.ends_with(b"\n") {
-        match child.next_event().await? {
-            Some(ExecEvent::Stdout(bytes)) => line.extend_from_slice(&bytes),
-            Some(ExecEvent::Stderr(_)) => {}
-            other => return Err(Failure::new(format!("no process id, but {other:?}"))),
-        }
-    }
-    let text = String::from_utf8_lossy(&line);
+    let text = read_line(&*child).await?;
     let id =
         text.trim().parse().map_err(|error| Failure::new(format!("{text:?} is no process id: {error}")))?;
     Ok(Some((child, id)))
@@ -78,4 +70,25 @@ pub(super) async fn events(child: &dyn Child) -> Result<Vec<ExecEvent>, Failure>
         events.push(event);
     }
     Ok(events)
+}
+
+/// The next line of standard output. What follows it in the same event is not expected.
+pub(super) async fn read_line(child: &dyn Child) -> Result<String, Failure> {
+    read_until(child, "\n").await
+}
+
+/// Standard output up to one that ends so.
+pub(super) async fn read_until(child: &dyn Child, end: &str) -> Result<String, Failure> {
+    let mut read = Vec::new();
+    while !read.ends_with(end.as_bytes()) {
+        match child.next_event().await? {
+            Some(ExecEvent::Stdout(bytes)) => read.extend_from_slice(&bytes),
+            Some(ExecEvent::Stderr(_)) => {}
+            other => {
+                let read = String::from_utf8_lossy(&read);
+                return Err(Failure::new(format!("{read:?} and then {other:?}, where {end:?} was due")));
+            }
+        }
+    }
+    Ok(String::from_utf8_lossy(&read).into_owned())
 }

@@ -40,7 +40,7 @@ pub enum OutputStream {
 pub enum ExitStatus {
     /// It exited with this code.
     Code(i32),
-    /// A signal ended it that did not come from here.
+    /// A signal ended it: its own, one from elsewhere, or one of [`Child::signal`](crate::Child::signal).
     Signal(i32),
     /// Its time ran out, and it was killed.
     TimedOut,
