@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     ErrorKind, FileSystem, FileSystemExt, ListOptions, MkdirOptions, ReadOptions, ResourcePath, Result,
-    WriteMode,
+    StatOptions, WriteMode,
 };
 
 /// One difference between what an overlay shows and its base.
@@ -63,7 +63,7 @@ async fn diff(tree: &Tree) -> Result<Vec<OverlayChange>> {
     let mut entries = tree.upper.list(&ResourcePath::root(), ListOptions::recursive());
     while let Some(entry) = entries.try_next().await? {
         let Some(path) = entry.path.filter(|path| !is_reserved(path)) else { continue };
-        let kind = match found(tree.base.metadata(&path).await)? {
+        let kind = match found(tree.base.stat(&path, StatOptions::no_follow()).await)? {
             None => OverlayChangeKind::Added,
             Some(base) if base.is_dir() && entry.metadata.is_dir() => continue,
             Some(_) => OverlayChangeKind::Changed,
@@ -77,7 +77,7 @@ async fn diff(tree: &Tree) -> Result<Vec<OverlayChange>> {
 /// Adds what is gone at the hidden place `path`, or below it.
 async fn add_removed(tree: &Tree, path: &ResourcePath, changes: &mut Vec<OverlayChange>) -> Result<()> {
     let gone = |path| OverlayChange { path, kind: OverlayChangeKind::Removed };
-    let Some(base) = found(tree.base.metadata(path).await)? else { return Ok(()) };
+    let Some(base) = found(tree.base.stat(path, StatOptions::no_follow()).await)? else { return Ok(()) };
     match found(tree.upper.metadata(path).await)? {
         None => changes.push(gone(path.clone())),
         Some(upper) if upper.is_dir() && base.is_dir() => {
@@ -130,7 +130,8 @@ async fn commit(tree: &Tree) -> Result<()> {
 /// Puts into the base what the upper has at `path`.
 async fn put(tree: &Tree, path: &ResourcePath) -> Result<()> {
     let directory = tree.upper.metadata(path).await?.is_dir();
-    if found(tree.base.metadata(path).await)?.is_some_and(|base| base.is_dir() != directory) {
+    let base = found(tree.base.stat(path, StatOptions::no_follow()).await)?;
+    if base.is_some_and(|base| base.is_dir() != directory) {
         tree.base.rm_all(path).await?;
     }
     if directory {

@@ -74,7 +74,7 @@ impl FileSystem for Overlay {
         }
         let _place = self.tree.locks.lock(vec![path.clone()]).await;
         let told = |error| retold(error, "rm", path);
-        match self.tree.find(path).await.map_err(told)? {
+        match self.tree.look(path, &StatOptions::no_follow()).await.map_err(told)? {
             Some(Place::Upper(metadata) | Place::Base(metadata)) => {
                 if metadata.is_dir() && !options.recursive && !self.tree.is_empty(path).await.map_err(told)? {
                     return Err(fail(ErrorKind::DirectoryNotEmpty, "rm", path));
@@ -147,7 +147,7 @@ async fn prepare(tree: &Arc<Tree>, path: &ResourcePath, options: &WriteOptions) 
 
 /// Removes what shows at `path`. The base is hidden first, so that it never shows through.
 pub(super) async fn remove(tree: &Tree, path: &ResourcePath) -> Result<()> {
-    if tree.in_base(path).await?.is_some() {
+    if tree.entry_in_base(path).await?.is_some() {
         tree.removed.add(path).await?;
     }
     tree.upper.rm(path, RemoveOptions::recursive().with_force()).await

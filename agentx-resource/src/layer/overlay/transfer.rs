@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ErrorKind, FileKind, ListOptions, Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath,
-    Result, TransferOptions, WriteMode,
+    Result, StatOptions, TransferOptions, WriteMode,
 };
 
 pub(super) async fn rename(
@@ -32,7 +32,7 @@ pub(super) async fn rename(
 
 /// Moves within the upper where the base has nothing to do with it; otherwise copies, and then removes.
 async fn move_to(tree: &Arc<Tree>, source: Metadata, from: &ResourcePath, to: &ResourcePath) -> Result<()> {
-    if tree.in_base(from).await?.is_some() {
+    if tree.entry_in_base(from).await?.is_some() {
         copy_to(tree, &source, from, to).await?;
         return remove(tree, from).await;
     }
@@ -66,7 +66,13 @@ async fn check(
         return Err(error.with_message("the root stays as it is"));
     }
     not_reserved(to, operation)?;
-    let found = tree.find(from).await.map_err(|error| retold(error, operation, from))?;
+    // A copy is one of what a symlink leads to, a rename is one of the symlink.
+    let look = if operation == "rename" { StatOptions::no_follow() } else { StatOptions::default() };
+    let found = tree.look(from, &look).await.map_err(|error| retold(error, operation, from))?;
+    if matches!(&found, Some(Place::Base(source)) if source.kind == FileKind::Symlink) {
+        let error = fail(ErrorKind::Unsupported, operation, from);
+        return Err(error.with_message("a symbolic link of the base can't be made in the upper file system"));
+    }
     let Some(Place::Upper(source) | Place::Base(source)) = found else {
         return Err(fail(ErrorKind::NotFound, operation, from));
     };

@@ -89,6 +89,14 @@ impl Tree {
         found(self.base.metadata(path).await)
     }
 
+    /// The base's own entry at `path`, a symlink not followed, unless it is hidden.
+    pub(super) async fn entry_in_base(&self, path: &ResourcePath) -> Result<Option<Metadata>> {
+        if self.removed.covers(path) || is_reserved(path) {
+            return Ok(None);
+        }
+        found(self.base.stat(path, StatOptions::no_follow()).await)
+    }
+
     pub(super) async fn place(&self, path: &ResourcePath) -> Result<Place> {
         if let Some(place) = self.find(path).await? {
             return Ok(place);
