@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use agentx_resource::{FileSystemExt, 
-    FileSystem, Layer, ResourcePath, WriteOptions,
+use agentx_resource::{
+    FileSystem, FileSystemExt, Layer, ResourcePath, WriteOptions,
     layer::{Chroot, ReadOnly},
     memory::MemoryFileSystem,
 };

@@ -1,11 +1,17 @@
 //! What reads do to everybody else in the runtime: how late a timer is while 64 tasks read what is not in memory.
 //!
 //! It is the price-check on reading in place: whoever read everything so would win every other row and lose this one.
+//! The floor is what the same reads do from threads that the runtime knows nothing of: they take the processor, the
+//! device and the kernel's locks all the same.
 
 use std::{
     fs,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -78,9 +84,10 @@ pub fn row() -> Result<Row> {
     let naive = readers("std::fs::read in the task", &runtime, &files, |files, index| async move {
         Ok(fs::read(files.path(index))?.len())
     });
+    let floor = outside(&runtime, &files);
     let question = "How long is the longest 1 ms of a timer while 64 tasks read what is not in memory?";
     let row = Row::new("stall_guard", question, limit).per(1, "tick");
-    Ok(row.with(agentx).with(tokio).with(naive))
+    Ok(row.with(floor).with(agentx).with(tokio).with(naive))
 }
 
 fn readers<R>(
@@ -99,7 +106,8 @@ where
             let (files, read) = (Arc::clone(&files), read.clone());
             let work = async move {
                 loop {
-                    files.evict(index)?;
+                    let evicted = Arc::clone(&files);
+                    tokio::task::spawn_blocking(move || evicted.evict(index)).await??;
                     if read(Arc::clone(&files), index).await? != SIZE {
                         return Err("not the whole file".into());
                     }
@@ -109,6 +117,36 @@ where
             tasks.spawn_on(work, runtime.handle());
         }
         ticker(&runtime, tasks, count)
+    })
+}
+
+/// The same reads by as many threads of their own.
+fn outside(runtime: &Arc<Runtime>, files: &Arc<Files>) -> Variant {
+    let (runtime, files) = (Arc::clone(runtime), Arc::clone(files));
+    Variant::observed("std::fs::read in 64 other threads (floor)", move |count| {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..TASKS)
+                .map(|index| {
+                    let (stop, files) = (&stop, &files);
+                    scope.spawn(move || -> Result<()> {
+                        while !stop.load(Ordering::Relaxed) {
+                            files.evict(index)?;
+                            if fs::read(files.path(index))?.len() != SIZE {
+                                return Err("not the whole file".into());
+                            }
+                        }
+                        Ok(())
+                    })
+                })
+                .collect();
+            let observed = ticker(&runtime, JoinSet::new(), count);
+            stop.store(true, Ordering::Relaxed);
+            for reader in readers {
+                reader.join().map_err(|_| "a reader panicked")??;
+            }
+            observed
+        })
     })
 }
 
