@@ -1,0 +1,94 @@
+//! What a policy is made of, as the host tells it and the helper does it. Both include this file.
+//!
+//! A plan decides nothing and knows no defaults: the host has looked at the machine and worked all of it out.
+
+use std::ffi::CString;
+
+/// The whole of a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Namespaces and the view of the file system inside them.
+    pub namespaces: Option<Namespaces>,
+    /// Which files may be used how.
+    pub landlock: Option<Landlock>,
+    /// A classic BPF program over system calls, an instruction a word. Empty: no filter.
+    pub filter: Vec<u64>,
+}
+
+/// Namespaces of its own: user, mount, pid, ipc and uts, and that of the network unless it is the host's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Each command has its own, and not only the helper for all of them. The user namespace is the helper's always.
+    pub per_command: bool,
+    /// What of a network there is.
+    pub network: Network,
+    /// What the file system is made of, in this order.
+    pub mounts: Vec<Mount>,
+    /// Where a file system of its own is made for each who has namespaces, and how many bytes it holds.
+    pub scratch: Option<(CString, u64)>,
+}
+
+/// What of a network there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// That of the host.
+    Host,
+    /// A loopback device.
+    Loopback,
+    /// A loopback device of the helper, on which the host listens at this port.
+    Listener(u16),
+}
+
+/// One thing in the new file system. Paths are absolute, sources as the host sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// A directory, and all above it.
+    Directory(CString),
+    /// A symbolic link.
+    Link {
+        /// Where it is.
+        path: CString,
+        /// Where it leads.
+        target: CString,
+    },
+    /// A small file.
+    File {
+        /// Where it is.
+        path: CString,
+        /// What is in it.
+        content: Vec<u8>,
+    },
+    /// A file or directory of the host, with all that is mounted below.
+    Bind {
+        /// What the host calls it.
+        source: CString,
+        /// Where it is seen.
+        path: CString,
+        /// `MOUNT_ATTR_*`.
+        attributes: u64,
+        /// Device and inode that it must have; zeroes: any.
+        identity: (u64, u64),
+    },
+    /// What is there already, as a mount of its own, so that nobody moves it away.
+    Pin {
+        /// Where it is. No part of it may be a symbolic link.
+        path: CString,
+        /// `MOUNT_ATTR_*`.
+        attributes: u64,
+    },
+    /// Terminals.
+    Terminals(CString),
+}
+
+/// A ruleset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Landlock {
+    /// `LANDLOCK_ACCESS_FS_*` that are denied unless a rule allows them, as far as the kernel knows them.
+    pub files: u64,
+    /// `LANDLOCK_SCOPE_*`, as far as the kernel knows them.
+    pub scopes: u64,
+    /// The oldest version of Landlock that will do.
+    pub least: u32,
+    /// What is allowed beneath a place, as it is seen inside.
+    pub rules: Vec<(CString, u64)>,
+}

@@ -1,0 +1,548 @@
+//! The system calls that a policy is made of.
+//!
+//! They are issued directly and touch neither `errno` nor anything else of the C library: most of them run in a child
+//! that shares this program's memory, some of them while this program runs on.
+
+use core::ffi::{CStr, c_int, c_void};
+
+/// An error number of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    pub const ENOENT: Self = Self(2);
+    pub const EINTR: Self = Self(4);
+    pub const EAGAIN: Self = Self(11);
+    pub const EINVAL: Self = Self(22);
+    pub const ENOTDIR: Self = Self(20);
+    pub const EEXIST: Self = Self(17);
+    pub const ENOSYS: Self = Self(38);
+    pub const ELOOP: Self = Self(40);
+    pub const EPROTO: Self = Self(71);
+    pub const ESTALE: Self = Self(116);
+    pub const ETIMEDOUT: Self = Self(110);
+}
+
+pub type Result<T> = core::result::Result<T, Errno>;
+
+/// One system call.
+///
+/// # Safety
+/// The arguments must be what the call expects: every pointer valid for what the kernel reads or writes there.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub unsafe fn call(number: usize, args: [usize; 6]) -> Result<usize> {
+    let result: isize;
+    // SAFETY: the caller answers for the arguments; the clobbers are those of the calling convention.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2],
+            in("r10") args[3], in("r8") args[4], in("r9") args[5],
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    told(result)
+}
+
+/// One system call.
+///
+/// # Safety
+/// The arguments must be what the call expects: every pointer valid for what the kernel reads or writes there.
+#[cfg(target_arch = "aarch64")]
+#[inline]
+pub unsafe fn call(number: usize, args: [usize; 6]) -> Result<usize> {
+    let result: isize;
+    // SAFETY: the caller answers for the arguments; the clobbers are those of the calling convention.
+    unsafe {
+        core::arch::asm!(
+            "svc 0",
+            in("x8") number, inlateout("x0") args[0] => result,
+            in("x1") args[1], in("x2") args[2], in("x3") args[3], in("x4") args[4], in("x5") args[5],
+            options(nostack),
+        );
+    }
+    told(result)
+}
+
+fn told(result: isize) -> Result<usize> {
+    if (-4095..0).contains(&result) { Err(Errno(-result as i32)) } else { Ok(result as usize) }
+}
+
+macro_rules! numbers {
+    ($($name:ident $x86_64:literal $aarch64:literal)*) => {
+        mod number {
+            $(
+                #[cfg(target_arch = "x86_64")]
+                pub const $name: usize = $x86_64;
+                #[cfg(target_arch = "aarch64")]
+                pub const $name: usize = $aarch64;
+            )*
+        }
+    };
+}
+
+numbers! {
+    WRITE 1 64
+    CLOSE 3 57
+    IOCTL 16 29
+    SOCKET 41 198
+    BIND 49 200
+    LISTEN 50 201
+    RECVFROM 45 207
+    SENDMSG 46 211
+    EXIT 60 93
+    WAIT4 61 260
+    KILL 62 129
+    FCHDIR 81 50
+    RT_SIGACTION 13 134
+    CAPSET 126 91
+    PIVOT_ROOT 155 41
+    PRCTL 157 167
+    UMOUNT2 166 39
+    SETHOSTNAME 170 161
+    FUTEX 202 98
+    OPENAT 257 56
+    MKDIRAT 258 34
+    NEWFSTATAT 262 79
+    SYMLINKAT 266 36
+    PPOLL 271 73
+    UNSHARE 272 97
+    SETNS 308 268
+    SECCOMP 317 277
+    PIDFD_OPEN 434 434
+    OPEN_TREE 428 428
+    MOVE_MOUNT 429 429
+    FSOPEN 430 430
+    FSCONFIG 431 431
+    FSMOUNT 432 432
+    CLOSE_RANGE 436 436
+    OPENAT2 437 437
+    MOUNT_SETATTR 442 442
+    LANDLOCK_CREATE_RULESET 444 444
+    LANDLOCK_ADD_RULE 445 445
+    LANDLOCK_RESTRICT_SELF 446 446
+}
+
+/// A descriptor that closes itself.
+#[derive(Debug)]
+pub struct Fd(c_int);
+
+impl Fd {
+    /// Takes over a descriptor.
+    pub fn own(raw: c_int) -> Self {
+        Self(raw)
+    }
+
+    pub fn raw(&self) -> c_int {
+        self.0
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: no pointers.
+        let _ = unsafe { call(number::CLOSE, [self.0 as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// The working directory, in place of a descriptor.
+pub const AT_FDCWD: c_int = -100;
+pub const O_RDONLY: c_int = 0;
+pub const O_WRONLY: c_int = 1;
+pub const O_CREAT: c_int = 0o100;
+pub const O_EXCL: c_int = 0o200;
+pub const O_PATH: c_int = 0o10_000_000;
+pub const O_CLOEXEC: c_int = 0o2_000_000;
+#[cfg(target_arch = "x86_64")]
+pub const O_DIRECTORY: c_int = 0o200_000;
+#[cfg(target_arch = "aarch64")]
+pub const O_DIRECTORY: c_int = 0o40_000;
+pub const RESOLVE_NO_MAGICLINKS: u64 = 2;
+pub const RESOLVE_NO_SYMLINKS: u64 = 4;
+pub const RESOLVE_BENEATH: u64 = 8;
+
+pub const CLONE_VM: usize = 0x100;
+pub const CLONE_PIDFD: usize = 0x1000;
+pub const CLONE_NEWNS: usize = 0x2_0000;
+pub const CLONE_NEWUTS: usize = 0x400_0000;
+pub const CLONE_NEWIPC: usize = 0x800_0000;
+pub const CLONE_NEWUSER: usize = 0x1000_0000;
+pub const CLONE_NEWPID: usize = 0x2000_0000;
+pub const CLONE_NEWNET: usize = 0x4000_0000;
+
+pub const MOUNT_ATTR_RDONLY: u64 = 1;
+pub const MOUNT_ATTR_NOSUID: u64 = 2;
+pub const MOUNT_ATTR_NODEV: u64 = 4;
+pub const MOUNT_ATTR_NOEXEC: u64 = 8;
+pub const MS_PRIVATE: u64 = 1 << 18;
+
+pub const SIGKILL: i32 = 9;
+
+/// Opens by name, relative to a directory.
+pub fn open(dir: c_int, path: &CStr, flags: c_int, mode: u32) -> Result<Fd> {
+    let flags = (flags | O_CLOEXEC) as usize;
+    // SAFETY: `path` ends in NUL and lives through the call.
+    let fd = unsafe { call(number::OPENAT, [dir as usize, at(path), flags, mode as usize, 0, 0]) }?;
+    Ok(Fd(fd as c_int))
+}
+
+/// Opens by name with a promise about the way there.
+pub fn open2(dir: c_int, path: &CStr, flags: c_int, resolve: u64) -> Result<Fd> {
+    let how: [u64; 3] = [(flags | O_CLOEXEC) as u64, 0, resolve];
+    for _ in 0..16 {
+        // SAFETY: `path` ends in NUL, `how` is as long as told.
+        let opened = unsafe {
+            call(number::OPENAT2, [dir as usize, at(path), how.as_ptr() as usize, size_of_val(&how), 0, 0])
+        };
+        match opened {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            opened => return Ok(Fd(opened? as c_int)),
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
+pub fn write(fd: c_int, data: &[u8]) -> Result<usize> {
+    // SAFETY: the kernel reads within `data`.
+    unsafe { call(number::WRITE, [fd as usize, data.as_ptr() as usize, data.len(), 0, 0, 0]) }
+}
+
+/// The device, inode and mode of what a descriptor means.
+pub fn identity(fd: c_int) -> Result<(u64, u64, u32)> {
+    let mut stat = [0u64; 18];
+    let empty = c"";
+    // SAFETY: `struct stat` is 144 bytes on x86-64 and 128 on aarch64.
+    unsafe {
+        call(number::NEWFSTATAT, [fd as usize, at(empty), stat.as_mut_ptr() as usize, AT_EMPTY_PATH, 0, 0])
+    }?;
+    #[cfg(target_arch = "x86_64")]
+    let mode = stat[3] as u32;
+    #[cfg(target_arch = "aarch64")]
+    let mode = stat[2] as u32;
+    Ok((stat[0], stat[1], mode))
+}
+
+pub fn make_dir(dir: c_int, path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `path` ends in NUL.
+    unsafe { call(number::MKDIRAT, [dir as usize, at(path), mode as usize, 0, 0, 0]) }.map(drop)
+}
+
+pub fn make_symlink(target: &CStr, dir: c_int, path: &CStr) -> Result<()> {
+    // SAFETY: both end in NUL.
+    unsafe { call(number::SYMLINKAT, [at(target), dir as usize, at(path), 0, 0, 0]) }.map(drop)
+}
+
+pub fn change_dir(dir: c_int) -> Result<()> {
+    // SAFETY: no pointers.
+    unsafe { call(number::FCHDIR, [dir as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+pub fn unshare(flags: usize) -> Result<()> {
+    // SAFETY: no pointers; no flag here shares or splits memory.
+    unsafe { call(number::UNSHARE, [flags, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Joins the namespaces of a process, or one namespace.
+pub fn join(fd: c_int, flags: usize) -> Result<()> {
+    // SAFETY: no pointers.
+    unsafe { call(number::SETNS, [fd as usize, flags, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// The number of `AT_EMPTY_PATH`: the descriptor itself.
+const AT_EMPTY_PATH: usize = 0x1000;
+const AT_RECURSIVE: usize = 0x8000;
+
+/// A detached copy of the mounts at a place, with everything below.
+pub fn clone_tree(fd: c_int) -> Result<Fd> {
+    const OPEN_TREE_CLONE: usize = 1;
+    let flags = OPEN_TREE_CLONE | O_CLOEXEC as usize | AT_EMPTY_PATH | AT_RECURSIVE;
+    // SAFETY: the path is empty and static.
+    let tree = unsafe { call(number::OPEN_TREE, [fd as usize, at(c""), flags, 0, 0, 0]) }?;
+    Ok(Fd(tree as c_int))
+}
+
+/// Attaches a detached mount on top of what a descriptor means.
+pub fn attach(mount: c_int, place: c_int) -> Result<()> {
+    const FROM_EMPTY: usize = 0x4;
+    const TO_EMPTY: usize = 0x40;
+    let flags = FROM_EMPTY | TO_EMPTY;
+    // SAFETY: the paths are empty and static.
+    unsafe { call(number::MOVE_MOUNT, [mount as usize, at(c""), place as usize, at(c""), flags, 0]) }
+        .map(drop)
+}
+
+/// Sets attributes of a mount, and of all below where `recursive`.
+pub fn restrict_mount(mount: c_int, attributes: u64, propagation: u64, recursive: bool) -> Result<()> {
+    let attr: [u64; 4] = [attributes, 0, propagation, 0];
+    let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    // SAFETY: `attr` is as long as told.
+    unsafe {
+        call(
+            number::MOUNT_SETATTR,
+            [mount as usize, at(c""), flags, attr.as_ptr() as usize, size_of_val(&attr), 0],
+        )
+    }
+    .map(drop)
+}
+
+/// A new file system of this type, with options, as a detached mount.
+pub fn new_mount(kind: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Result<Fd> {
+    const CLOEXEC: usize = 1;
+    const SET_STRING: usize = 1;
+    const CREATE: usize = 6;
+    // SAFETY: `kind` ends in NUL.
+    let context = Fd(unsafe { call(number::FSOPEN, [at(kind), CLOEXEC, 0, 0, 0, 0]) }? as c_int);
+    let fs = context.raw() as usize;
+    for (name, value) in options {
+        // SAFETY: both end in NUL.
+        unsafe { call(number::FSCONFIG, [fs, SET_STRING, at(name), at(value), 0, 0]) }?;
+    }
+    // SAFETY: no pointers but null.
+    unsafe { call(number::FSCONFIG, [fs, CREATE, 0, 0, 0, 0]) }?;
+    // SAFETY: no pointers.
+    let mount = unsafe { call(number::FSMOUNT, [fs, CLOEXEC, attributes as usize, 0, 0, 0]) }?;
+    Ok(Fd(mount as c_int))
+}
+
+/// Makes the working directory, a mount, the root, and lets the old root go.
+pub fn pivot_here() -> Result<()> {
+    const MNT_DETACH: usize = 2;
+    let here = at(c".");
+    // SAFETY: the paths are static.
+    unsafe {
+        call(number::PIVOT_ROOT, [here, here, 0, 0, 0, 0])?;
+        call(number::UMOUNT2, [here, MNT_DETACH, 0, 0, 0, 0]).map(drop)
+    }
+}
+
+pub fn set_host_name(name: &CStr) -> Result<()> {
+    // SAFETY: the length is that of the name.
+    unsafe { call(number::SETHOSTNAME, [at(name), name.count_bytes(), 0, 0, 0, 0]) }.map(drop)
+}
+
+pub fn process_control(option: usize, args: [usize; 4]) -> Result<usize> {
+    // SAFETY: only options without pointers are used here.
+    unsafe { call(number::PRCTL, [option, args[0], args[1], args[2], args[3], 0]) }
+}
+
+/// Gives up every capability.
+pub fn drop_capabilities() -> Result<()> {
+    let header: [u32; 2] = [0x2008_0522, 0];
+    let none = [0u32; 6];
+    // SAFETY: version 3 takes two sets of three words.
+    unsafe { call(number::CAPSET, [header.as_ptr() as usize, none.as_ptr() as usize, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Binds this process and what it starts to a filter of system calls.
+pub fn filter(program: &[u64]) -> Result<()> {
+    const SET_MODE_FILTER: usize = 1;
+    #[repr(C)]
+    struct Program {
+        len: u16,
+        filter: *const u64,
+    }
+    let program = Program { len: program.len() as u16, filter: program.as_ptr() };
+    // SAFETY: an instruction is eight bytes, and there are as many as told.
+    unsafe { call(number::SECCOMP, [SET_MODE_FILTER, 0, (&raw const program) as usize, 0, 0, 0]) }.map(drop)
+}
+
+/// A Landlock ruleset that handles these rights.
+pub fn ruleset(files: u64, network: u64, scopes: u64, length: usize) -> Result<Fd> {
+    let attr = [files, network, scopes];
+    // SAFETY: no more than the three words is read.
+    let fd = unsafe {
+        let length = length.min(size_of_val(&attr));
+        call(number::LANDLOCK_CREATE_RULESET, [attr.as_ptr() as usize, length, 0, 0, 0, 0])
+    }?;
+    Ok(Fd(fd as c_int))
+}
+
+/// The version of Landlock that the kernel has.
+pub fn landlock_version() -> Result<u32> {
+    const VERSION: usize = 1;
+    // SAFETY: no pointers but null.
+    unsafe { call(number::LANDLOCK_CREATE_RULESET, [0, 0, VERSION, 0, 0, 0]) }.map(|version| version as u32)
+}
+
+/// Lets a ruleset allow rights beneath a place.
+pub fn allow_beneath(ruleset: c_int, place: c_int, access: u64) -> Result<()> {
+    const PATH_BENEATH: usize = 1;
+    let mut attr = [0u8; 12];
+    attr[..8].copy_from_slice(&access.to_ne_bytes());
+    attr[8..].copy_from_slice(&place.to_ne_bytes());
+    // SAFETY: the attribute is packed: eight bytes of rights, four of descriptor.
+    unsafe {
+        call(number::LANDLOCK_ADD_RULE, [ruleset as usize, PATH_BENEATH, attr.as_ptr() as usize, 0, 0, 0])
+    }
+    .map(drop)
+}
+
+/// Binds this process and what it starts to a ruleset.
+pub fn restrict(ruleset: c_int) -> Result<()> {
+    // SAFETY: no pointers.
+    unsafe { call(number::LANDLOCK_RESTRICT_SELF, [ruleset as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Brings the loopback device up.
+pub fn loopback_up() -> Result<()> {
+    const SIOCSIFFLAGS: usize = 0x8914;
+    const IFF_UP_RUNNING: u16 = 0x41;
+    let socket = socket(2, 1)?;
+    let mut request = [0u8; 40];
+    request[..2].copy_from_slice(b"lo");
+    request[16..18].copy_from_slice(&IFF_UP_RUNNING.to_ne_bytes());
+    // SAFETY: `struct ifreq` is 40 bytes.
+    unsafe { call(number::IOCTL, [socket.raw() as usize, SIOCSIFFLAGS, request.as_ptr() as usize, 0, 0, 0]) }
+        .map(drop)
+}
+
+fn socket(domain: usize, kind: usize) -> Result<Fd> {
+    const SOCK_CLOEXEC: usize = 0o2_000_000;
+    // SAFETY: no pointers.
+    let fd = unsafe { call(number::SOCKET, [domain, kind | SOCK_CLOEXEC, 0, 0, 0, 0]) }?;
+    Ok(Fd(fd as c_int))
+}
+
+/// Listens on a port of 127.0.0.1.
+pub fn listen(port: u16) -> Result<Fd> {
+    let socket = socket(2, 1)?;
+    let mut address = [0u8; 16];
+    address[..2].copy_from_slice(&2u16.to_ne_bytes());
+    address[2..4].copy_from_slice(&port.to_be_bytes());
+    address[4..8].copy_from_slice(&[127, 0, 0, 1]);
+    let fd = socket.raw() as usize;
+    // SAFETY: the address is as long as told.
+    unsafe {
+        call(number::BIND, [fd, address.as_ptr() as usize, address.len(), 0, 0, 0])?;
+        call(number::LISTEN, [fd, 128, 0, 0, 0, 0])?;
+    }
+    Ok(socket)
+}
+
+/// One message of a packet socket; its whole length, also where the buffer was too short.
+pub fn receive(socket: c_int, buffer: &mut [u8]) -> Result<usize> {
+    const MSG_TRUNC: usize = 0x20;
+    loop {
+        // SAFETY: the kernel writes within the buffer.
+        let read = unsafe {
+            call(
+                number::RECVFROM,
+                [socket as usize, buffer.as_mut_ptr() as usize, buffer.len(), MSG_TRUNC, 0, 0],
+            )
+        };
+        if read != Err(Errno::EINTR) {
+            return read;
+        }
+    }
+}
+
+/// Sends one message, with a descriptor where there is one.
+pub fn send(socket: c_int, data: &[u8], with: Option<c_int>) -> Result<()> {
+    const MSG_NOSIGNAL: usize = 0x4000;
+    #[repr(C)]
+    struct Message {
+        name: *const c_void,
+        name_len: u32,
+        iov: *const [usize; 2],
+        iov_len: usize,
+        control: *const Control,
+        control_len: usize,
+        flags: c_int,
+    }
+    #[repr(C)]
+    struct Control {
+        len: usize,
+        level: c_int,
+        kind: c_int,
+        fd: c_int,
+        pad: c_int,
+    }
+    let iov = [data.as_ptr() as usize, data.len()];
+    let control = Control { len: 20, level: 1, kind: 1, fd: with.unwrap_or(-1), pad: 0 };
+    let message = Message {
+        name: core::ptr::null(),
+        name_len: 0,
+        iov: &raw const iov,
+        iov_len: 1,
+        control: if with.is_some() { &raw const control } else { core::ptr::null() },
+        control_len: if with.is_some() { size_of::<Control>() } else { 0 },
+        flags: 0,
+    };
+    // SAFETY: the message and all that it points at live through the call.
+    unsafe { call(number::SENDMSG, [socket as usize, (&raw const message) as usize, MSG_NOSIGNAL, 0, 0, 0]) }
+        .map(drop)
+}
+
+pub fn pidfd(pid: i32) -> Result<Fd> {
+    // SAFETY: no pointers.
+    Ok(Fd(unsafe { call(number::PIDFD_OPEN, [pid as usize, 0, 0, 0, 0, 0]) }? as c_int))
+}
+
+pub fn close_all() {
+    // SAFETY: no pointers; whoever calls this uses no descriptor afterwards.
+    let _ = unsafe { call(number::CLOSE_RANGE, [0, u32::MAX as usize, 0, 0, 0, 0]) };
+}
+
+pub fn kill(pid: i32, signal: i32) -> Result<()> {
+    // SAFETY: no pointers.
+    unsafe { call(number::KILL, [pid as usize, signal as usize, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Waits for a child of any kind, and gives its status.
+pub fn wait(pid: i32) -> Result<i32> {
+    const WALL: usize = 0x4000_0000;
+    let mut status = 0i32;
+    loop {
+        // SAFETY: the kernel writes the status.
+        let waited =
+            unsafe { call(number::WAIT4, [pid as usize, (&raw mut status) as usize, WALL, 0, 0, 0]) };
+        match waited {
+            Err(Errno::EINTR) => {}
+            waited => return waited.map(|_| status),
+        }
+    }
+}
+
+/// Lets the kernel reap this process's children by itself.
+pub fn ignore_children() -> Result<()> {
+    const SIGCHLD: usize = 17;
+    const SIG_IGN: usize = 1;
+    let action: [usize; 4] = [SIG_IGN, 0, 0, 0];
+    // SAFETY: the kernel's `struct sigaction` is four words at most.
+    unsafe { call(number::RT_SIGACTION, [SIGCHLD, action.as_ptr() as usize, 0, 8, 0, 0]) }.map(drop)
+}
+
+/// Sleeps until a signal, for ever where there is none.
+pub fn pause() {
+    // SAFETY: no descriptors and no time.
+    let _ = unsafe { call(number::PPOLL, [0, 0, 0, 0, 0, 0]) };
+}
+
+pub fn exit(code: i32) -> ! {
+    loop {
+        // SAFETY: no pointers.
+        let _ = unsafe { call(number::EXIT, [code as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// Sleeps while a word has this value, for one second at most.
+pub fn sleep_while(word: &core::sync::atomic::AtomicU32, value: u32) {
+    let second: [i64; 2] = [1, 0];
+    // SAFETY: the word and the time live through the call.
+    let _ = unsafe {
+        call(number::FUTEX, [word.as_ptr() as usize, 0, value as usize, second.as_ptr() as usize, 0, 0])
+    };
+}
+
+/// Wakes who sleeps by a word.
+pub fn wake(word: &core::sync::atomic::AtomicU32) {
+    // SAFETY: the word lives through the call.
+    let _ = unsafe { call(number::FUTEX, [word.as_ptr() as usize, 1, 1, 0, 0, 0]) };
+}
+
+fn at(text: &CStr) -> usize {
+    text.as_ptr() as usize
+}

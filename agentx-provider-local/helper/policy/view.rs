@@ -1,0 +1,208 @@
+//! The file system as commands see it: a small one of its own, with the host's places mounted into it.
+
+use std::ffi::{CStr, CString};
+
+use super::{
+    Failure,
+    plan::{Mount, Namespaces},
+    sys::{self, Errno, Fd},
+};
+
+/// What a file system of the sandbox itself never has.
+const PLAIN: u64 = sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV;
+
+/// Builds the view in this mount namespace and makes it the root.
+pub fn build(namespaces: &Namespaces) -> Result<(), Failure> {
+    let old = sys::open(sys::AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY, 0)
+        .map_err(Failure::of("open the root"))?;
+    sys::restrict_mount(old.raw(), 0, sys::MS_PRIVATE, true)
+        .map_err(Failure::of("part the mounts from the host's"))?;
+    // All sources are taken before anything is mounted over them.
+    let sources = sources(&namespaces.mounts)?;
+    let root = root()?;
+    let mut sources = sources.into_iter();
+    for mount in &namespaces.mounts {
+        place(&root, mount, &mut sources)?;
+    }
+    let proc = proc()?;
+    let at = inside(&root, c"/proc")?;
+    sys::attach(proc.raw(), at.raw()).map_err(Failure::of("mount /proc"))?;
+    if let Some((path, size)) = &namespaces.scratch {
+        mount_scratch(root.raw(), path, *size)
+            .map_err(Failure::at("mount a file system of its own at", path))?;
+    }
+    sys::restrict_mount(root.raw(), sys::MOUNT_ATTR_RDONLY | PLAIN, 0, false)
+        .map_err(Failure::of("make the root read-only"))?;
+    sys::change_dir(root.raw()).map_err(Failure::of("enter the new root"))?;
+    sys::pivot_here().map_err(Failure::of("make the new root the root"))
+}
+
+/// What a command with namespaces of its own mounts afresh. Allocates nothing.
+pub fn refresh(scratch: Option<(&CStr, u64)>) -> sys::Result<()> {
+    let root = sys::open(sys::AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY, 0)?;
+    let proc = new_proc()?;
+    let at = sys::open(root.raw(), c"proc", sys::O_PATH | sys::O_DIRECTORY, 0)?;
+    sys::attach(proc.raw(), at.raw())?;
+    match scratch {
+        Some((path, size)) => mount_scratch(root.raw(), path, size),
+        None => Ok(()),
+    }
+}
+
+/// A detached copy of each source, in order.
+fn sources(mounts: &[Mount]) -> Result<Vec<Fd>, Failure> {
+    let mut sources = Vec::new();
+    for mount in mounts {
+        let Mount::Bind { source, attributes, identity, .. } = mount else { continue };
+        let open = || {
+            let place = sys::open(sys::AT_FDCWD, source, sys::O_PATH, 0)?;
+            let (device, inode, _) = sys::identity(place.raw())?;
+            if *identity != (0, 0) && *identity != (device, inode) {
+                return Err(Errno::ESTALE);
+            }
+            let tree = sys::clone_tree(place.raw())?;
+            sys::restrict_mount(tree.raw(), *attributes, 0, true)?;
+            Ok(tree)
+        };
+        sources.push(open().map_err(Failure::at("take", source))?);
+    }
+    Ok(sources)
+}
+
+/// An empty root. It hangs over the old `/dev` until it is the root, since that is there on every machine.
+fn root() -> Result<Fd, Failure> {
+    let make = || {
+        let root = sys::new_mount(c"tmpfs", &[(c"size", c"1048576"), (c"mode", c"0755")], PLAIN)?;
+        let place = sys::open(sys::AT_FDCWD, c"/dev", sys::O_PATH | sys::O_DIRECTORY, 0)?;
+        sys::attach(root.raw(), place.raw())?;
+        Ok(root)
+    };
+    make().map_err(Failure::of("mount a root"))
+}
+
+fn place(root: &Fd, mount: &Mount, sources: &mut impl Iterator<Item = Fd>) -> Result<(), Failure> {
+    let put = |mount: &Fd, path: &CStr| {
+        let at = inside(root, path)?;
+        sys::attach(mount.raw(), at.raw()).map_err(Failure::at("mount at", path))
+    };
+    match mount {
+        Mount::Directory(path) => directories(root, path),
+        Mount::Link { path, target } => {
+            parents(root, path)?;
+            sys::make_symlink(target, root.raw(), relative(path)).map_err(Failure::at("link", path))
+        }
+        Mount::File { path, content } => {
+            parents(root, path)?;
+            file(root, path, content).map_err(Failure::at("make", path))
+        }
+        Mount::Bind { path, .. } => {
+            let source = sources.next().ok_or(Errno::EINVAL).map_err(Failure::at("take", path))?;
+            let (_, _, mode) = sys::identity(source.raw()).map_err(Failure::at("look at", path))?;
+            if mode & 0o170_000 == 0o040_000 {
+                directories(root, path)?;
+            } else if inside(root, path).is_err() {
+                parents(root, path)?;
+                file(root, path, &[]).map_err(Failure::at("make", path))?;
+            }
+            put(&source, path)
+        }
+        Mount::Pin { path, attributes } => {
+            let at = inside(root, path)?;
+            let pin = || {
+                let pin = sys::clone_tree(at.raw())?;
+                sys::restrict_mount(pin.raw(), *attributes, 0, true)?;
+                sys::attach(pin.raw(), at.raw())
+            };
+            pin().map_err(Failure::at("protect", path))
+        }
+        Mount::Terminals(path) => {
+            directories(root, path)?;
+            let options = [(c"mode", c"0620"), (c"ptmxmode", c"0666")];
+            let terminals =
+                sys::new_mount(c"devpts", &options, sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NOEXEC)
+                    .map_err(Failure::of("make terminals"))?;
+            put(&terminals, path)
+        }
+    }
+}
+
+fn proc() -> Result<Fd, Failure> {
+    new_proc()
+        .map_err(Failure::of("make a /proc of its own (a container that covers parts of /proc forbids it)"))
+}
+
+/// Read-only: where the host runs as root, what is written to it would reach the whole machine.
+fn new_proc() -> sys::Result<Fd> {
+    let attributes = sys::MOUNT_ATTR_RDONLY | sys::MOUNT_ATTR_NOEXEC | PLAIN;
+    sys::new_mount(c"proc", &[(c"hidepid", c"ptraceable")], attributes)
+}
+
+fn mount_scratch(root: i32, path: &CStr, size: u64) -> sys::Result<()> {
+    let mut digits = [0u8; 21];
+    let size = decimal(size, &mut digits);
+    let scratch = sys::new_mount(c"tmpfs", &[(c"size", size), (c"mode", c"1777")], PLAIN)?;
+    let at = sys::open2(root, relative(path), sys::O_PATH | sys::O_DIRECTORY, sys::RESOLVE_BENEATH)?;
+    sys::attach(scratch.raw(), at.raw())
+}
+
+/// The digits of a number, in a buffer that ends in NUL.
+fn decimal(mut number: u64, digits: &mut [u8; 21]) -> &CStr {
+    let mut at = 20;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return CStr::from_bytes_with_nul(&digits[at..]).unwrap_or(c"0");
+        }
+    }
+}
+
+fn inside(root: &Fd, path: &CStr) -> Result<Fd, Failure> {
+    let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS;
+    sys::open2(root.raw(), relative(path), sys::O_PATH, resolve).map_err(Failure::at("open", path))
+}
+
+fn file(root: &Fd, path: &CStr, content: &[u8]) -> sys::Result<()> {
+    let file = sys::open(root.raw(), relative(path), sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL, 0o644)?;
+    let written = sys::write(file.raw(), content)?;
+    if written == content.len() { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+fn parents(root: &Fd, path: &CStr) -> Result<(), Failure> {
+    let bytes = path.to_bytes();
+    match bytes.iter().rposition(|byte| *byte == b'/') {
+        None | Some(0) => Ok(()),
+        Some(end) => {
+            let parent = CString::new(&bytes[..end]).map_err(|_| Failure::at("make", path)(Errno::EINVAL))?;
+            directories(root, &parent)
+        }
+    }
+}
+
+fn directories(root: &Fd, path: &CStr) -> Result<(), Failure> {
+    let bytes = path.to_bytes();
+    let ends = bytes.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    for end in ends.chain([bytes.len()]) {
+        let part = CString::new(&bytes[1..end]).map_err(|_| Failure::at("make", path)(Errno::EINVAL))?;
+        match sys::make_dir(root.raw(), &part, 0o755) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            // It is there, in what was mounted before.
+            Err(_) if inside_any(root, &part) => {}
+            Err(errno) => return Err(Failure::at("make", path)(errno)),
+        }
+    }
+    Ok(())
+}
+
+fn inside_any(root: &Fd, relative: &CStr) -> bool {
+    sys::open2(root.raw(), relative, sys::O_PATH | sys::O_DIRECTORY, sys::RESOLVE_BENEATH).is_ok()
+}
+
+/// The path without its first slash.
+fn relative(path: &CStr) -> &CStr {
+    match path.to_bytes_with_nul() {
+        [b'/', rest @ ..] if rest.len() > 1 => CStr::from_bytes_with_nul(rest).unwrap_or(path),
+        _ => c".",
+    }
+}

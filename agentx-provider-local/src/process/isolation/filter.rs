@@ -1,0 +1,357 @@
+//! The filter over system calls, as a classic BPF program.
+//!
+//! It denies by a list, since programs of a developer's machine use nearly everything else, and denies all that is
+//! newer than the list. The decision is a tree over the numbers: the kernel runs the whole program once for every
+//! number when the filter is installed, which is most of what a filter costs.
+
+/// An instruction: `struct sock_filter` as one word.
+type Instruction = u64;
+
+const EPERM: u32 = 1;
+const ENOSYS: u32 = 38;
+const EAFNOSUPPORT: u32 = 97;
+
+const ALLOW: u32 = 0x7fff_0000;
+const KILL: u32 = 0x8000_0000;
+const ERRNO: u32 = 0x0005_0000;
+
+const LOAD: u16 = 0x20;
+const JUMP: u16 = 0x05;
+const IF_EQUAL: u16 = 0x15;
+const IF_AT_LEAST: u16 = 0x35;
+const IF_ANY_BIT: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+/// Offsets in `struct seccomp_data`. Of an argument it is the low half, which is all that these calls look at.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const fn argument(index: u32) -> u32 {
+    16 + 8 * index
+}
+
+#[cfg(target_arch = "x86_64")]
+const NATIVE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const NATIVE: u32 = 0xc000_00b7;
+
+/// The first number that the list does not know. `0x4000_0000` and beyond, the x32 calls, are among these.
+const UNKNOWN: u32 = 471;
+
+/// `CLONE_NEW*`: mount, cgroup, uts, ipc, user, pid, network; time, which shares its bit with a signal in `clone`.
+const NEW_NAMESPACES: u32 = 0x7e02_0000;
+const NEW_TIME: u32 = 0x80;
+const MFD_NOEXEC_SEAL: u32 = 8;
+/// Types a character into a terminal, as if its user had; and its old relative of the console.
+const TIOCSTI: u32 = 0x5412;
+const TIOCLINUX: u32 = 0x541c;
+/// Unix, IPv4, IPv6; of netlink (16) the routing tables alone, which list the network devices.
+const FAMILIES: [u32; 3] = [1, 2, 10];
+const NETLINK: u32 = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    Allow,
+    Deny(u32),
+    /// Unless an argument has one of these bits.
+    Unless {
+        argument: u32,
+        bits: u32,
+    },
+    /// If an argument has one of these bits.
+    If {
+        argument: u32,
+        bits: u32,
+    },
+    /// If the second argument is one of these.
+    IfRequest([u32; 2]),
+    Families,
+}
+
+use Rule::{Deny, Families, If, IfRequest, Unless};
+
+macro_rules! calls {
+    ($($name:ident $x86_64:literal $aarch64:literal $rule:expr;)*) => {
+        /// Numbers of `-1` are calls that the architecture does not have.
+        #[cfg(target_arch = "x86_64")]
+        const CALLS: &[(&str, i32, Rule)] = &[$((stringify!($name), $x86_64, $rule)),*];
+        #[cfg(target_arch = "aarch64")]
+        const CALLS: &[(&str, i32, Rule)] = &[$((stringify!($name), $aarch64, $rule)),*];
+    };
+}
+
+const NO: Rule = Deny(EPERM);
+
+calls! {
+    // Other processes.
+    ptrace 101 117 NO;
+    process_vm_readv 310 270 NO;
+    process_vm_writev 311 271 NO;
+    process_madvise 440 440 NO;
+    kcmp 312 272 NO;
+    pidfd_getfd 438 438 NO;
+    perf_event_open 298 241 NO;
+    // Namespaces and mounts.
+    clone 56 220 If { argument: 0, bits: NEW_NAMESPACES };
+    // Its flags are in memory, which a filter can't read. The C libraries fall back to `clone`.
+    clone3 435 435 Deny(ENOSYS);
+    unshare 272 97 If { argument: 0, bits: NEW_NAMESPACES | NEW_TIME };
+    setns 308 268 NO;
+    mount 165 40 NO;
+    umount2 166 39 NO;
+    pivot_root 155 41 NO;
+    chroot 161 51 NO;
+    open_tree 428 428 NO;
+    open_tree_attr 467 467 NO;
+    move_mount 429 429 NO;
+    fsopen 430 430 NO;
+    fsconfig 431 431 NO;
+    fsmount 432 432 NO;
+    fspick 433 433 NO;
+    mount_setattr 442 442 NO;
+    quotactl 179 60 NO;
+    quotactl_fd 443 443 NO;
+    swapon 167 224 NO;
+    swapoff 168 225 NO;
+    // Files past their names.
+    open_by_handle_at 304 265 NO;
+    fanotify_init 300 262 NO;
+    // Code and data past the usual ways.
+    memfd_create 319 279 Unless { argument: 1, bits: MFD_NOEXEC_SEAL };
+    memfd_secret 447 447 NO;
+    io_uring_setup 425 425 NO;
+    io_uring_enter 426 426 NO;
+    io_uring_register 427 427 NO;
+    userfaultfd 323 282 NO;
+    bpf 321 280 NO;
+    add_key 248 217 NO;
+    request_key 249 218 NO;
+    keyctl 250 219 NO;
+    // The machine.
+    init_module 175 105 NO;
+    finit_module 313 273 NO;
+    delete_module 176 106 NO;
+    kexec_load 246 104 NO;
+    kexec_file_load 320 294 NO;
+    reboot 169 142 NO;
+    syslog 103 116 NO;
+    acct 163 89 NO;
+    settimeofday 164 170 NO;
+    clock_settime 227 112 NO;
+    sethostname 170 161 NO;
+    setdomainname 171 162 NO;
+    vhangup 153 58 NO;
+    iopl 172 -1 NO;
+    ioperm 173 -1 NO;
+    modify_ldt 154 -1 NO;
+    uselib 134 -1 NO;
+    lookup_dcookie 212 18 NO;
+    nfsservctl 180 42 NO;
+    // Sockets and terminals.
+    socket 41 198 Families;
+    ioctl 16 29 IfRequest([TIOCSTI, TIOCLINUX]);
+}
+
+/// The program.
+pub(super) fn compile() -> Vec<Instruction> {
+    let mut program = vec![
+        statement(LOAD, ARCHITECTURE),
+        jump(IF_EQUAL, NATIVE, 1, 0),
+        // A program of another architecture would be judged by numbers that mean other calls.
+        give(KILL),
+        statement(LOAD, NUMBER),
+    ];
+    program.extend(tree(&spans()));
+    program
+}
+
+/// What holds from each number to the next one listed.
+fn spans() -> Vec<(u32, Rule)> {
+    let mut calls: Vec<_> =
+        CALLS.iter().filter_map(|(_, number, rule)| Some((u32::try_from(*number).ok()?, *rule))).collect();
+    calls.push((UNKNOWN, Deny(ENOSYS)));
+    calls.sort_unstable_by_key(|(number, _)| *number);
+    let mut spans = vec![(0, Rule::Allow)];
+    let mut next = 0;
+    for (number, rule) in calls {
+        if number > next {
+            spans.push((next, Rule::Allow));
+        }
+        spans.push((number, rule));
+        next = number + 1;
+    }
+    spans.dedup_by(|later, earlier| {
+        // A span of no length gives way.
+        if later.0 == earlier.0 {
+            earlier.1 = later.1;
+        }
+        later.1 == earlier.1
+    });
+    spans
+}
+
+fn tree(spans: &[(u32, Rule)]) -> Vec<Instruction> {
+    let (left, right) = spans.split_at(spans.len() / 2);
+    let (Some(_), Some((middle, _))) = (left.first(), right.first()) else {
+        return spans.first().map(|(_, rule)| leaf(*rule)).unwrap_or_default();
+    };
+    let (middle, left, right) = (*middle, tree(left), tree(right));
+    let mut program = match u8::try_from(left.len()) {
+        Ok(distance) => vec![jump(IF_AT_LEAST, middle, distance, 0)],
+        // Too far for a conditional jump.
+        Err(_) => {
+            let distance = u32::try_from(left.len()).unwrap_or(u32::MAX);
+            vec![jump(IF_AT_LEAST, middle, 0, 1), statement(JUMP, distance)]
+        }
+    };
+    program.extend(left);
+    program.extend(right);
+    program
+}
+
+fn leaf(rule: Rule) -> Vec<Instruction> {
+    match rule {
+        Rule::Allow => vec![give(ALLOW)],
+        Deny(errno) => vec![give(ERRNO | errno)],
+        If { argument: index, bits } => vec![
+            statement(LOAD, argument(index)),
+            jump(IF_ANY_BIT, bits, 0, 1),
+            give(ERRNO | EPERM),
+            give(ALLOW),
+        ],
+        Unless { argument: index, bits } => vec![
+            statement(LOAD, argument(index)),
+            jump(IF_ANY_BIT, bits, 1, 0),
+            give(ERRNO | EPERM),
+            give(ALLOW),
+        ],
+        IfRequest([one, other]) => vec![
+            statement(LOAD, argument(1)),
+            jump(IF_EQUAL, one, 1, 0),
+            jump(IF_EQUAL, other, 0, 1),
+            give(ERRNO | EPERM),
+            give(ALLOW),
+        ],
+        Families => {
+            let [unix, ipv4, ipv6] = FAMILIES;
+            vec![
+                statement(LOAD, argument(0)),
+                jump(IF_EQUAL, unix, 6, 0),
+                jump(IF_EQUAL, ipv4, 5, 0),
+                jump(IF_EQUAL, ipv6, 4, 0),
+                jump(IF_EQUAL, NETLINK, 0, 2),
+                statement(LOAD, argument(2)),
+                jump(IF_EQUAL, 0, 1, 0),
+                give(ERRNO | EAFNOSUPPORT),
+                give(ALLOW),
+            ]
+        }
+    }
+}
+
+fn give(verdict: u32) -> Instruction {
+    statement(RETURN, verdict)
+}
+
+fn statement(code: u16, value: u32) -> Instruction {
+    instruction(code, 0, 0, value)
+}
+
+/// `yes` and `no` are how many instructions are skipped.
+fn jump(code: u16, value: u32, yes: u8, no: u8) -> Instruction {
+    instruction(code, yes, no, value)
+}
+
+fn instruction(code: u16, yes: u8, no: u8, value: u32) -> Instruction {
+    let [a, b] = code.to_ne_bytes();
+    let [c, d, e, f] = value.to_ne_bytes();
+    Instruction::from_ne_bytes([a, b, yes, no, c, d, e, f])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would do.
+    fn run(program: &[Instruction], architecture: u32, number: u32, args: [u64; 6]) -> u32 {
+        let (mut at, mut value) = (0, 0);
+        for _ in 0..program.len() {
+            let [a, b, yes, no, c, d, e, f] = program[at].to_ne_bytes();
+            let (code, k) = (u16::from_ne_bytes([a, b]), u32::from_ne_bytes([c, d, e, f]));
+            let skip = |condition| usize::from(if condition { yes } else { no });
+            at += 1;
+            match code {
+                LOAD if k == NUMBER => value = number,
+                LOAD if k == ARCHITECTURE => value = architecture,
+                LOAD => value = args[(k as usize - 16) / 8] as u32,
+                JUMP => at += k as usize,
+                IF_EQUAL => at += skip(value == k),
+                IF_AT_LEAST => at += skip(value >= k),
+                IF_ANY_BIT => at += skip(value & k != 0),
+                RETURN => return k,
+                _ => panic!("unknown instruction {code:#x}"),
+            }
+        }
+        panic!("the program does not end");
+    }
+
+    fn verdict(number: u32, args: [u64; 6]) -> u32 {
+        run(&compile(), NATIVE, number, args)
+    }
+
+    fn number(name: &str) -> u32 {
+        CALLS.iter().find(|(call, ..)| *call == name).unwrap().1.try_into().unwrap()
+    }
+
+    const PERM: u32 = ERRNO | EPERM;
+
+    #[test]
+    fn each_number_has_the_verdict_of_the_list() {
+        let program = compile();
+        for number in 0..UNKNOWN + 100 {
+            let listed = CALLS.iter().find(|(_, listed, _)| u32::try_from(*listed) == Ok(number));
+            let verdict = run(&program, NATIVE, number, [0; 6]);
+            match listed.map(|(_, _, rule)| *rule) {
+                Some(Deny(errno)) => assert_eq!(verdict, ERRNO | errno, "{number}"),
+                Some(Unless { .. }) => assert_eq!(verdict, PERM, "{number}"),
+                Some(Families) => assert_eq!(verdict, ERRNO | EAFNOSUPPORT, "{number}"),
+                None if number >= UNKNOWN => assert_eq!(verdict, ERRNO | ENOSYS, "{number}"),
+                _ => assert_eq!(verdict, ALLOW, "{number}"),
+            }
+        }
+    }
+
+    #[test]
+    fn another_architecture_is_killed_and_x32_unknown() {
+        assert_eq!(run(&compile(), NATIVE ^ 1, 0, [0; 6]), KILL);
+        assert_eq!(verdict(0x4000_0000, [0; 6]), ERRNO | ENOSYS);
+        assert_eq!(verdict(u32::MAX, [0; 6]), ERRNO | ENOSYS);
+    }
+
+    #[test]
+    fn flags_decide() {
+        for bit in [17, 25, 26, 27, 28, 29, 30] {
+            assert_eq!(verdict(number("clone"), [1 << bit | 17, 0, 0, 0, 0, 0]), PERM, "{bit}");
+            assert_eq!(verdict(number("unshare"), [1 << bit, 0, 0, 0, 0, 0]), PERM, "{bit}");
+        }
+        // What a thread is made with, and `fork`.
+        assert_eq!(verdict(number("clone"), [0x3d_0f00, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(verdict(number("clone"), [0x0120_0011, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(verdict(number("unshare"), [0x400, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(verdict(number("memfd_create"), [0, 1, 0, 0, 0, 0]), PERM);
+        assert_eq!(verdict(number("memfd_create"), [0, 0x10, 0, 0, 0, 0]), PERM);
+        assert_eq!(verdict(number("memfd_create"), [0, 9, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(verdict(number("ioctl"), [0, 0x5412, 0, 0, 0, 0]), PERM);
+        assert_eq!(verdict(number("ioctl"), [0, 0xffff_ffff_0000_541c, 0, 0, 0, 0]), PERM);
+        assert_eq!(verdict(number("ioctl"), [0, 0x5413, 0, 0, 0, 0]), ALLOW);
+    }
+
+    #[test]
+    fn only_few_families_are_left() {
+        let socket = |family, protocol| verdict(number("socket"), [family, 1, protocol, 0, 0, 0]);
+        for family in 0..64 {
+            let allowed = [1, 2, 10].contains(&family);
+            assert_eq!(socket(family, 9), if allowed { ALLOW } else { ERRNO | EAFNOSUPPORT }, "{family}");
+        }
+        assert_eq!(socket(16, 0), ALLOW);
+    }
+}

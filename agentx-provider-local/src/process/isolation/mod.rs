@@ -1,0 +1,268 @@
+//! What a command may see and do: the types, and how they become a plan for the helper.
+
+mod allow_list;
+#[cfg(test)]
+#[path = "../../../helper/policy/decode.rs"]
+mod decode;
+mod encode;
+mod files;
+mod filter;
+#[path = "../../../helper/policy/plan.rs"]
+mod plan;
+mod protected;
+mod view;
+
+use std::path::{Path, PathBuf};
+
+use agentx_resource::{ErrorKind, Result};
+
+pub use self::allow_list::AllowList;
+use self::{files::Places, plan::Plan, protected::StandIns};
+use super::error;
+
+/// What the commands of a [`LocalProcess`](crate::LocalProcess) may see and do.
+///
+/// It is off unless [`LocalProcess::with_isolation`](crate::LocalProcess::with_isolation) is given one: commands then
+/// have all the rights of the user that runs the host. Each part gives guarantees of its own, and what the machine
+/// can't give is an error of `with_isolation`, never left out in silence. [`LocalProcess::probe`] tries on the spot
+/// what holds.
+///
+/// | part | what it guarantees |
+/// |---|---|
+/// | [landlock](Self::with_landlock) | no file is read, written or executed outside the [readable](Self::with_readable) and [writable](Self::with_writable) places; no process outside is looked into or (from Linux 6.12 on) signalled |
+/// | [seccomp](Self::with_seccomp) | no `io_uring`, `ptrace`, `bpf`, `userfaultfd`, keys, mounts, new namespaces, modules, executable `memfd`; no sockets but Unix, IP and routing |
+/// | [namespaces](Self::with_namespaces) | nothing of the host's files is even visible but those places; the root is seen at `/workspace`; other processes, their sockets, memory and signals are out of reach; no capability, no setuid program works |
+/// | [network](Self::with_network) | no network but a loopback device, or names of an allow list |
+/// | [protected paths](Self::with_protected) | `.git/hooks`, shell start-up files and their like inside a writable place can't be changed, moved or made |
+///
+/// What no part gives: safety against errors of the kernel itself, side channels (timing, caches), exhaustion of CPU,
+/// memory or disk beyond [limits](agentx_resource::ExecRequest), or against what a command writes into the root and
+/// somebody runs later outside.
+///
+/// ```no_run
+/// use agentx_provider_local::{Isolation, LocalProcess, Network};
+///
+/// # fn main() -> agentx_resource::Result<()> {
+/// let isolation = Isolation::full().with_readable("/opt/toolchain").with_network(Network::None);
+/// let process = LocalProcess::new("/home/me/project")?.with_isolation(isolation)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Isolation {
+    engine: Engine,
+    namespaces: Option<Namespaces>,
+    network: Network,
+    landlock: bool,
+    seccomp: bool,
+    system: bool,
+    readable: Vec<PathBuf>,
+    writable: Vec<PathBuf>,
+    protected: Vec<String>,
+    root_at: String,
+    scratch: u64,
+}
+
+/// Who has namespaces of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Namespaces {
+    /// The commands of one `LocalProcess` share them: they see each other, and a loopback device and `/tmp` are theirs
+    /// together. The cheaper one.
+    PerOwner,
+    /// Each command has fresh ones, apart from the user namespace and, under a proxy, the network: two commands share
+    /// the root and the writable places alone.
+    PerCommand,
+}
+
+/// What of the network a command reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Network {
+    /// All that the host reaches.
+    #[default]
+    Host,
+    /// Nothing but a loopback device of its own. Needs namespaces.
+    None,
+    /// The hosts of a list, through a proxy. Needs namespaces.
+    Proxy(AllowList),
+}
+
+/// Who puts it into force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Engine {
+    /// The helper of this crate.
+    #[default]
+    Helper,
+    /// `bubblewrap`, found by this path, or in the host's `PATH` where it is only a name. It starts each command in
+    /// namespaces of its own, and knows no Landlock.
+    Bubblewrap(PathBuf),
+}
+
+impl Isolation {
+    /// What is protected inside a writable place unless [`with_protected`](Self::with_protected) adds to it: what
+    /// others run by themselves later, outside.
+    pub const PROTECTED: [&str; 7] =
+        [".git/hooks", ".git/config", ".bashrc", ".bash_profile", ".profile", ".zshrc", ".envrc"];
+    /// Where commands see the root, unless [`with_root_at`](Self::with_root_at) says otherwise.
+    pub const ROOT_AT: &str = "/workspace";
+    /// How many bytes fit into `/tmp`, unless [`with_scratch`](Self::with_scratch) says otherwise.
+    pub const SCRATCH: u64 = 1 << 30;
+
+    /// Nothing is isolated; to be built up.
+    pub fn new() -> Self {
+        Self {
+            engine: Engine::Helper,
+            namespaces: None,
+            network: Network::Host,
+            landlock: false,
+            seccomp: false,
+            system: true,
+            readable: Vec::new(),
+            writable: Vec::new(),
+            protected: Vec::new(),
+            root_at: Self::ROOT_AT.to_owned(),
+            scratch: Self::SCRATCH,
+        }
+    }
+
+    /// All that there is: fresh namespaces for each command, no network, Landlock, seccomp, protected paths.
+    pub fn full() -> Self {
+        Self::new()
+            .with_landlock(true)
+            .with_seccomp(true)
+            .with_namespaces(Some(Namespaces::PerCommand))
+            .with_network(Network::None)
+            .with_protected(Self::PROTECTED)
+    }
+
+    /// Binds commands to the readable and writable places by Landlock. It needs Linux 5.13, or 6.2 without namespaces.
+    pub fn with_landlock(mut self, landlock: bool) -> Self {
+        self.landlock = landlock;
+        self
+    }
+
+    /// Denies system calls that a command of an agent has no use for and that reach far into the kernel.
+    pub fn with_seccomp(mut self, seccomp: bool) -> Self {
+        self.seccomp = seccomp;
+        self
+    }
+
+    /// Gives commands namespaces of their own, and with them a view of the file system that holds the readable and
+    /// writable places, the root at `/workspace`, and a `/tmp`, `/dev` and `/proc` of their own.
+    pub fn with_namespaces(mut self, namespaces: Option<Namespaces>) -> Self {
+        self.namespaces = namespaces;
+        self
+    }
+
+    /// What of the network a command reaches.
+    pub fn with_network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Who puts it into force.
+    pub fn with_engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// Whether the programs and libraries of the system (`/usr`, `/bin`, `/lib` and the few files of `/etc` that they
+    /// need) are readable; they are by default. Without them a command is nearly always one that can't start.
+    pub fn with_system(mut self, system: bool) -> Self {
+        self.system = system;
+        self
+    }
+
+    /// Lets commands read and execute this file or directory of the host, at its own path.
+    pub fn with_readable(mut self, path: impl Into<PathBuf>) -> Self {
+        self.readable.push(path.into());
+        self
+    }
+
+    /// Lets commands read, write and execute what is in this directory of the host, at its own path. The root of the
+    /// `LocalProcess` is always writable.
+    pub fn with_writable(mut self, path: impl Into<PathBuf>) -> Self {
+        self.writable.push(path.into());
+        self
+    }
+
+    /// Keeps these paths, relative to the root and to each writable place, as they are. Needs namespaces.
+    ///
+    /// What is missing stays missing: while the isolation is in force, an empty file or directory stands in its place
+    /// on the host, and goes with it. Protected is what is at the path when the isolation begins; hard links to it
+    /// elsewhere in a writable place are not looked for.
+    pub fn with_protected(mut self, paths: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.protected.extend(paths.into_iter().map(Into::into));
+        self
+    }
+
+    /// Nothing is protected.
+    pub fn without_protected(mut self) -> Self {
+        self.protected.clear();
+        self
+    }
+
+    /// Where commands see the root, given namespaces: an absolute path that the system itself does not use.
+    pub fn with_root_at(mut self, path: impl Into<String>) -> Self {
+        self.root_at = path.into();
+        self
+    }
+
+    /// How many bytes fit into the `/tmp` that commands have of their own, given namespaces. It is memory.
+    pub fn with_scratch(mut self, bytes: u64) -> Self {
+        self.scratch = bytes;
+        self
+    }
+}
+
+/// Nothing is isolated.
+impl Default for Isolation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What the helper is to put into force, and what must live as long.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The plan in bytes; none for an engine that knows no plans.
+    pub(super) plan: Vec<u8>,
+    /// Where commands see the root, when not where the host does.
+    pub(super) root_at: Option<String>,
+    stand_ins: StandIns,
+}
+
+impl Isolation {
+    /// Works out what this means on this machine, for a root.
+    ///
+    /// # Errors
+    /// `InvalidInput` for parts that contradict each other, and for a place that can't be shared; those of looking
+    /// places up.
+    pub(super) fn prepare(&self, root: &Path) -> Result<Prepared> {
+        let places = Places::find(self, root)?;
+        self.check()?;
+        let writable = places.writable.iter().map(PathBuf::as_path).chain([root]);
+        let stand_ins = StandIns::make(&self.protected, writable)?;
+        let namespaces = self.namespaces.map(|scope| view::namespaces(self, scope, &places, root));
+        let landlock = self.landlock.then(|| files::landlock(self, &places, root));
+        let plan = Plan {
+            namespaces: namespaces.transpose()?,
+            landlock: landlock.transpose()?,
+            filter: if self.seccomp { filter::compile() } else { Vec::new() },
+        };
+        let root_at = self.namespaces.is_some().then(|| self.root_at.clone());
+        Ok(Prepared { plan: encode::encode(&plan), root_at, stand_ins })
+    }
+
+    fn check(&self) -> Result<()> {
+        let contradiction = |message| Err(error(ErrorKind::InvalidInput, "isolate").with_message(message));
+        if self.namespaces.is_none() && self.network != Network::Host {
+            return contradiction("a network other than the host's needs namespaces");
+        }
+        if self.namespaces.is_none() && !self.protected.is_empty() {
+            return contradiction("protected paths need namespaces");
+        }
+        Ok(())
+    }
+}
