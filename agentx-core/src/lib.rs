@@ -16,6 +16,7 @@
 mod budget;
 mod driver;
 mod event;
+mod hook;
 mod host;
 mod id;
 mod message;
@@ -36,6 +37,7 @@ pub use event::{
     AgentState, Event, EventCategory, EventContext, EventData, EventIntent, EventLayer, EventSource, Moment,
     TurnInput, TurnMachine,
 };
+pub use hook::{Hook, HookAction, HookPoint};
 pub use host::{Host, IdSource, SequentialIds, Timestamp};
 pub use id::{AgentId, ApprovalId, ContainerId, ImageId, MessageId, SessionId, TurnId};
 pub use message::{

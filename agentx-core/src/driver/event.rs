@@ -18,6 +18,8 @@ pub enum DriverEvent {
     ToolEnd(ToolResult),
     /// The history was summarised. From here on, the summary stands for what it replaces, also in later turns.
     Compacted(Compaction),
+    /// A hook failed behind what it was asked about. That stands, and the turn goes on.
+    HookFailed(Error),
     /// The turn is over.
     End(TurnEnd),
 }

@@ -8,7 +8,9 @@ use agentx_resource::Clock;
 use futures::stream::BoxStream;
 
 pub use self::event::{BudgetKind, Compaction, DriverEvent, Outcome, OutcomeKind, TurnEnd};
-use crate::{AllowAll, Approvals, Budget, Ledger, Message, ModelSettings, Permission, ResumedCall, ToolSet};
+use crate::{
+    AllowAll, Approvals, Budget, Hook, Ledger, Message, ModelSettings, Permission, ResumedCall, ToolSet,
+};
 
 /// A turn as it happens: it ends after exactly one [`DriverEvent::End`].
 pub type DriverStream = BoxStream<'static, DriverEvent>;
@@ -55,6 +57,10 @@ pub struct Turn {
     pub permission: Arc<dyn Permission>,
     /// Who answers what the permission leaves open; where there is nobody, such calls are denied.
     pub approvals: Option<Arc<dyn Approvals>>,
+    /// Who is asked before and after the turn and its tool calls.
+    pub hooks: Vec<Arc<dyn Hook>>,
+    /// How many turns this one is part of: 0, or more in a sub-agent.
+    pub depth: u32,
     /// The turn's bounds.
     pub budget: Budget,
     /// Where what the turn uses is counted too, and bounded too: its session's, or the turn's that it is part of.
@@ -75,6 +81,8 @@ impl Turn {
             tools: ToolSet::new(),
             permission: Arc::new(AllowAll),
             approvals: None,
+            hooks: Vec::new(),
+            depth: 0,
             budget: Budget::default(),
             within: None,
             settings: ModelSettings::default(),
@@ -109,6 +117,12 @@ impl Turn {
     /// Deals with these calls first.
     pub fn with_resume(mut self, calls: Vec<ResumedCall>) -> Self {
         self.resume = calls;
+        self
+    }
+
+    /// With one more hook, behind the others.
+    pub fn with_hook(mut self, hook: Arc<dyn Hook>) -> Self {
+        self.hooks.push(hook);
         self
     }
 

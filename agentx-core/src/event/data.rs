@@ -181,6 +181,13 @@ pub enum EventData {
         /// What the model is told.
         error: String,
     },
+    /// A hook failed after a tool or a turn. The turn goes on.
+    HookFailed {
+        /// What happened, for people.
+        message: String,
+        /// The kind of failure.
+        error_code: String,
+    },
     /// Something went wrong.
     ErrorOccurred {
         /// The kind of failure.
@@ -296,6 +303,7 @@ impl EventData {
             | E::ToolExecuting { .. }
             | E::ToolCompleted { .. }
             | E::ToolFailed { .. }
+            | E::HookFailed { .. }
             | E::ErrorOccurred { .. } => EventLayer::State,
             E::UserMessage(_)
             | E::AssistantMessage(_)
@@ -361,6 +369,7 @@ impl EventData {
             ToolExecuting => "tool_executing",
             ToolCompleted => "tool_completed",
             ToolFailed => "tool_failed",
+            HookFailed => "hook_failed",
             ErrorOccurred => "error_occurred",
             UserMessage => "user_message",
             AssistantMessage => "assistant_message",

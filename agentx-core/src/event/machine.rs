@@ -161,6 +161,10 @@ impl TurnMachine {
             }
             TurnInput::Driver(DriverEvent::ToolStart(call)) => self.tool_start(call, &mut events),
             TurnInput::Driver(DriverEvent::ToolEnd(result)) => self.tool_end(moment, result, &mut events),
+            TurnInput::Driver(DriverEvent::HookFailed(error)) => {
+                let error_code = error.kind().as_str().replace(' ', "_");
+                events.push(EventData::HookFailed { message: error.to_string(), error_code });
+            }
             TurnInput::Driver(DriverEvent::End(end)) => self.end(moment, end, &mut events),
             TurnInput::Interrupted => self.end(moment, TurnEnd::new(Outcome::Interrupted), &mut events),
         }
@@ -265,7 +269,7 @@ impl TurnMachine {
     }
 
     fn answer(&mut self, moment: Moment<'_>, result: ToolResult, events: &mut Vec<EventData>) {
-        let ToolResult { tool_call_id, tool_name, output } = result.clone();
+        let ToolResult { tool_call_id, tool_name, output, .. } = result.clone();
         let is_error = output.is_error();
         self.state =
             if self.unanswered.is_empty() { AgentState::Responding } else { AgentState::AwaitingToolResult };

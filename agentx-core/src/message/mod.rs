@@ -1,6 +1,7 @@
 //! Messages: what is stored of a conversation, and what a model is shown.
 
 mod part;
+mod shown;
 mod stop_reason;
 mod tool;
 

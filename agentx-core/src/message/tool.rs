@@ -35,10 +35,15 @@ impl ToolCall {
         let empty = || Value::Object(serde_json::Map::new());
         let (input, malformed) = match serde_json::from_str(json) {
             _ if json.trim().is_empty() => (empty(), None),
-            Ok(input @ Value::Object(_)) if !is_deeper(&input, MAX_DEPTH) => (input, None),
+            Ok(input) if Self::is_input(&input) => (input, None),
             Ok(_) | Err(_) => (empty(), Some(json.to_owned())),
         };
         Self { id: id.into(), name: name.into(), input, malformed }
+    }
+
+    /// Whether this can be a call's input: an object that can be stored.
+    pub(crate) fn is_input(value: &Value) -> bool {
+        value.is_object() && !is_deeper(value, MAX_DEPTH)
     }
 }
 
@@ -53,12 +58,16 @@ pub struct ToolResult {
     pub tool_name: String,
     /// What it answers.
     pub output: ToolOutput,
+    /// The input with which the call ran, where it was another than the model's: a permission, a hook or whoever
+    /// approved the call put it in place. The model is told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
 }
 
 impl ToolResult {
     /// An answer.
     pub fn new(tool_call_id: impl Into<String>, tool_name: impl Into<String>, output: ToolOutput) -> Self {
-        Self { tool_call_id: tool_call_id.into(), tool_name: tool_name.into(), output }
+        Self { tool_call_id: tool_call_id.into(), tool_name: tool_name.into(), output, input: None }
     }
 }
 

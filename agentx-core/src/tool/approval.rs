@@ -48,7 +48,7 @@ impl ApprovalRequest {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ResumedCall {
-    /// The call, as the model made it.
+    /// The call, as its approval was asked for; as the model made it, where none was.
     pub call: ToolCall,
     /// How it stands.
     pub state: Resumed,

@@ -3,6 +3,7 @@
 mod approval;
 mod function;
 mod permission;
+mod scope;
 mod set;
 
 use std::{fmt, sync::Arc};
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use self::scope::{Teller, Told, TurnScope};
 pub use self::{
     approval::{ApprovalRequest, Approvals, Resumed, ResumedCall},
     function::{ToolFn, tool_fn},
@@ -65,11 +67,18 @@ pub struct ToolContext {
     pub call_id: String,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The turn that the call belongs to, where a loop made the call.
+    pub(crate) scope: Option<TurnScope>,
 }
 
 impl ToolContext {
     /// A context.
     pub fn new(call_id: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { call_id: call_id.into(), clock }
+        Self { call_id: call_id.into(), clock, scope: None }
+    }
+
+    pub(crate) fn with_scope(mut self, scope: TurnScope) -> Self {
+        self.scope = Some(scope);
+        self
     }
 }

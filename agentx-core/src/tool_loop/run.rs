@@ -1,16 +1,23 @@
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc, time::SystemTime};
 
 use agentx_resource::BoxFuture;
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
+    channel::{mpsc, oneshot},
     future::{self, Either},
-    stream::BoxStream,
 };
 
-use super::tools;
+use super::{
+    Options,
+    calls::{Calls, Next},
+    judge::Judge,
+    meter::Meter,
+};
 use crate::{
-    AssistantMessage, BudgetKind, DriverEvent, Error, ErrorKind, MessageAssembler, MessageBody, Model,
-    ModelEvent, ModelRequest, ModelStream, Outcome, StopReason, ToolChoice, ToolResult, Turn,
+    AssistantMessage, DriverEvent, Error, ErrorKind, HookAction, HookPoint, Ledger, MessageAssembler,
+    MessageBody, Model, ModelEvent, ModelRequest, ModelStream, Outcome, OverBudget, StopReason, ToolCall,
+    ToolChoice, ToolResult, Turn, TurnEnd, hook,
+    tool::{Teller, Told, TurnScope},
 };
 
 /// The longest answer of a model, in bytes: far more than any model says, and no more than memory can hold.
@@ -20,190 +27,287 @@ const MAX_ANSWER: usize = 64 << 20;
 /// always told before its effect.
 pub(super) struct Run<M> {
     model: Arc<M>,
+    options: Options,
     turn: Turn,
-    parallel_tools: usize,
+    ledger: Ledger,
+    started: SystemTime,
+    deadline: BoxFuture<'static, OverBudget>,
     messages: Arc<Vec<MessageBody>>,
-    spent: Spent,
+    /// The model that answered last, as it names itself.
+    answered: Option<String>,
+    teller: Teller,
+    told: mpsc::Receiver<Told>,
+    /// A tool that waits until what it told is taken.
+    taken: Option<oneshot::Sender<()>>,
+    /// What is told before anything else happens.
+    queue: VecDeque<DriverEvent>,
     phase: Phase,
 }
 
-#[derive(Default)]
-struct Spent {
-    steps: u32,
-    tool_calls: u32,
-    output_tokens: u64,
-}
-
 enum Phase {
+    /// Nothing has happened yet.
+    Begin,
     /// The model is to be asked.
     Ask,
     /// The model answers.
-    Answer { stream: ModelStream, message: MessageAssembler },
+    Answer { stream: ModelStream, message: MessageAssembler, meter: Meter },
     /// The answer is complete.
     Judge { message: AssistantMessage, reason: StopReason },
-    /// Tools are decided on, one after another, and then run.
-    Decide { plan: tools::Plan },
-    /// Tools run.
-    Run { running: BoxStream<'static, ToolResult> },
+    /// Tools are decided on and run.
+    Run { calls: Calls },
+    /// The end is to be told.
+    End(TurnEnd),
     /// The end was told.
     Over,
 }
 
 impl<M: Model> Run<M> {
-    pub(super) fn new(model: Arc<M>, mut turn: Turn, parallel_tools: usize) -> Self {
-        // Errors are for people: no model sees them.
-        let bodies = mem::take(&mut turn.history).into_iter().map(|message| message.body);
-        let messages = Arc::new(bodies.filter(MessageBody::is_shown).collect());
-        Self { model, turn, parallel_tools, messages, spent: Spent::default(), phase: Phase::Ask }
-    }
-
-    /// The next event, or `None` after the end. `deadline` ends the turn wherever it stands.
-    pub(super) async fn next(&mut self, deadline: &mut BoxFuture<'static, ()>) -> Option<DriverEvent> {
-        if matches!(self.phase, Phase::Over) {
-            return None;
-        }
-        let event = {
-            let step = std::pin::pin!(self.step());
-            match future::select(deadline, step).await {
-                Either::Left(((), _)) => Outcome::Budget(BudgetKind::Duration).into(),
-                Either::Right((event, _)) => event,
-            }
+    pub(super) fn new(model: Arc<M>, mut turn: Turn, options: Options) -> Self {
+        let history = mem::take(&mut turn.history).into_iter();
+        let messages = Arc::new(history.filter_map(|message| message.body.into_shown()).collect());
+        let ledger = Ledger::of_turn(turn.budget.clone(), turn.within.clone());
+        let deadline = match ledger.time_left() {
+            Some((left, over)) => turn.clock.sleep(left).map(move |()| over).boxed(),
+            None => future::pending().boxed(),
         };
-        if matches!(event, DriverEvent::End(_)) {
-            self.phase = Phase::Over;
+        let (teller, told) = Teller::new();
+        Self {
+            started: turn.clock.now(),
+            model,
+            options,
+            turn,
+            ledger,
+            deadline,
+            messages,
+            answered: None,
+            teller,
+            told,
+            taken: None,
+            queue: VecDeque::new(),
+            phase: Phase::Begin,
         }
-        Some(event)
     }
 
-    async fn step(&mut self) -> DriverEvent {
+    /// The next event, or `None` after the end.
+    pub(super) async fn next(&mut self) -> Option<DriverEvent> {
+        if let Some(taken) = self.taken.take() {
+            // A tool that has ended since waits for nothing.
+            let _ = taken.send(());
+        }
         loop {
-            let event = match mem::replace(&mut self.phase, Phase::Over) {
-                Phase::Ask => self.ask(),
-                Phase::Answer { stream, message } => self.answer(stream, message).await,
-                Phase::Judge { message, reason } => self.judge(message, &reason),
-                Phase::Decide { plan } => self.decide(plan).await,
-                Phase::Run { running } => self.run(running).await,
-                Phase::Over => {
-                    return failed(ErrorKind::Internal, "the turn was polled while a poll was under way");
+            if let Some(event) = self.queue.pop_front() {
+                return Some(event);
+            }
+            match mem::replace(&mut self.phase, Phase::Over) {
+                Phase::Over => return None,
+                Phase::End(end) => return Some(DriverEvent::End(end)),
+                phase => self.phase = phase,
+            }
+            let mut deadline = mem::replace(&mut self.deadline, future::pending().boxed());
+            let step = {
+                let step = std::pin::pin!(self.step());
+                match future::select(&mut deadline, step).await {
+                    Either::Left((over, _)) => Err(over.into()),
+                    Either::Right((step, _)) => step,
                 }
             };
-            if let Some(event) = event {
-                return event;
+            self.deadline = deadline;
+            match step {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(outcome) => self.end(outcome).await,
             }
         }
     }
 
-    fn ask(&mut self) -> Option<DriverEvent> {
-        if self.spent.steps >= self.turn.budget.steps {
-            return Some(Outcome::Budget(BudgetKind::Steps).into());
+    /// One step: perhaps something to tell, or the outcome that ends the turn.
+    async fn step(&mut self) -> Result<Option<DriverEvent>, Outcome> {
+        match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Begin => self.begin().await,
+            Phase::Ask => self.ask(),
+            Phase::Answer { stream, message, meter } => self.answer(stream, message, meter).await,
+            Phase::Judge { message, reason } => self.judge(message, &reason),
+            Phase::Run { calls } => self.run(calls).await,
+            Phase::End(_) | Phase::Over => {
+                Err(failed(ErrorKind::Internal, "the turn was polled after its end"))
+            }
         }
-        if self.turn.budget.output_tokens.is_some_and(|allowed| self.spent.output_tokens >= allowed) {
-            return Some(Outcome::Budget(BudgetKind::OutputTokens).into());
+    }
+
+    async fn begin(&mut self) -> Result<Option<DriverEvent>, Outcome> {
+        let resume = mem::take(&mut self.turn.resume);
+        if resume.is_empty() {
+            self.ledger.begin_turn()?;
         }
-        self.spent.steps += 1;
+        for hook in &self.turn.hooks {
+            let point = HookPoint::BeforeTurn { message: self.messages.last().cloned() };
+            match hook::ask(hook, point, &*self.turn.clock).await {
+                Ok(HookAction::Deny(reason)) => {
+                    let error = Error::new(ErrorKind::PermissionDenied, "begin turn").with_message(reason);
+                    return Err(Outcome::Failed(error));
+                }
+                Ok(_) => {}
+                Err(error) => return Err(Outcome::Failed(error)),
+            }
+        }
+        self.phase = if resume.is_empty() {
+            Phase::Ask
+        } else {
+            let messages = self.messages.clone();
+            let made = move |call: &ToolCall| {
+                messages.iter().any(|message| match message {
+                    MessageBody::Assistant(message) => message.tool_calls().any(|made| made == call),
+                    _ => false,
+                })
+            };
+            Phase::Run {
+                calls: Calls::resume(self.judge_of_calls(), self.options.parallel_tools, resume, made),
+            }
+        };
+        Ok(None)
+    }
+
+    fn ask(&mut self) -> Result<Option<DriverEvent>, Outcome> {
         let mut settings = self.turn.settings.clone();
+        let model = self.answered.clone().or_else(|| settings.model.clone());
+        self.check_price(model.as_deref())?;
+        self.ledger.begin_step()?;
         // Forced each time, the model could never end the turn.
-        if self.spent.steps > 1 && settings.tool_choice.as_ref().is_some_and(ToolChoice::is_forced) {
+        if self.ledger.spent().steps > 1 && settings.tool_choice.as_ref().is_some_and(ToolChoice::is_forced) {
             settings.tool_choice = Some(ToolChoice::Auto);
         }
+        let meter = Meter::new(self.ledger.clone(), self.options.models.clone(), model);
         let request = ModelRequest {
             system: self.turn.system.clone(),
             messages: self.messages.clone(),
             tools: self.turn.tools.definitions(),
             settings,
         };
-        self.phase = Phase::Answer { stream: self.model.call(request), message: MessageAssembler::new() };
-        None
+        let message = MessageAssembler::new();
+        self.phase = Phase::Answer { stream: self.model.call(request), message, meter };
+        Ok(None)
+    }
+
+    /// Money can only be bounded where prices are known. A model that is not named yet is asked once: it names itself.
+    fn check_price(&self, model: Option<&str>) -> Result<(), Outcome> {
+        let Some(model) = model.filter(|_| self.ledger.bounds_cost()) else { return Ok(()) };
+        if self.options.models.get(model).is_some_and(|info| info.prices.is_some()) {
+            return Ok(());
+        }
+        let error = Error::new(ErrorKind::Unsupported, "ask model").with_path(model).with_message(
+            "the budget bounds money, and the price of this model is not known: add it to the table of models",
+        );
+        Err(Outcome::Failed(error))
     }
 
     async fn answer(
         &mut self,
         mut stream: ModelStream,
         mut message: MessageAssembler,
-    ) -> Option<DriverEvent> {
+        mut meter: Meter,
+    ) -> Result<Option<DriverEvent>, Outcome> {
         let event = match stream.next().await {
             Some(Ok(event)) => event,
-            Some(Err(error)) => return Some(Outcome::Failed(error).into()),
+            Some(Err(error)) => return Err(Outcome::Failed(error)),
             None => {
-                return Some(failed(ErrorKind::Truncated, "the model's answer ended without a stop reason"));
+                return Err(failed(ErrorKind::Truncated, "the model's answer ended without a stop reason"));
             }
         };
+        meter.push(&event);
         message.push(&event);
         if message.size() > MAX_ANSWER {
-            return Some(failed(ErrorKind::LimitExceeded, "the model's answer is longer than 64 MiB"));
+            return Err(failed(ErrorKind::LimitExceeded, "the model's answer is longer than 64 MiB"));
+        }
+        if let ModelEvent::Start { model } = &event {
+            self.answered = Some(model.clone());
         }
         self.phase = match &event {
-            ModelEvent::Stop(reason) => {
-                let message = message.finish();
-                self.spent.output_tokens += message.usage.map_or(0, |usage| usage.output_tokens);
-                Phase::Judge { message, reason: reason.clone() }
-            }
-            _ => Phase::Answer { stream, message },
+            ModelEvent::Stop(reason) => Phase::Judge { message: message.finish(), reason: reason.clone() },
+            _ => Phase::Answer { stream, message, meter },
         };
-        Some(DriverEvent::Model(event))
+        Ok(Some(DriverEvent::Model(event)))
     }
 
-    fn judge(&mut self, message: AssistantMessage, reason: &StopReason) -> Option<DriverEvent> {
-        let calls: VecDeque<_> = message.tool_calls().cloned().collect();
+    fn judge(
+        &mut self,
+        message: AssistantMessage,
+        reason: &StopReason,
+    ) -> Result<Option<DriverEvent>, Outcome> {
+        let calls: Vec<_> = message.tool_calls().cloned().collect();
         if !message.content.is_empty() {
             Arc::make_mut(&mut self.messages).push(MessageBody::Assistant(message));
         }
         self.phase = match reason {
             StopReason::ToolUse | StopReason::PauseTurn if !calls.is_empty() => {
-                Phase::Decide { plan: tools::Plan::new(calls, &self.turn) }
+                Phase::Run { calls: Calls::new(self.judge_of_calls(), self.options.parallel_tools, calls) }
             }
             // The model's own words are the whole answer to a pause. The bound on steps ends a model that never stops.
             StopReason::PauseTurn => Phase::Ask,
-            StopReason::MaxTokens | StopReason::ContextWindowExceeded => {
-                return Some(Outcome::Truncated.into());
-            }
-            StopReason::Refusal => return Some(Outcome::Refused.into()),
+            StopReason::MaxTokens | StopReason::ContextWindowExceeded => return Err(Outcome::Truncated),
+            StopReason::Refusal => return Err(Outcome::Refused),
             StopReason::EndTurn | StopReason::StopSequence | StopReason::ToolUse | StopReason::Other(_) => {
-                return Some(Outcome::Completed.into());
+                return Err(Outcome::Completed);
             }
         };
-        None
+        Ok(None)
     }
 
-    async fn decide(&mut self, mut plan: tools::Plan) -> Option<DriverEvent> {
-        if self.spent.tool_calls >= self.turn.budget.tool_calls && plan.has_undecided() {
-            return Some(Outcome::Budget(BudgetKind::ToolCalls).into());
-        }
-        match plan.decide_next().await {
-            Some(decided) => {
-                self.spent.tool_calls += 1;
-                self.phase = Phase::Decide { plan };
-                if let DriverEvent::ToolEnd(result) = &decided {
-                    self.record(result);
-                }
-                Some(decided)
+    async fn run(&mut self, mut calls: Calls) -> Result<Option<DriverEvent>, Outcome> {
+        let next = calls.next(&mut self.told).await;
+        self.phase = Phase::Run { calls };
+        match next {
+            Next::Tell(event) => Ok(Some(event)),
+            Next::Told(Told { event, taken }) => {
+                self.taken = Some(taken);
+                Ok(Some(event))
             }
-            None => {
-                self.phase = Phase::Run { running: plan.run(self.parallel_tools) };
-                None
-            }
-        }
-    }
-
-    async fn run(&mut self, mut running: BoxStream<'static, ToolResult>) -> Option<DriverEvent> {
-        match running.next().await {
-            Some(result) => {
-                self.phase = Phase::Run { running };
+            Next::Answered { result, failures } => {
                 self.record(&result);
-                Some(DriverEvent::ToolEnd(result))
+                self.queue.extend(failures.into_iter().map(DriverEvent::HookFailed));
+                self.queue.push_back(DriverEvent::ToolEnd(result));
+                Ok(None)
             }
-            None => {
+            Next::Done(Some(over)) => Err(over.into()),
+            Next::Done(None) => {
                 self.phase = Phase::Ask;
-                None
+                Ok(None)
             }
         }
+    }
+
+    /// Ends the turn: whatever runs is dropped, what it used is counted, and the hooks are asked.
+    async fn end(&mut self, outcome: Outcome) {
+        self.phase = Phase::Over;
+        self.taken = None;
+        let time = self.turn.clock.now().duration_since(self.started).unwrap_or_default();
+        self.ledger.add_time(time);
+        let spent = self.ledger.spent();
+        for hook in &self.turn.hooks {
+            let point = HookPoint::AfterTurn { outcome: outcome.kind(), spent };
+            if let Err(error) = hook::ask(hook, point, &*self.turn.clock).await {
+                self.queue.push_back(DriverEvent::HookFailed(error));
+            }
+        }
+        self.phase = Phase::End(TurnEnd::new(outcome).with_spent(spent));
+    }
+
+    fn judge_of_calls(&self) -> Judge {
+        let scope = TurnScope {
+            permission: self.turn.permission.clone(),
+            approvals: self.turn.approvals.clone(),
+            hooks: self.turn.hooks.clone(),
+            ledger: self.ledger.clone(),
+            depth: self.turn.depth,
+            teller: self.teller.clone(),
+        };
+        Judge { scope, tools: self.turn.tools.clone(), clock: self.turn.clock.clone() }
     }
 
     fn record(&mut self, result: &ToolResult) {
-        Arc::make_mut(&mut self.messages).push(MessageBody::Tool(result.clone()));
+        Arc::make_mut(&mut self.messages).push(MessageBody::Tool(result.clone().into_shown()));
     }
 }
 
-fn failed(kind: ErrorKind, message: &'static str) -> DriverEvent {
-    Outcome::Failed(Error::new(kind, "run turn").with_message(message)).into()
+fn failed(kind: ErrorKind, message: &'static str) -> Outcome {
+    Outcome::Failed(Error::new(kind, "run turn").with_message(message))
 }

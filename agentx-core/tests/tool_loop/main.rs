@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod approvals;
+mod hooks;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::{
@@ -48,6 +51,16 @@ fn results(events: &[DriverEvent]) -> Vec<(String, ToolOutput)> {
         .collect()
 }
 
+fn texts(events: &[DriverEvent]) -> String {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            DriverEvent::Model(ModelEvent::Block { change: BlockChange::Text(text), .. }) => Some(&**text),
+            _ => None,
+        })
+        .collect()
+}
+
 fn call(label: &str, what: &str) -> Reply {
     Reply::default().call(label, "echo", json!({"do": what}))
 }
@@ -60,13 +73,7 @@ fn tools_run_and_their_results_reach_the_model() {
     });
     let events = events(&ToolLoop::new(model), turn(vec![Arc::new(Echo::new())]));
     assert!(matches!(outcome(&events), Outcome::Completed));
-    let text: String = events
-        .iter()
-        .filter_map(|event| match event {
-            DriverEvent::Model(ModelEvent::Block { change: BlockChange::Text(text), .. }) => Some(&**text),
-            _ => None,
-        })
-        .collect();
+    let text = texts(&events);
     assert_eq!(text, r#"lookgot {"x":1}"#);
 }
 
@@ -277,13 +284,7 @@ fn no_model_sees_an_error_of_an_earlier_turn() {
     error.body = MessageBody::Error { content: "it broke".into(), code: None };
     turn.history = vec![user("one"), error, user("two")];
     let events = events(&ToolLoop::new(model), turn);
-    let text: String = events
-        .iter()
-        .filter_map(|event| match event {
-            DriverEvent::Model(ModelEvent::Block { change: BlockChange::Text(text), .. }) => Some(&**text),
-            _ => None,
-        })
-        .collect();
+    let text = texts(&events);
     assert_eq!(text, "user user");
 }
 
