@@ -25,10 +25,12 @@ impl Policy {
     }
 
     /// The namespaces that a command's process is created in, as flags of `clone`.
+    #[expect(clippy::unused_self, reason = "no policy is known yet")]
     pub(crate) fn namespaces(&self) -> c_int {
         0
     }
 
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "no policy is known yet")]
     /// Confines the calling process. In a child, this runs where nothing may allocate, lock or panic.
     ///
     /// # Errors

@@ -307,7 +307,7 @@ pub(crate) fn enter_pid_namespace() -> Result<(), i32> {
         // sees its end; and no signal but one that can't be held off ends this process before that.
         unsafe {
             syscall(SYS_CLOSE_RANGE, 3, c_uint::MAX, 0);
-            while waitid(P_ALL, 0, &mut info, WEXITED | WALL) < 0 && errno() == EINTR {}
+            while waitid(P_ALL, 0, &raw mut info, WEXITED | WALL) < 0 && errno() == EINTR {}
             _exit(0)
         }
     }
@@ -333,7 +333,7 @@ pub(crate) fn wait_readable(fd: &OwnedFd, millis: u16) {
     const POLLIN: i16 = 1;
     let mut poll_fd = PollFd { fd: fd.as_raw_fd(), events: POLLIN, found: 0 };
     // SAFETY: one record, which outlives the call. An error is an interruption.
-    unsafe { poll(&mut poll_fd, 1, c_int::from(millis)) };
+    unsafe { poll(&raw mut poll_fd, 1, c_int::from(millis)) };
 }
 
 /// Takes what `child_signals` has to tell.
@@ -357,7 +357,7 @@ impl Epoll {
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, data: u64) -> Result<(), i32> {
         let mut event = Event { events: EPOLLIN | EPOLLRDHUP, data };
         // SAFETY: the event outlives the call.
-        let outcome = unsafe { epoll_ctl(self.0.as_raw_fd(), EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event) };
+        let outcome = unsafe { epoll_ctl(self.0.as_raw_fd(), EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) };
         check(outcome).map(drop)
     }
 
@@ -388,7 +388,7 @@ pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8], wait: bool) -> Result
     let mut message = Message {
         name: ptr::null_mut(),
         name_length: 0,
-        parts: &mut part,
+        parts: &raw mut part,
         part_count: 1,
         control: control.as_mut_ptr().cast(),
         control_length: size_of_val(&control),
@@ -396,7 +396,7 @@ pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8], wait: bool) -> Result
     };
     let flags = MSG_CMSG_CLOEXEC | if wait { 0 } else { MSG_DONTWAIT };
     // SAFETY: the message points to what outlives the call, with the right lengths.
-    let length = unsafe { recvmsg(socket.as_raw_fd(), &mut message, flags) };
+    let length = unsafe { recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let length = usize::try_from(length).map_err(|_| errno())?;
     let mut handles = Vec::new();
     if message.control_length >= HEAD {
@@ -437,7 +437,7 @@ pub(crate) struct Ended {
 pub(crate) fn reap() -> Result<Option<Ended>, i32> {
     let mut info = SignalInfo::NONE;
     // SAFETY: the kernel fills the record.
-    check(unsafe { waitid(P_ALL, 0, &mut info, WEXITED | WNOHANG | WALL) })?;
+    check(unsafe { waitid(P_ALL, 0, &raw mut info, WEXITED | WNOHANG | WALL) })?;
     Ok((info.pid != 0).then_some(Ended {
         pid: info.pid.unsigned_abs(),
         signalled: info.code != CLD_EXITED,
@@ -478,7 +478,7 @@ pub(crate) fn tag_of(pid: u32) -> Result<u64, i32> {
     let mut limit = Limit { soft: 0, hard: 0 };
     let pid = c_int::try_from(pid).map_err(|_| EINVAL)?;
     // SAFETY: the kernel fills the record.
-    check(unsafe { prlimit(pid, RLIMIT_LOCKS, ptr::null(), &mut limit) })?;
+    check(unsafe { prlimit(pid, RLIMIT_LOCKS, ptr::null(), &raw mut limit) })?;
     Ok(limit.hard)
 }
 
@@ -562,7 +562,7 @@ pub(crate) mod child {
     pub(crate) fn limit(resource: c_uint, soft: u64, hard: u64) -> Result<(), i32> {
         let limit = Limit { soft, hard };
         // SAFETY: the record outlives the call.
-        check(unsafe { super::prlimit(0, resource, &limit, ptr::null_mut()) }).map(drop)
+        check(unsafe { super::prlimit(0, resource, &raw const limit, ptr::null_mut()) }).map(drop)
     }
 
     pub(crate) fn unblock_signals() -> Result<(), i32> {

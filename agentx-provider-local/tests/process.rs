@@ -207,7 +207,7 @@ async fn the_environment_is_what_was_named_and_nothing_else() {
     let text = output.stdout_text().replace("a=b\nc", "");
     let mut names: Vec<_> = text.lines().map(|line| line.split('=').next().unwrap()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["AGENTX_EXEC", "BASE", "BOTH", "OWN", "PATH"]);
+    assert_eq!(names, ["BASE", "BOTH", "OWN", "PATH"]);
     assert!(output.stdout_text().contains("BOTH=request\n"));
     assert!(output.stdout_text().contains("OWN=a=b\nc\n"));
 

@@ -57,6 +57,7 @@ fn getaways(sleep: &Sleep) -> Vec<(&'static str, String)> {
         ("setsid, closed", format!("setsid sleep {n} </dev/null >/dev/null 2>&1 & ")),
         ("double fork", format!("(setsid sh -c 'sleep {n} & exit' & exit); ")),
         ("double fork, closed", format!("(setsid sh -c 'sleep {n} & exit' >/dev/null 2>&1 & exit); ")),
+        ("no environment", format!("(env -i setsid sh -c 'sleep {n} & exit' >/dev/null 2>&1 & exit); ")),
         ("ignores TERM", format!("(trap '' TERM; setsid sh -c \"trap '' TERM; sleep {n}\") & ")),
         ("stopped", then_ready(&format!("sleep {n} & "), sleep).replace("echo ready", "kill -STOP $!")),
     ]
@@ -197,9 +198,8 @@ async fn a_child_without_the_mark_ends_with_its_parent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_command_of_a_command_starts_ends_with_the_outer() {
     let sleep = Sleep::new();
-    // As an inner host would: a chain of marks, a group of its own, and the host itself is gone.
-    let inner =
-        format!("AGENTX_EXEC=$AGENTX_EXEC:0123456789abcdef0123456789abcdef setsid sleep {} & ", sleep.0);
+    // As an inner host would: a lower tag, a session of its own, no environment, and the host itself is gone.
+    let inner = format!("ulimit -x 4242; env -i setsid sleep {} & ", sleep.0);
     let script = then_ready(&format!("({inner}); "), &sleep) + "sleep 1000";
     let child = local().spawn(ExecRequest::shell(script)).await.unwrap();
     wait_for_ready(&*child).await;
@@ -218,17 +218,18 @@ async fn a_process_that_forks_on_and_on_is_caught() {
     for _ in 0..5 {
         let child = local().spawn(ExecRequest::shell(&script).with_env("TAG", &sleep.0)).await.unwrap();
         wait_for_ready(&*child).await;
-        let mark = child.id().to_owned();
+        let tag = child.id().to_owned();
+        assert!(tagged(&tag) > 0);
         drop(child);
-        assert_eq!(marked(&mark), 0);
+        assert_eq!(tagged(&tag), 0);
     }
 }
 
-/// How many processes carry the mark of a child.
-fn marked(id: &str) -> usize {
+/// How many processes carry the tag of a child: its id, as their limit on file locks.
+fn tagged(id: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().flatten();
-    let environments = processes.filter_map(|entry| fs::read(entry.path().join("environ")).ok());
-    environments.filter(|environ| String::from_utf8_lossy(environ).contains(id)).count()
+    let limits = processes.filter_map(|entry| fs::read_to_string(entry.path().join("limits")).ok());
+    limits.filter(|limits| limits.contains(id)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]

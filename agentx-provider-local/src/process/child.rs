@@ -65,7 +65,7 @@ impl Child for LocalChild {
 
     async fn kill(&self) -> Result<()> {
         self.ending.begin(ExitStatus::Killed);
-        self.ending.kill_rest().await;
+        self.ending.kill_rest();
         Ok(())
     }
 }
@@ -75,7 +75,7 @@ impl Drop for LocalChild {
     fn drop(&mut self) {
         self.ending.cease();
         if !self.pump().is_over() {
-            self.tree.kill();
+            self.tree.end_now();
             self.tree.reap();
         }
     }

@@ -56,9 +56,7 @@ impl Ending {
         let this = Arc::clone(self);
         self.replace_task(async move {
             sleep(this.grace).await;
-            let tree = Arc::clone(&this.tree);
-            // Dropping the handle lets it run.
-            drop(this.runtime.spawn_blocking(move || tree.kill()));
+            this.tree.begin_kill(&this.runtime);
         });
     }
 
@@ -68,11 +66,9 @@ impl Ending {
     }
 
     /// Forces what a command that has exited has left behind, which has no grace.
-    pub(super) async fn kill_rest(&self) {
-        let tree = Arc::clone(&self.tree);
-        if !tree.is_running() {
-            // An error means that the runtime shuts down; dropping the child then kills.
-            let _ = self.runtime.spawn_blocking(move || tree.kill()).await;
+    pub(super) fn kill_rest(&self) {
+        if !self.tree.is_running() {
+            self.tree.begin_kill(&self.runtime);
         }
     }
 

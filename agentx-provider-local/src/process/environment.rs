@@ -57,14 +57,21 @@ impl Environment {
         Mark::new(self.outer.as_deref())
     }
 
-    /// All that a command finds. The mark comes last: nobody can replace it.
-    pub(super) fn of_command(&self, request: &BTreeMap<String, String>, mark: &Mark) -> Result<Variables> {
+    /// All that a command finds. The mark comes last: nobody can replace it. Without one, those of the host itself are
+    /// handed on.
+    pub(super) fn of_command(
+        &self,
+        request: &BTreeMap<String, String>,
+        mark: Option<&Mark>,
+    ) -> Result<Variables> {
         let mut variables = self.base.clone();
         variables.extend(request.iter().map(|(name, value)| (name.into(), value.into())));
         for (name, value) in &variables {
             check(name, value)?;
         }
-        variables.insert(VARIABLE.into(), mark.value().into());
+        if let Some(marks) = mark.map(Mark::value).or(self.outer.as_deref()) {
+            variables.insert(VARIABLE.into(), marks.into());
+        }
         Ok(Variables(variables))
     }
 }
@@ -118,7 +125,7 @@ mod tests {
         environment.set("B".into(), "base".into());
         let mark = environment.mark().unwrap();
         let request = BTreeMap::from([("A".into(), "request".into()), (VARIABLE.into(), "forged".into())]);
-        let variables = environment.of_command(&request, &mark).unwrap();
+        let variables = environment.of_command(&request, Some(&mark)).unwrap();
         let found: Vec<_> =
             variables.iter().map(|(n, v)| (n.to_str().unwrap(), v.to_str().unwrap())).collect();
         assert_eq!(found, [("A", "request"), (VARIABLE, mark.value()), ("B", "base"), ("PATH", "/bin")]);
@@ -130,7 +137,7 @@ mod tests {
         let mark = environment.mark().unwrap();
         for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0")] {
             let request = BTreeMap::from([(name.into(), value.into())]);
-            let error = environment.of_command(&request, &mark).err().unwrap();
+            let error = environment.of_command(&request, Some(&mark)).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name:?}");
         }
     }

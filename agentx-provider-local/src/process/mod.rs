@@ -1,22 +1,27 @@
 //! Commands as child processes of this machine.
 
 mod child;
+mod containment;
 mod cwd;
 mod ending;
 mod environment;
+mod helper;
 mod input;
+mod limits;
 mod not_started;
 mod output;
 mod program;
 mod pump;
 mod spawn;
+mod spawn_helped;
+mod spawn_swept;
 mod tree;
 
 use std::{
     ffi::{OsStr, OsString},
     fmt, io,
     os::fd::OwnedFd,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -27,7 +32,8 @@ use agentx_resource::{
 use async_trait::async_trait;
 use rustix::io::Errno;
 
-use self::environment::Environment;
+pub use self::containment::Containment;
+use self::{containment::Helpers, environment::Environment};
 
 /// Runs commands as child processes, in the directories below a root.
 ///
@@ -36,20 +42,18 @@ use self::environment::Environment;
 /// command has all the rights of the user that runs the host.
 ///
 /// **Environment.** It starts empty. A command gets `PATH`, what [`with_env`](Self::with_env) and
-/// [`with_inherited`](Self::with_inherited) name, what its request names, and `AGENTX_EXEC`, a random mark.
+/// [`with_inherited`](Self::with_inherited) name, and what its request names.
 ///
-/// **What a command leaves behind ends with it**: its process group, and every process that carries its mark, also
-/// one that called `setsid` or was handed to init. The sweep comes after a normal exit too, so a `nohup server &` does
-/// not outlive its command; what still holds the command's output is given a [short while](Self::with_drain_grace)
-/// first. The sweep misses a process that has left the process group *and* replaced or hidden its environment (as
-/// `ssh-agent` does before an ordinary user), once its parent is gone; and one that has become another user, whom this
-/// one may not signal.
+/// **What a command leaves behind ends with it**, also what called `setsid`, was handed to init or emptied its
+/// environment. That comes after a normal exit too, so a `nohup server &` does not outlive its command; what still
+/// holds the command's output is given a [short while](Self::with_drain_grace) first. A small helper process sees to
+/// it, which is started with the first command; [`Containment`] says what it can and can't do, and
+/// [`containment`](Self::containment) whether there is one.
 ///
 /// **Dropping a child** returns when all this is dead. It blocks the thread for less than a millisecond as a rule, and
-/// for four seconds at most, when the kernel can't end a process or new ones come faster than they are found.
+/// for four seconds at most, when the kernel can't end a process.
 ///
-/// **When the host itself is killed** (`SIGKILL`, a crash), nothing is left to sweep: its commands go on. A host that
-/// is a marked command of another `LocalProcess` is swept with everything below it.
+/// **When the host itself is killed** (`SIGKILL`, a crash), the helper ends everything, and then itself.
 ///
 /// It needs a tokio runtime with I/O and time enabled, and `/proc`. Linux only.
 ///
@@ -73,6 +77,7 @@ pub struct LocalProcess {
     shell: String,
     kill_grace: Duration,
     drain_grace: Duration,
+    helpers: Arc<Helpers>,
 }
 
 /// The directory that the commands run in.
@@ -109,6 +114,7 @@ impl LocalProcess {
             shell,
             kill_grace: Self::DEFAULT_KILL_GRACE,
             drain_grace: Self::DEFAULT_DRAIN_GRACE,
+            helpers: Arc::default(),
         })
     }
 
@@ -134,6 +140,31 @@ impl LocalProcess {
         self
     }
 
+    /// Starts commands through this helper program in place of the one within the library, for a machine that runs no
+    /// program from memory. It is the program `agentx-helper` of this very version of this crate. One that does not
+    /// work is an error of each command.
+    pub fn with_helper(mut self, path: impl Into<PathBuf>) -> Self {
+        self.helpers = Arc::new(self.helpers.with_program(path.into()));
+        self
+    }
+
+    /// Runs all commands in one PID namespace of their own, see [`Containment::PidNamespace`]. Takes root, or user
+    /// namespaces. Where that is impossible, each command is an error.
+    pub fn with_pid_namespace(mut self) -> Self {
+        self.helpers = Arc::new(self.helpers.with_pid_namespace());
+        self
+    }
+
+    /// How what commands leave behind is ended on this machine. Starts the helper, where none runs yet.
+    ///
+    /// # Errors
+    /// `Unavailable` where [`with_helper`](Self::with_helper) or [`with_pid_namespace`](Self::with_pid_namespace) asks
+    /// for what does not work here, and without a tokio runtime.
+    pub async fn containment(&self) -> Result<Containment> {
+        spawn::runtime("containment")?;
+        self.helpers.containment().await
+    }
+
     /// How long a command that is killed, timed out or wrote too much may take to end by itself after `SIGTERM`, until
     /// `SIGKILL`. Dropping a child has no grace.
     pub fn with_kill_grace(mut self, grace: Duration) -> Self {
@@ -157,6 +188,7 @@ impl fmt::Debug for LocalProcess {
             .field("shell", &self.shell)
             .field("kill_grace", &self.kill_grace)
             .field("drain_grace", &self.drain_grace)
+            .field("helpers", &self.helpers)
             .finish()
     }
 }
@@ -164,7 +196,7 @@ impl fmt::Debug for LocalProcess {
 #[async_trait]
 impl Process for LocalProcess {
     fn capabilities(&self) -> ProcessCapabilities {
-        ProcessCapabilities::new(&self.root.path).with_shell().with_live_stdin().with_signals()
+        ProcessCapabilities::new(&self.root.path).with_shell().with_live_stdin().with_signals().with_limits()
     }
 
     async fn spawn(&self, request: ExecRequest) -> Result<Box<dyn Child>> {

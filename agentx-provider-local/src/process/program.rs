@@ -72,6 +72,14 @@ pub(super) fn find(program: &str, variables: &Variables, cwd: impl AsFd) -> Resu
     Err(refusal)
 }
 
+/// Where a program may be that the command itself is to find.
+pub(super) fn candidates(program: &str, variables: &Variables) -> Vec<PathBuf> {
+    if program.contains('/') {
+        return vec![program.into()];
+    }
+    variables.search_path().map(|directory| directory.join(program)).collect()
+}
+
 pub(super) fn is_executable(cwd: impl AsFd, file: &Path) -> bool {
     is_file(&cwd, file) && accessat(&cwd, file, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }

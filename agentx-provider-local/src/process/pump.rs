@@ -7,7 +7,8 @@ use std::{
 };
 
 use agentx_resource::{Error, ExecEvent, ExitStatus, Result};
-use tokio::{net::unix::pipe::Receiver, runtime::Handle, task::JoinHandle, time::Sleep};
+use futures::future::BoxFuture;
+use tokio::{runtime::Handle, time::Sleep};
 
 use super::{
     ending::Ending,
@@ -17,9 +18,7 @@ use super::{
 };
 
 /// Turns what a command does into events, from its first output until nothing of it is left.
-#[derive(Debug)]
 pub(super) struct Pump {
-    pub(super) exit: Receiver,
     pub(super) tree: Arc<Tree>,
     pub(super) ending: Arc<Ending>,
     pub(super) runtime: Handle,
@@ -31,7 +30,7 @@ pub(super) struct Pump {
     pub(super) phase: Phase,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) enum Phase {
     /// The command's first process runs.
     #[default]
@@ -39,7 +38,7 @@ pub(super) enum Phase {
     /// It has exited; what holds its output is read until it lets go, or the grace is over.
     Draining { status: ExitStatus, told: bool, grace: Pin<Box<Sleep>> },
     /// What it left behind is being killed.
-    Sweeping(JoinHandle<()>),
+    Sweeping(BoxFuture<'static, ()>),
     /// What the pipes still hold is read.
     Finishing,
     /// All was told, and nothing of it is left.
@@ -95,10 +94,7 @@ impl Pump {
                     }
                 }
                 Phase::Sweeping(sweep) => {
-                    if ready!(Pin::new(sweep).poll(cx)).is_err() {
-                        // The runtime shuts down and runs no tasks any more.
-                        self.tree.kill();
-                    }
+                    ready!(sweep.as_mut().poll(cx));
                     self.phase = Phase::Finishing;
                 }
                 Phase::Finishing => {
@@ -116,16 +112,7 @@ impl Pump {
     }
 
     fn poll_exit(&self, cx: &mut Context<'_>) -> Poll<ExitStatus> {
-        loop {
-            let ready = ready!(self.exit.poll_read_ready(cx));
-            let look = || self.tree.exit()?.ok_or(io::ErrorKind::WouldBlock.into());
-            let status = match ready.and_then(|()| self.exit.try_io(look)) {
-                Ok(status) => status,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(_) => ExitStatus::Lost,
-            };
-            return Poll::Ready(self.ending.cause().unwrap_or(status));
-        }
+        self.tree.poll_exit(cx).map(|status| self.ending.cause().unwrap_or(status))
     }
 
     fn drain(&mut self, status: ExitStatus) {
@@ -158,11 +145,10 @@ impl Pump {
 
     /// Ends what the command left behind. Nearly always there is nothing, which one look on the spot tells.
     fn sweep(&mut self) {
-        self.phase = if self.tree.is_swept() {
+        self.phase = if self.tree.is_over() {
             Phase::Finishing
         } else {
-            let tree = Arc::clone(&self.tree);
-            Phase::Sweeping(self.runtime.spawn_blocking(move || tree.kill()))
+            Phase::Sweeping(Box::pin(Arc::clone(&self.tree).end(self.runtime.clone())))
         };
     }
 

@@ -1,18 +1,15 @@
 use std::{
     io,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::process::CommandExt,
-    },
-    path::PathBuf,
-    process::{Command, Stdio},
+    os::fd::OwnedFd,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use agentx_resource::{Child, ErrorKind, ExecRequest, Invocation, OutputStream, Result, Stdin};
+use agentx_resource::{
+    Child, ErrorKind, ExecRequest, Invocation, OutputStream, ResourceLimits, Result, Stdin,
+};
 use bytes::Bytes;
-use rustix::io::Errno;
+use rustix::io::ioctl_fionbio;
 use tokio::{
     net::unix::pipe::{Receiver, Sender},
     runtime::Handle,
@@ -22,67 +19,72 @@ use super::{
     LocalProcess,
     child::LocalChild,
     ending::Ending,
-    environment::Variables,
     error, failure,
     input::Input,
-    not_started::NotStarted,
     output::Output,
-    program::{self, Refusal},
     pump::{Phase, Pump},
-    tree::{Mark, Tree},
+    tree::Tree,
 };
 
 /// A program that was just written may for a moment be held open by another thread's child that has not executed yet.
-const BUSY_TRIES: usize = 20;
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const BUSY_TRIES: usize = 20;
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// What is to run, and with what.
+#[derive(Debug)]
+pub(super) struct Words {
+    pub(super) program: String,
+    pub(super) args: Vec<String>,
+}
+
+/// The host's ends of a command's pipes.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
 
 impl LocalProcess {
     pub(super) async fn start(&self, request: ExecRequest) -> Result<Box<dyn Child>> {
-        let runtime = Handle::try_current().map_err(|source| {
-            error(ErrorKind::Unavailable, "spawn")
-                .with_message("there is no tokio runtime")
-                .with_source(source)
-        })?;
-        if !request.limits.is_none() || request.terminal.is_some() {
-            return Err(error(ErrorKind::Unsupported, "spawn").with_message("neither limits nor terminals"));
+        let runtime = runtime("spawn")?;
+        if request.terminal.is_some() {
+            return Err(unsupported("there are no terminals"));
         }
-        let (program, args) = self.command_line(&request.invocation)?;
-        let cwd = self.root.directory(&request.cwd)?;
-        let mark = self.environment.mark().map_err(|source| failure("spawn", source))?;
-        let variables = self.environment.of_command(&request.env, &mark)?;
-
-        let refuse = |refusal| Box::new(NotStarted::new(mark.id(), &program, refusal, &request));
-        let file = match program::find(&program, &variables, &cwd) {
-            Ok(file) => file,
-            Err(refusal) => return Ok(refuse(refusal)),
-        };
-        let mut command = command(&file, &program, &args, &variables, &cwd, &request.stdin);
-        let (child, since) = match start(&mut command).await {
-            Ok(started) => started,
-            Err(source) => match Errno::from_io_error(&source).and_then(Refusal::of) {
-                Some(refusal) => return Ok(refuse(refusal)),
-                None => return Err(failure("spawn", source).with_path(&program)),
-            },
-        };
-        let child = self.watch(child, mark, since, &request, runtime);
-        Ok(Box::new(child.map_err(|source| failure("spawn", source))?))
+        let words = self.words(&request.invocation)?;
+        match self.helpers.get().await? {
+            Some(helper) => self.start_helped(helper, &words, &request, runtime).await,
+            None if request.limits != ResourceLimits::default() => {
+                Err(unsupported("without a helper there are no limits"))
+            }
+            None => self.start_swept(&words, &request, runtime).await,
+        }
     }
 
     /// Takes over what was started. An error drops the tree, which ends it.
-    fn watch(
+    pub(super) fn watch(
         &self,
-        mut child: std::process::Child,
-        mark: Mark,
-        since: Instant,
+        tree: Tree,
+        pipes: Pipes,
+        request: &ExecRequest,
+        runtime: Handle,
+    ) -> Result<Box<dyn Child>> {
+        let child = self.adopt(tree, pipes, request, runtime);
+        Ok(Box::new(child.map_err(|source| failure("spawn", source))?))
+    }
+
+    fn adopt(
+        &self,
+        tree: Tree,
+        pipes: Pipes,
         request: &ExecRequest,
         runtime: Handle,
     ) -> io::Result<LocalChild> {
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let tree = Arc::new(Tree::adopt(child, mark, since)?);
-        let receiver = |pipe: Option<OwnedFd>| Receiver::from_owned_fd(pipe.ok_or(Errno::BADF)?);
-        let stdout = receiver(stdout.map(OwnedFd::from))?;
-        let stderr = receiver(stderr.map(OwnedFd::from))?;
-        let stdin = stdin.map(|pipe| Sender::from_owned_fd(pipe.into())).transpose()?;
+        let tree = Arc::new(tree);
+        let stdin =
+            pipes.stdin.map(nonblocking).transpose()?.map(Sender::from_owned_fd_unchecked).transpose()?;
+        let stdout = Receiver::from_owned_fd_unchecked(nonblocking(pipes.stdout)?)?;
+        let stderr = Receiver::from_owned_fd_unchecked(nonblocking(pipes.stderr)?)?;
         let input = match &request.stdin {
             Stdin::Piped => Input::live(stdin),
             Stdin::Bytes(bytes) => Input::bytes(stdin, bytes.clone()),
@@ -90,8 +92,6 @@ impl LocalProcess {
         };
         let ending = Ending::new(Arc::clone(&tree), runtime.clone(), self.kill_grace);
         let pump = Pump {
-            // Nothing is read from it: a process handle is readable when the process has ended.
-            exit: Receiver::from_owned_fd_unchecked(tree.exit_handle()?)?,
             tree: Arc::clone(&tree),
             ending: Arc::clone(&ending),
             runtime,
@@ -111,7 +111,7 @@ impl LocalProcess {
     }
 
     /// The program to look up and its arguments.
-    fn command_line(&self, invocation: &Invocation) -> Result<(String, Vec<String>)> {
+    fn words(&self, invocation: &Invocation) -> Result<Words> {
         let invalid = |message| Err(error(ErrorKind::InvalidInput, "spawn").with_message(message));
         let (program, args) = match invocation {
             Invocation::Program { program, args } => (program.clone(), args.clone()),
@@ -121,7 +121,7 @@ impl LocalProcess {
                 let script = if dashed { format!(" {script}") } else { script.clone() };
                 (self.shell.clone(), vec!["-c".into(), script])
             }
-            _ => return Err(error(ErrorKind::Unsupported, "spawn").with_message("an unknown invocation")),
+            _ => return Err(unsupported("an unknown invocation")),
         };
         if program.is_empty() {
             return invalid("the program has no name");
@@ -129,40 +129,22 @@ impl LocalProcess {
         if program.contains('\0') || args.iter().any(|arg| arg.contains('\0')) {
             return invalid("the command line contains NUL");
         }
-        Ok((program, args))
+        Ok(Words { program, args })
     }
 }
 
-/// Nothing here may need work between `fork` and `exec` (`pre_exec`, a lookup in another `PATH`): the standard library
-/// would then copy the host's page tables for every command.
-fn command(
-    file: &PathBuf,
-    name: &str,
-    args: &[String],
-    variables: &Variables,
-    cwd: &OwnedFd,
-    stdin: &Stdin,
-) -> Command {
-    let mut command = Command::new(file);
-    command.arg0(name).args(args).env_clear().envs(variables.iter());
-    // The directory itself, whatever its name leads to by now. The child has the handle until it executes.
-    command.current_dir(format!("/proc/self/fd/{}", cwd.as_raw_fd()));
-    command.process_group(0);
-    command.stdin(if *stdin == Stdin::Null { Stdio::null() } else { Stdio::piped() });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+/// The runtime that is needed to wait for anything.
+pub(super) fn runtime(operation: &'static str) -> Result<Handle> {
+    Handle::try_current().map_err(|source| {
+        error(ErrorKind::Unavailable, operation).with_message("there is no tokio runtime").with_source(source)
+    })
 }
 
-async fn start(command: &mut Command) -> io::Result<(std::process::Child, Instant)> {
-    for _ in 1..BUSY_TRIES {
-        let since = Instant::now();
-        match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
-                tokio::time::sleep(BUSY_PAUSE).await;
-            }
-            outcome => return Ok((outcome?, since)),
-        }
-    }
-    let since = Instant::now();
-    Ok((command.spawn()?, since))
+fn nonblocking(pipe: OwnedFd) -> io::Result<OwnedFd> {
+    ioctl_fionbio(&pipe, true)?;
+    Ok(pipe)
+}
+
+fn unsupported(message: &'static str) -> agentx_resource::Error {
+    error(ErrorKind::Unsupported, "spawn").with_message(message)
 }

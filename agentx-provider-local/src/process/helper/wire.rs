@@ -373,8 +373,8 @@ impl<'a> Reader<'a> {
     fn strings(&mut self, count: usize, length: usize) -> Option<Strings<'a>> {
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        let nuls = bytes.iter().filter(|byte| **byte == 0).count();
-        (nuls == count && bytes.last().is_none_or(|byte| *byte == 0)).then_some(Strings { count, bytes })
+        let strings = Strings { count, bytes };
+        (strings.iter().count() == count && bytes.last().is_none_or(|byte| *byte == 0)).then_some(strings)
     }
 }
 

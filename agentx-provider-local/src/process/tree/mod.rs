@@ -1,103 +1,77 @@
-//! A running command as a tree of processes that can be asked to end, ended and reaped as a whole.
+//! A running command as a tree of processes that can be asked to end and ended as a whole.
 
 mod mark;
 mod procfs;
 mod sweep;
+mod swept;
 
 use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-    sync::{Mutex, MutexGuard, PoisonError},
-    thread,
-    time::{Duration, Instant},
+    sync::Arc,
+    task::{Context, Poll},
 };
 
-use agentx_resource::{ErrorKind, ExitStatus};
-use rustix::{
-    io::Errno,
-    process::{
-        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open, waitid,
-    },
+use agentx_resource::{ErrorKind, ExitStatus, Result};
+use rustix::process::Signal;
+use tokio::runtime::Handle;
+
+use self::sweep::{Sign, Sweep};
+pub(super) use self::{
+    mark::{Mark, VARIABLE},
+    swept::Swept,
+};
+use super::{
+    error,
+    helper::{Line, wire::Order},
 };
 
-pub(super) use self::mark::{Mark, VARIABLE};
-use self::{
-    procfs::Newer,
-    sweep::{Sweep, wait_until_dead},
-};
-use super::error;
-
-/// How long dropping a command waits for its first process to be dead, once it was killed.
-const MAX_REAP: Duration = Duration::from_secs(2);
-
-/// A command's first process, which leads a process group, and everything that came of it.
-///
-/// The first process stays a zombie until [`Tree::reap`]: so long, the kernel can't give its id to another process,
-/// and signalling the group is safe.
+/// A command's first process and everything that came of it.
 #[derive(Debug)]
-pub(super) struct Tree {
-    pid: Pid,
-    handle: OwnedFd,
-    mark: Mark,
-    newer: Newer,
-    /// Held while the group is signalled, since reaping frees the group's id.
-    reaped: Mutex<bool>,
+pub(super) enum Tree {
+    /// The helper has started it, adopts what it leaves behind, and tells how it goes.
+    Helped(Line),
+    /// The host has started it, and searches for what it leaves behind.
+    Swept(Swept),
 }
 
 impl Tree {
-    /// Takes over a child that was started into a process group of its own at `since` or later.
-    ///
-    /// # Errors
-    /// When the system has no file handle left; the child is then killed.
-    pub(super) fn adopt(mut child: std::process::Child, mark: Mark, since: Instant) -> io::Result<Self> {
-        let pid = Pid::from_child(&child);
-        let handle = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(handle) => handle,
-            Err(errno) => {
-                // Unreaped, so that this is still the child's own group.
-                kill_process_group(pid, Signal::KILL)?;
-                child.wait()?;
-                return Err(errno.into());
-            }
-        };
-        Ok(Self { pid, handle, mark, newer: Newer::than(child.id(), since), reaped: Mutex::new(false) })
-    }
-
     pub(super) fn id(&self) -> &str {
-        self.mark.id()
+        match self {
+            Self::Helped(line) => line.id(),
+            Self::Swept(tree) => tree.id(),
+        }
     }
 
-    /// A handle that becomes readable when the first process has ended.
-    pub(super) fn exit_handle(&self) -> io::Result<OwnedFd> {
-        self.handle.try_clone()
-    }
-
-    /// How the first process has ended, if it has. Leaves it unreaped.
-    ///
-    /// # Errors
-    /// When somebody else has reaped it, or the host ignores `SIGCHLD`, so that nobody can know.
-    pub(super) fn exit(&self) -> io::Result<Option<ExitStatus>> {
-        Ok(self.wait(WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)?.map(exit_status))
+    /// How the first process has ended; `Lost` where nobody can know.
+    pub(super) fn poll_exit(&self, cx: &mut Context<'_>) -> Poll<ExitStatus> {
+        match self {
+            Self::Helped(line) => line.poll_exit(cx),
+            Self::Swept(tree) => tree.poll_exit(cx),
+        }
     }
 
     /// Whether the first process runs, as far as can be known.
     pub(super) fn is_running(&self) -> bool {
-        matches!(self.exit(), Ok(None))
+        match self {
+            Self::Helped(line) => line.is_running(),
+            Self::Swept(tree) => tree.is_running(),
+        }
     }
 
     /// Asks everything to end, also what was stopped.
     pub(super) fn ask(&self) {
-        for signal in [Signal::TERM, Signal::CONT] {
-            self.signal_group(signal);
+        match self {
+            Self::Helped(line) => line.order(Order::Ask),
+            Self::Swept(tree) => tree.ask(),
         }
-        // Nobody is told twice: a second request often means "at once".
-        self.sweep().ask_outside_group();
     }
 
     /// Sends a signal to the process group.
-    pub(super) fn signal(&self, signal: agentx_resource::Signal) -> agentx_resource::Result<()> {
+    ///
+    /// # Errors
+    /// `Unsupported` for a signal that is not known here.
+    pub(super) fn signal(&self, signal: agentx_resource::Signal) -> Result<()> {
         use agentx_resource::Signal as Wanted;
-        self.signal_group(match signal {
+        let signal = match signal {
             Wanted::Hangup => Signal::HUP,
             Wanted::Interrupt => Signal::INT,
             Wanted::Quit => Signal::QUIT,
@@ -108,93 +82,68 @@ impl Tree {
             Wanted::Stop => Signal::STOP,
             Wanted::Continue => Signal::CONT,
             _ => return Err(error(ErrorKind::Unsupported, "signal")),
-        });
+        };
+        match self {
+            Self::Helped(line) => line.order(Order::Signal(signal.as_raw())),
+            Self::Swept(tree) => tree.signal(signal),
+        }
         Ok(())
     }
 
-    /// Ends everything and returns when it is dead. Blocks for a few milliseconds; at most for two seconds, when the
-    /// kernel can't end a process.
-    pub(super) fn kill(&self) {
-        if self.is_reaped() {
-            return;
+    /// Begins to end everything, which then goes on by itself.
+    pub(super) fn begin_kill(self: &Arc<Self>, runtime: &Handle) {
+        match &**self {
+            Self::Helped(line) => line.order(Order::Kill),
+            Self::Swept(_) => {
+                let tree = Arc::clone(self);
+                // Dropping the handle lets it run.
+                drop(runtime.spawn_blocking(move || tree.end_now()));
+            }
         }
-        self.signal_group(Signal::STOP);
-        self.sweep().kill();
-        // Without `/proc` nothing was found, but this needs none.
-        self.signal_group(Signal::KILL);
     }
 
-    /// Ends what outlived the first process inside its group, and says whether nothing else remains. Quick: where it
-    /// says no, or can't tell, [`Tree::kill`] is due.
-    pub(super) fn is_swept(&self) -> bool {
-        self.signal_group(Signal::KILL);
-        self.sweep().is_clean()
+    /// Whether nothing is left. Quick: where it says no, or can't tell, [`Tree::end`] is due.
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self::Helped(line) => line.is_over(),
+            Self::Swept(tree) => tree.is_swept(),
+        }
+    }
+
+    /// Ends everything, and completes when nothing is left.
+    pub(super) async fn end(self: Arc<Self>, runtime: Handle) {
+        match &*self {
+            Self::Helped(line) => line.end(&runtime).await,
+            Self::Swept(_) => {
+                let tree = Arc::clone(&self);
+                if runtime.spawn_blocking(move || tree.end_now()).await.is_err() {
+                    // The runtime shuts down and runs no tasks any more.
+                    self.end_now();
+                }
+            }
+        }
+    }
+
+    /// Ends everything and returns when it is dead. Blocks for a few milliseconds; at most for four seconds, when the
+    /// kernel can't end a process.
+    pub(super) fn end_now(&self) {
+        match self {
+            Self::Helped(line) => line.end_now(),
+            Self::Swept(tree) => tree.kill(),
+        }
     }
 
     /// Takes the first process off the system's books. Call it when it has ended or was killed.
     pub(super) fn reap(&self) {
-        let mut reaped = self.reaped();
-        if *reaped {
-            return;
-        }
-        *reaped = true;
-        if wait_until_dead(&self.handle, Instant::now() + MAX_REAP) {
-            // An error means that there is nothing left to reap.
-            let _ = self.wait(WaitIdOptions::NOHANG);
-        } else if let Ok(handle) = self.handle.try_clone() {
-            // The kernel can't end it now. Whoever waits for it then costs a thread, and no caller.
-            let _ = thread::Builder::new()
-                .spawn(move || waitid(WaitId::PidFd(handle.as_fd()), WaitIdOptions::EXITED));
-        }
-    }
-
-    fn sweep(&self) -> Sweep<'_> {
-        Sweep::new(self.pid_number(), &self.mark, self.newer)
-    }
-
-    fn pid_number(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().unsigned_abs()
-    }
-
-    fn signal_group(&self, signal: Signal) {
-        let reaped = self.reaped();
-        // An error of the look means that somebody else reaped it, and that the id may be another's by now.
-        if !*reaped && self.exit().is_ok() {
-            // An error means that nothing of the group is left.
-            let _ = kill_process_group(self.pid, signal);
-        }
-    }
-
-    fn is_reaped(&self) -> bool {
-        *self.reaped()
-    }
-
-    fn reaped(&self) -> MutexGuard<'_, bool> {
-        self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait(&self, options: WaitIdOptions) -> io::Result<Option<WaitIdStatus>> {
-        loop {
-            match waitid(WaitId::PidFd(self.handle.as_fd()), options | WaitIdOptions::EXITED) {
-                Err(Errno::INTR) => {}
-                outcome => return Ok(outcome?),
-            }
+        match self {
+            // The helper has done so.
+            Self::Helped(_) => {}
+            Self::Swept(tree) => tree.reap(),
         }
     }
 }
 
-/// The last resort: whoever was to end it did not come to it.
-impl Drop for Tree {
-    fn drop(&mut self) {
-        self.kill();
-        self.reap();
-    }
-}
-
-fn exit_status(status: WaitIdStatus) -> ExitStatus {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => ExitStatus::Code(code),
-        (None, Some(signal)) => ExitStatus::Signal(signal),
-        (None, None) => ExitStatus::Lost,
-    }
+/// Ends everything whose tag has these upper bits, all but the lowest `bits`. Blocks for two seconds at most.
+pub(super) fn sweep_tagged(prefix: u64, bits: u32) {
+    Sweep::new(&Sign::Tag { prefix, bits }, None).kill();
 }

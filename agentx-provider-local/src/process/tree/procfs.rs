@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, open, seek};
 
-use super::Mark;
+use super::{Mark, sweep::Sign};
 
 /// More than the kernel lets an environment be.
 const MAX_ENVIRON: usize = 8 << 20;
@@ -78,7 +78,7 @@ impl Newer {
     /// On a machine with many processes the listing is what costs, so it begins at the first, by the position that
     /// the kernel gives to an id. That it did begin there is proved by the first itself, which is a zombie at least.
     pub(super) fn list(&self) -> io::Result<Vec<u32>> {
-        let proc = open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let proc = open_list()?;
         seek(&proc, SeekFrom::Start(u64::from(self.first) + FIRST_POSITION))?;
         let mut pids = read_ids(&proc)?;
         // Measured after the listing, so that nothing in it is younger.
@@ -104,6 +104,15 @@ fn number(path: &str) -> Option<u32> {
     let mut text = Vec::new();
     read(path, &mut text).ok()?;
     std::str::from_utf8(&text).ok()?.trim().parse().ok()
+}
+
+/// All processes.
+pub(super) fn list_all() -> io::Result<Vec<u32>> {
+    read_ids(&open_list()?)
+}
+
+fn open_list() -> io::Result<OwnedFd> {
+    Ok(open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn read_ids(proc: &OwnedFd) -> io::Result<Vec<u32>> {
@@ -132,7 +141,27 @@ pub(super) enum Look {
 }
 
 impl Look {
-    pub(super) fn at(pid: u32, mark: &Mark, buffer: &mut Vec<u8>) -> Self {
+    pub(super) fn at(pid: u32, sign: &Sign, buffer: &mut Vec<u8>) -> Self {
+        match sign {
+            Sign::Mark(mark) => Self::for_mark(pid, mark, buffer),
+            Sign::Tag { prefix, bits } => Self::for_tag(pid, *prefix, *bits, buffer),
+        }
+    }
+
+    /// A tag is always there to be read, by everyone.
+    fn for_tag(pid: u32, prefix: u64, bits: u32, buffer: &mut Vec<u8>) -> Self {
+        if read(&format!("/proc/{pid}/limits"), buffer).is_err() {
+            return Self::Gone;
+        }
+        let text = String::from_utf8_lossy(buffer);
+        let line = text.lines().find_map(|line| line.strip_prefix("Max file locks"));
+        let hard = line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
+        let is_tagged = hard.is_some_and(|hard| hard >> bits == prefix);
+        let is_alive = is_tagged && Stat::read(pid, buffer).is_some_and(|stat| stat.is_alive());
+        if is_alive { Self::Marked } else { Self::Unmarked }
+    }
+
+    fn for_mark(pid: u32, mark: &Mark, buffer: &mut Vec<u8>) -> Self {
         match read(&format!("/proc/{pid}/environ"), buffer) {
             Ok(()) if mark.is_in(buffer) => return Self::Marked,
             Ok(()) if is_cut(buffer) => return Self::Unclear,
@@ -293,8 +322,9 @@ mod tests {
         assert!(absent.list().unwrap().contains(&pid));
         let stat = Stat::read(pid, &mut buffer).unwrap();
         assert!(stat.is_alive() && !stat.environ_is_empty && !stat.kernel);
-        assert_eq!(Look::at(pid, &Mark::new(None).unwrap(), &mut buffer), Look::Unmarked);
-        assert_eq!(Look::at(u32::MAX, &Mark::new(None).unwrap(), &mut buffer), Look::Gone);
+        let sign = Sign::Mark(Mark::new(None).unwrap());
+        assert_eq!(Look::at(pid, &sign, &mut buffer), Look::Unmarked);
+        assert_eq!(Look::at(u32::MAX, &sign, &mut buffer), Look::Gone);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rustix::{
 
 use super::{
     Mark,
-    procfs::{Look, Newer, Stat},
+    procfs::{self, Look, Newer, Stat},
 };
 
 /// How long one sweep may take: neither what starts processes faster than they are found, nor a process that the
@@ -28,6 +28,20 @@ const QUICK_LOOKS: usize = 3;
 /// How long to wait for a process to come out of an `exec`, in which nothing tells whose it is.
 const EXEC_PAUSE: Duration = Duration::from_millis(1);
 
+/// By what a process shows whose it is.
+#[derive(Debug)]
+pub(super) enum Sign {
+    /// In its environment.
+    Mark(Mark),
+    /// In its limit on file locks, of which only the upper bits count.
+    Tag {
+        /// These.
+        prefix: u64,
+        /// How many of the lower bits don't count.
+        bits: u32,
+    },
+}
+
 /// One search for what belongs to a command: what carries its mark, its process group, the descendants of all these
 /// as long as their parents live, and the groups and sessions that they lead.
 ///
@@ -35,9 +49,9 @@ const EXEC_PAUSE: Duration = Duration::from_millis(1);
 /// finds what it started in between; when nothing new appears, all of it is killed.
 #[derive(Debug)]
 pub(super) struct Sweep<'a> {
-    mark: &'a Mark,
-    newer: Newer,
-    first: u32,
+    sign: &'a Sign,
+    /// The first process, and who can be younger.
+    first: Option<(u32, Newer)>,
     /// Everything that belonged to the command, also what has ended since. A sweep is over long before ids come round.
     known: HashSet<u32>,
     /// Everything that was looked at.
@@ -60,13 +74,12 @@ struct Found {
 }
 
 impl<'a> Sweep<'a> {
-    /// A search that starts at the command's first process.
-    pub(super) fn new(first: u32, mark: &'a Mark, newer: Newer) -> Self {
+    /// A search that starts at the command's first process, where that is known.
+    pub(super) fn new(sign: &'a Sign, first: Option<(u32, Newer)>) -> Self {
         Self {
-            mark,
-            newer,
+            sign,
             first,
-            known: HashSet::from([first]),
+            known: first.map(|(pid, _)| pid).into_iter().collect(),
             seen: HashSet::new(),
             held: HashMap::new(),
             refused: HashSet::new(),
@@ -75,7 +88,7 @@ impl<'a> Sweep<'a> {
 
     /// Whether nothing carries the mark, the first process aside, which has ended. Stops what does.
     pub(super) fn is_clean(&mut self) -> bool {
-        self.seen.insert(self.first);
+        self.seen.extend(self.first.map(|(pid, _)| pid));
         self.chase(QUICK_LOOKS) == Found::default()
     }
 
@@ -83,12 +96,14 @@ impl<'a> Sweep<'a> {
     pub(super) fn ask_outside_group(&mut self) {
         let mut buffer = Vec::new();
         for pid in self.list() {
-            if Look::at(pid, self.mark, &mut buffer) == Look::Marked {
+            if Look::at(pid, self.sign, &mut buffer) == Look::Marked {
                 self.known.insert(pid);
             }
         }
         for (pid, stat) in self.kin() {
-            if let Some(handle) = hold(pid, stat).filter(|_| stat.group != self.first) {
+            if let Some(handle) =
+                hold(pid, stat).filter(|_| self.first.is_none_or(|(first, _)| stat.group != first))
+            {
                 // An error means that it has ended meanwhile, or that it is not ours to signal.
                 let _ = pidfd_send_signal(handle, Signal::TERM);
             }
@@ -130,12 +145,12 @@ impl<'a> Sweep<'a> {
                 if !self.seen.insert(pid) {
                     continue;
                 }
-                let mut look = Look::at(pid, self.mark, &mut buffer);
+                let mut look = Look::at(pid, self.sign, &mut buffer);
                 let mut handle = None;
                 if look == Look::Marked {
                     // Opened before another look, so that what is stopped is what was looked at, or nothing.
                     handle = open(pid);
-                    look = Look::at(pid, self.mark, &mut buffer);
+                    look = Look::at(pid, self.sign, &mut buffer);
                 }
                 match look {
                     Look::Marked => {
@@ -190,7 +205,11 @@ impl<'a> Sweep<'a> {
 
     /// The processes that can belong to the command. An unreadable `/proc` leaves the process group, which needs none.
     fn list(&self) -> Vec<u32> {
-        self.newer.list().unwrap_or_default()
+        match self.first {
+            Some((_, newer)) => newer.list(),
+            None => procfs::list_all(),
+        }
+        .unwrap_or_default()
     }
 
     fn stop(&mut self, pid: u32, handle: Option<OwnedFd>, found: &mut Found) {

@@ -1,0 +1,154 @@
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use agentx_resource::{ErrorKind, Result};
+
+use super::{
+    error,
+    helper::{self, Helper, Program},
+};
+
+/// What ends the processes that a command leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Containment {
+    /// A helper process of the host: it starts the commands, and what they leave behind becomes its own child, also
+    /// after `setsid`, a double fork and with an emptied environment. It ends everything when the host lets go, also
+    /// when the host is killed; when the helper itself is killed, the host does.
+    ///
+    /// What it can't hold is a process that it may not signal (one that became another user's, as by `sudo`), and one
+    /// that outlives host and helper both killed at the same time.
+    Helper,
+    /// The same, and the helper is the first process of a PID namespace, so that the kernel itself ends everything
+    /// with it. Commands see no processes but their own.
+    PidNamespace,
+    /// There is no helper: the host starts the commands and then searches for what carries their mark, `AGENTX_EXEC`
+    /// in the environment. It misses a process that has left the process group *and* replaced or hidden its
+    /// environment, once its parent is gone. When the host is killed, its commands go on. Limits and terminals are
+    /// refused.
+    Sweep {
+        /// Why there is no helper, for a person.
+        why: String,
+    },
+}
+
+/// Where a `LocalProcess` and its clones have their helper from.
+#[derive(Debug)]
+pub(super) struct Helpers {
+    program: Program,
+    pid_namespace: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    helper: Option<Arc<Helper>>,
+    /// Why there is none, once that was tried.
+    why: Option<String>,
+}
+
+/// What was found out about helpers.
+enum Known {
+    Nothing,
+    /// There can't be one.
+    None,
+    Helper(Arc<Helper>),
+}
+
+/// The helper of all that ask for nothing special: a host with a thousand sandboxes needs one.
+static SHARED: Mutex<Weak<Helper>> = Mutex::new(Weak::new());
+
+impl Default for Helpers {
+    fn default() -> Self {
+        Self { program: Program::Embedded, pid_namespace: false, state: Mutex::default() }
+    }
+}
+
+impl Helpers {
+    pub(super) fn with_program(&self, path: PathBuf) -> Self {
+        Self { program: Program::File(path), pid_namespace: self.pid_namespace, state: Mutex::default() }
+    }
+
+    pub(super) fn with_pid_namespace(&self) -> Self {
+        Self { program: self.program.clone(), pid_namespace: true, state: Mutex::default() }
+    }
+
+    /// The helper, which is started where there is none. None where there can't be one; it is then tried only once.
+    ///
+    /// # Errors
+    /// `Unavailable` where a certain helper was asked for, and does not work.
+    pub(super) async fn get(self: &Arc<Self>) -> Result<Option<Arc<Helper>>> {
+        match self.known() {
+            Known::Helper(helper) => return Ok(Some(helper)),
+            Known::None => return Ok(None),
+            Known::Nothing => {}
+        }
+        let this = Arc::clone(self);
+        let started = tokio::task::spawn_blocking(move || this.start()).await;
+        let started = started.map_err(|source| {
+            error(ErrorKind::Unavailable, "spawn").with_message("the runtime shuts down").with_source(source)
+        })?;
+        match started {
+            Ok(helper) => Ok(Some(helper)),
+            Err(_) if self.is_optional() => Ok(None),
+            Err(why) => Err(error(ErrorKind::Unavailable, "spawn")
+                .with_message(format!("the helper does not work: {why}"))),
+        }
+    }
+
+    pub(super) async fn containment(self: &Arc<Self>) -> Result<Containment> {
+        Ok(match self.get().await? {
+            Some(_) if self.pid_namespace => Containment::PidNamespace,
+            Some(_) => Containment::Helper,
+            None => Containment::Sweep { why: self.lock().why.clone().unwrap_or_default() },
+        })
+    }
+
+    /// What was found out before.
+    fn known(&self) -> Known {
+        let state = self.lock();
+        match &state.helper {
+            Some(helper) if !helper.is_over() => Known::Helper(Arc::clone(helper)),
+            _ if self.is_optional() && state.why.is_some() => Known::None,
+            _ => Known::Nothing,
+        }
+    }
+
+    /// Blocks while a helper is started. Whoever else needs it meanwhile waits for the same one.
+    fn start(&self) -> Result<Arc<Helper>, String> {
+        let mut state = self.lock();
+        if let Some(helper) = state.helper.as_ref().filter(|helper| !helper.is_over()) {
+            return Ok(Arc::clone(helper));
+        }
+        let started = if self.is_optional() { shared() } else { self.start_own() };
+        match &started {
+            Ok(helper) => state.helper = Some(Arc::clone(helper)),
+            Err(why) => state.why = Some(why.clone()),
+        }
+        started
+    }
+
+    fn start_own(&self) -> Result<Arc<Helper>, String> {
+        helper::start(&self.program, self.pid_namespace).map(Arc::new)
+    }
+
+    fn is_optional(&self) -> bool {
+        self.program == Program::Embedded && !self.pid_namespace
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn shared() -> Result<Arc<Helper>, String> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(helper) = shared.upgrade().filter(|helper| !helper.is_over()) {
+        return Ok(helper);
+    }
+    let helper = Arc::new(helper::start(&Program::Embedded, false)?);
+    *shared = Arc::downgrade(&helper);
+    Ok(helper)
+}

@@ -1,0 +1,281 @@
+use std::{
+    future::poll_fn,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use agentx_resource::ExitStatus;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair},
+};
+use tokio::{net::unix::pipe::Receiver, runtime::Handle};
+
+use super::{
+    Helper,
+    request::{Command, Handles, Packet},
+    sender,
+    wire::{Order, Reply, Stage},
+};
+
+/// How long dropping a command waits until nothing of it is left: longer than the helper tries to end it.
+const MAX_END: Duration = Duration::from_secs(4);
+/// How long sending waits for room, and how often it tries.
+const SEND_PAUSE: Duration = Duration::from_millis(2);
+const SEND_TRIES: usize = 500;
+
+/// A command that the helper has started: the socket through which it tells what becomes of it.
+///
+/// Dropping it ends the command and returns when nothing of it is left.
+#[derive(Debug)]
+pub(in crate::process) struct Line {
+    /// The command's tag.
+    id: String,
+    /// Of a packet socket: a pipe's end waits for any handle.
+    socket: Receiver,
+    /// Keeps the helper.
+    helper: Arc<Helper>,
+    state: Mutex<State>,
+}
+
+/// What was told so far.
+#[derive(Debug, Default)]
+struct State {
+    /// The helper may have the request.
+    sent: bool,
+    status: Option<ExitStatus>,
+    /// Nothing of the command is left, as far as that can be brought about.
+    over: bool,
+    /// The helper has let go without a last word.
+    cut: bool,
+}
+
+/// Why a command was not started.
+#[derive(Debug)]
+pub(in crate::process) enum NotLaunched {
+    /// The helper could not do this with the command, whose id this would have been.
+    Refused(Stage, Errno, String),
+    /// The helper is there no more, and has never heard of the command.
+    Gone,
+    /// The system's error on this side.
+    Failed(io::Error),
+}
+
+impl Line {
+    /// Has the helper start a command. Needs a tokio runtime. Dropping the future ends what was started.
+    ///
+    /// # Errors
+    /// See [`NotLaunched`]: nothing runs then.
+    pub(in crate::process) async fn launch(
+        helper: &Arc<Helper>,
+        command: &Command<'_>,
+        handles: &Handles,
+    ) -> Result<Self, NotLaunched> {
+        let Ok(_turn) = helper.under_way.acquire().await else { return Err(NotLaunched::Gone) };
+        let number = helper.next_number();
+        let packet = Packet::new(number, command, handles.stdin.is_some())?;
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        let socket = Receiver::from_owned_fd_unchecked(ours)?;
+        let id = format!("{}", helper.first_tag | u64::from(number));
+        let line = Self { id, socket, helper: Arc::clone(helper), state: Mutex::default() };
+        line.send_request(&packet, &theirs, handles).await?;
+        drop(theirs);
+        match poll_fn(|cx| line.poll_reply(cx)).await? {
+            Some(Reply::Refused { stage, errno }) => {
+                Err(NotLaunched::Refused(stage, Errno::from_raw_os_error(errno), line.id.clone()))
+            }
+            // It runs; or the helper has ended meanwhile, and nobody knows whether it ran.
+            Some(_) | None => Ok(line),
+        }
+    }
+
+    async fn send_request(
+        &self,
+        packet: &Packet,
+        theirs: &OwnedFd,
+        handles: &Handles,
+    ) -> Result<(), NotLaunched> {
+        for _ in 0..SEND_TRIES {
+            match sender::send(&self.helper.control, &packet.bytes, &packet.handles(theirs, handles)) {
+                Ok(()) => {
+                    self.state().sent = true;
+                    return Ok(());
+                }
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(NotLaunched::Gone),
+                Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => {
+                    tokio::time::sleep(SEND_PAUSE).await;
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(Errno::AGAIN.into())
+    }
+
+    pub(in crate::process) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How the first process has ended.
+    pub(in crate::process) fn poll_exit(&self, cx: &mut Context<'_>) -> Poll<ExitStatus> {
+        loop {
+            {
+                let state = self.state();
+                if let Some(status) = state.status {
+                    return Poll::Ready(status);
+                }
+                if state.cut {
+                    return Poll::Ready(ExitStatus::Lost);
+                }
+            }
+            if ready!(self.poll_reply(cx)).is_err() {
+                return Poll::Ready(ExitStatus::Lost);
+            }
+        }
+    }
+
+    /// Whether the first process runs, as far as was told.
+    pub(in crate::process) fn is_running(&self) -> bool {
+        let state = self.state();
+        if state.status.is_some() || state.over || state.cut {
+            return false;
+        }
+        // Looked at only: whoever waits for it must be the one who takes it.
+        let mut packet = [0; 16];
+        let look = recv(&self.socket, &mut packet, RecvFlags::DONTWAIT | RecvFlags::PEEK);
+        matches!(look, Err(Errno::AGAIN))
+    }
+
+    /// Whether it was told that nothing of the command is left.
+    pub(in crate::process) fn is_over(&self) -> bool {
+        self.state().over
+    }
+
+    /// Has the helper do something with the command. Where the helper is there no more, so is the command.
+    pub(in crate::process) fn order(&self, order: Order) {
+        let _ = sender::send(&self.socket, &order.encode(), &[]);
+    }
+
+    /// Ends all of the command, and completes when nothing is left.
+    pub(in crate::process) async fn end(&self, runtime: &Handle) {
+        self.order(Order::Kill);
+        let told = poll_fn(|cx| {
+            loop {
+                {
+                    let state = self.state();
+                    if state.over || state.cut {
+                        return Poll::Ready(state.over);
+                    }
+                }
+                if ready!(self.poll_reply(cx)).is_err() {
+                    return Poll::Ready(false);
+                }
+            }
+        });
+        if !told.await {
+            let end = Arc::clone(&self.helper.end);
+            // An error means that the runtime shuts down; dropping the child then waits.
+            let _ = runtime.spawn_blocking(move || end.wait(Instant::now() + MAX_END)).await;
+        }
+    }
+
+    /// Ends all of the command, and returns when nothing is left. Blocks for less than a millisecond as a rule, four
+    /// seconds at most.
+    pub(in crate::process) fn end_now(&self) {
+        let deadline = Instant::now() + MAX_END;
+        if !self.state().sent || self.is_over() {
+            return;
+        }
+        self.order(Order::Kill);
+        while !self.is_over() {
+            match self.receive() {
+                Err(errno) if errno.kind() == io::ErrorKind::WouldBlock => {
+                    if !wait_readable(&self.socket, deadline) {
+                        return;
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return self.helper.end.wait(deadline),
+            }
+        }
+    }
+
+    fn poll_reply(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Reply>>> {
+        loop {
+            ready!(self.socket.poll_read_ready(cx))?;
+            match self.socket.try_io(|| self.receive()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    /// Takes what the helper says, which is none when it has let go.
+    fn receive(&self) -> io::Result<Option<Reply>> {
+        let mut packet = [0; 64];
+        let length = loop {
+            match recv(&self.socket, &mut packet, RecvFlags::DONTWAIT) {
+                Ok((_, length)) => break length,
+                // The helper has let go without reading the last order. That is told once, and before its last word.
+                Err(Errno::CONNRESET | Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        };
+        let reply = Reply::decode(packet.get(..length).unwrap_or_default());
+        let mut state = self.state();
+        match reply {
+            Some(Reply::Exited { signalled, value, gone }) => {
+                let status = if signalled { ExitStatus::Signal(value) } else { ExitStatus::Code(value) };
+                state.status = Some(status);
+                state.over |= gone;
+            }
+            Some(Reply::Gone | Reply::Stuck | Reply::Refused { .. }) => state.over = true,
+            Some(Reply::Started { .. } | Reply::Ready { .. }) => {}
+            None => state.cut = true,
+        }
+        Ok(reply)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.end_now();
+    }
+}
+
+impl From<io::Error> for NotLaunched {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Errno> for NotLaunched {
+    fn from(errno: Errno) -> Self {
+        Self::Failed(errno.into())
+    }
+}
+
+fn wait_readable(fd: impl AsFd, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(left) = Timespec::try_from(left) else { return false };
+        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return false,
+            Ok(_) => return true,
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}

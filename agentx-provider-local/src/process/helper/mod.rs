@@ -1,0 +1,58 @@
+//! The small process that starts the commands, seen from here.
+
+mod end;
+mod line;
+mod request;
+mod sender;
+mod start;
+#[cfg_attr(not(test), expect(dead_code, reason = "each side uses its half"))]
+pub(super) mod wire;
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use tokio::sync::Semaphore;
+
+use self::{end::End, wire::NUMBER_BITS};
+pub(super) use self::{
+    line::{Line, NotLaunched},
+    request::{Command, Handles, List},
+    start::{Program, start},
+    wire::Stage,
+};
+
+/// How many requests may be under way to a helper. With the largest of packets they fit into the socket, so that
+/// sending never waits.
+const MAX_UNDER_WAY: usize = 16;
+
+/// A helper process. Dropping it ends everything that it has started, and the process itself.
+#[derive(Debug)]
+pub(super) struct Helper {
+    control: OwnedFd,
+    first_tag: u64,
+    next: AtomicU32,
+    under_way: Semaphore,
+    end: Arc<End>,
+}
+
+impl Helper {
+    fn new(control: OwnedFd, first_tag: u64, end: Arc<End>) -> Self {
+        let under_way = Semaphore::new(MAX_UNDER_WAY);
+        Self { control, first_tag, next: AtomicU32::new(0), under_way, end }
+    }
+
+    /// Whether it is there no more.
+    pub(super) fn is_over(&self) -> bool {
+        self.end.has_come()
+    }
+
+    /// The number of the next command.
+    fn next_number(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed) & ((1 << NUMBER_BITS) - 1)
+    }
+}

@@ -1,0 +1,175 @@
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
+    io::Errno,
+    net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair, sockopt},
+    process::{Resource, getrlimit},
+    rand::{GetRandomFlags, getrandom},
+};
+
+use super::{
+    Helper,
+    end::End,
+    sender,
+    wire::{NUMBER_BITS, Reply, Setup, Stage, VERSION},
+};
+use crate::process::tree::{VARIABLE, sweep_tagged};
+
+/// The program itself, where it is built for this target.
+#[cfg(helper)]
+const EMBEDDED: Option<&[u8]> = Some(include_bytes!(concat!(env!("OUT_DIR"), "/helper")));
+#[cfg(not(helper))]
+const EMBEDDED: Option<&[u8]> = None;
+
+/// How long a helper may take to say that it is there.
+const MAX_START: Duration = Duration::from_secs(10);
+/// How many bits of a tag must be left to tell helpers apart.
+const LEAST_BITS: u32 = 16;
+/// What the buffer of the control socket is asked to hold, in bytes. The kernel may give less.
+const CONTROL_BUFFER: usize = 1 << 20;
+
+/// Where the helper's program is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::process) enum Program {
+    /// Within this library.
+    Embedded,
+    /// In a file.
+    File(PathBuf),
+}
+
+/// Starts a helper and waits until it is ready. Blocks for a few milliseconds, ten seconds at most.
+///
+/// # Errors
+/// Why there is none, for a person.
+pub(in crate::process) fn start(program: &Program, pid_namespace: bool) -> Result<Helper, String> {
+    let first_tag = choose_tag()?;
+    let (control, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(told("socketpair"))?;
+    // An error leaves the buffer as it is, which holds a dozen of the largest packets.
+    let _ = sockopt::set_socket_send_buffer_size(&control, CONTROL_BUFFER);
+    let child = match program {
+        Program::File(path) => spawn(path, theirs).map_err(|error| format!("{}: {error}", path.display()))?,
+        Program::Embedded => {
+            let memory = in_memory()?;
+            let path = PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd()));
+            spawn(&path, theirs).map_err(|error| format!("a program in memory can't be executed: {error}"))?
+        }
+    };
+    // From here on its end is seen to, whatever happens.
+    let end = watch(child, first_tag).map_err(told("start a thread"))?;
+    let setup = Setup { first_tag, pid_namespace, policy: Vec::new() };
+    sender::send(&control, &setup.encode(), &[]).map_err(told("send"))?;
+    match await_reply(&control)? {
+        Reply::Ready { version: VERSION } => Ok(Helper::new(control, first_tag, end)),
+        Reply::Ready { .. } => Err("the helper is of another version".to_owned()),
+        Reply::Refused { stage: Stage::Namespace, errno } => {
+            Err(format!("no namespace for process ids: {}", Errno::from_raw_os_error(errno)))
+        }
+        Reply::Refused { stage, errno } => {
+            Err(format!("the helper refuses at {stage:?}: {}", Errno::from_raw_os_error(errno)))
+        }
+        other => Err(format!("the helper says {other:?}")),
+    }
+}
+
+/// Tags lie in the upper half of what the host's own hard limit allows, so that hosts that are commands themselves
+/// find room below their own tags.
+fn choose_tag() -> Result<u64, String> {
+    let limit = getrlimit(Resource::Locks).maximum.unwrap_or(u64::MAX);
+    let top = limit.checked_ilog2().unwrap_or_default();
+    if top < NUMBER_BITS + LEAST_BITS + 1 {
+        return Err(format!(
+            "the limit on file locks is {limit}, which leaves no room to tell processes apart"
+        ));
+    }
+    let mut random = [0; 8];
+    // So few bytes always come whole.
+    getrandom(&mut random, GetRandomFlags::empty()).map_err(told("getrandom"))?;
+    let half = 1_u64 << (top - 1);
+    let place = u64::from_le_bytes(random) & (half - 1);
+    Ok((half | place) & !((1 << NUMBER_BITS) - 1))
+}
+
+/// The program in memory that nobody can change.
+fn in_memory() -> Result<OwnedFd, String> {
+    let program = EMBEDDED.ok_or("the helper is not built for this machine")?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory = match memfd_create("agentx-helper", flags | MemfdFlags::EXEC) {
+        // Before Linux 6.3 every such file can be executed.
+        Err(Errno::INVAL) => memfd_create("agentx-helper", flags),
+        outcome => outcome,
+    };
+    let memory = memory.map_err(told("memfd_create"))?;
+    let mut rest = program;
+    while !rest.is_empty() {
+        match rustix::io::write(&memory, rest) {
+            Ok(0) => return Err("write: nothing was written".to_owned()),
+            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(told("write")(errno)),
+        }
+    }
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    fcntl_add_seals(&memory, seals).map_err(told("fcntl"))?;
+    Ok(memory)
+}
+
+/// Without anything that would make the standard library fork.
+fn spawn(path: &Path, control: OwnedFd) -> io::Result<Child> {
+    let mut command = Command::new(path);
+    command.arg0("agentx-helper").env_clear();
+    // Whoever searches for the host by its mark finds the helper, too.
+    command.envs(std::env::var_os(VARIABLE).map(|marks| (VARIABLE, marks)));
+    command.stdin(Stdio::from(control)).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn()
+}
+
+/// Takes the helper off the books when it ends, and ends what it could not end itself: a helper that is killed is no
+/// parent any more.
+fn watch(mut child: Child, first_tag: u64) -> io::Result<Arc<End>> {
+    let end = Arc::new(End::default());
+    let told = Arc::clone(&end);
+    thread::Builder::new().name("agentx-helper".to_owned()).spawn(move || {
+        if !child.wait().is_ok_and(|status| status.success()) {
+            sweep_tagged(first_tag >> NUMBER_BITS, NUMBER_BITS);
+        }
+        told.come();
+    })?;
+    Ok(end)
+}
+
+fn await_reply(control: &OwnedFd) -> Result<Reply, String> {
+    let deadline = Instant::now() + MAX_START;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(|error| error.to_string())?;
+        match poll(&mut [PollFd::new(control, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Err("the helper does not answer".to_owned()),
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(told("poll")(errno)),
+        }
+    }
+    let mut packet = [0; 64];
+    let (_, length) = recv(control, &mut packet, RecvFlags::DONTWAIT).map_err(told("recv"))?;
+    Reply::decode(packet.get(..length).unwrap_or_default())
+        .ok_or_else(|| "the helper ended at once".to_owned())
+}
+
+fn told<E: std::fmt::Display>(call: &'static str) -> impl Fn(E) -> String {
+    move |error| format!("{call}: {error}")
+}

@@ -1,0 +1,113 @@
+//! Starting a command through the helper.
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use agentx_resource::{Child, ErrorKind, ExecRequest, Result, Retry, Stdin};
+use rustix::{
+    io::Errno,
+    pipe::{PipeFlags, pipe_with},
+};
+use tokio::runtime::Handle;
+
+use super::{
+    LocalProcess, error, failure,
+    helper::{Command, Handles, Helper, Line, List, NotLaunched, Stage},
+    limits,
+    not_started::NotStarted,
+    program::{self, Refusal},
+    spawn::{BUSY_PAUSE, BUSY_TRIES, Pipes, Words},
+    tree::Tree,
+};
+
+impl LocalProcess {
+    pub(super) async fn start_helped(
+        &self,
+        helper: Arc<Helper>,
+        words: &Words,
+        request: &ExecRequest,
+        runtime: Handle,
+    ) -> Result<Box<dyn Child>> {
+        let directory = self.root.directory(&request.cwd)?;
+        let variables = self.environment.of_command(&request.env, None)?;
+        let mut env = List::default();
+        for (name, value) in variables.iter() {
+            env.push(&[name, "=".as_ref(), value]);
+        }
+        let command = Command {
+            files: &program::candidates(&words.program, &variables),
+            name: &words.program,
+            args: &words.args,
+            env,
+            limits: limits::of_request(&request.limits),
+            terminal: false,
+        };
+        let (pipes, handles) = open_pipes(directory, request.stdin != Stdin::Null)
+            .map_err(|errno| failure("spawn", errno.into()))?;
+        let mut helper = helper;
+        for busy in 0..BUSY_TRIES {
+            let refused = match Line::launch(&helper, &command, &handles).await {
+                Ok(line) => {
+                    // The command's ends of the pipes are the command's alone.
+                    drop(handles);
+                    return self.watch(Tree::Helped(line), pipes, request, runtime);
+                }
+                Err(refused) => refused,
+            };
+            match refused {
+                NotLaunched::Refused(Stage::Execute, Errno::TXTBSY, _) if busy + 1 < BUSY_TRIES => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                NotLaunched::Refused(Stage::Execute, errno, id) => {
+                    return match Refusal::of(errno) {
+                        Some(refusal) => Ok(Box::new(NotStarted::new(&id, &words.program, refusal, request))),
+                        None => Err(failure("spawn", errno.into()).with_path(&words.program)),
+                    };
+                }
+                // The number of a command that still runs, sixteen million commands later.
+                NotLaunched::Refused(Stage::Request, Errno::EXIST, _) => {}
+                NotLaunched::Refused(Stage::Directory, errno, _) => {
+                    return Err(failure("spawn", errno.into()).with_path(&request.cwd));
+                }
+                NotLaunched::Refused(stage, errno, _) => {
+                    return Err(failure("spawn", errno.into()).with_message(message(stage)));
+                }
+                NotLaunched::Failed(source) => return Err(failure("spawn", source).with_path(&words.program)),
+                // It has ended between two commands. Nothing of this one was sent.
+                NotLaunched::Gone => match self.helpers.get().await? {
+                    Some(another) => helper = another,
+                    None => break,
+                },
+            }
+        }
+        Err(error(ErrorKind::Unavailable, "spawn")
+            .with_retry(Retry::After(None))
+            .with_message("the helper that starts commands does not stay"))
+    }
+}
+
+/// Pipes, and the command's ends of them.
+fn open_pipes(directory: OwnedFd, with_stdin: bool) -> Result<(Pipes, Handles), Errno> {
+    let open = || pipe_with(PipeFlags::CLOEXEC);
+    let ((stdout, command_stdout), (stderr, command_stderr)) = (open()?, open()?);
+    let (command_stdin, stdin) = match with_stdin.then(open).transpose()? {
+        Some((reader, writer)) => (Some(reader), Some(writer)),
+        None => (None, None),
+    };
+    let handles = Handles { directory, stdin: command_stdin, stdout: command_stdout, stderr: command_stderr };
+    Ok((Pipes { stdin, stdout, stderr }, handles))
+}
+
+/// What could not be done, for a person.
+fn message(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Request => "the helper does not understand the request",
+        Stage::Clone => "no process can be started",
+        Stage::Session => "the command can't be given a session of its own",
+        Stage::Handles => "the command can't be given its input and output",
+        Stage::Directory => "the working directory can't be entered",
+        Stage::Limits => "the limits can't be set",
+        Stage::Policy => "the command can't be confined",
+        Stage::Execute => "the program can't be executed",
+        Stage::Namespace => "there is no namespace for process ids",
+    }
+}
