@@ -69,11 +69,12 @@ pub(super) fn prologue(answer: &str, directory: Option<&str>, mark: &Mark) -> St
 /// One command, and the answer after it. `status` is that of the command before it, for its `$?`.
 pub(super) fn command(answer: &str, command: &str, status: i32, mark: &Mark) -> String {
     let Mark { first, second } = mark;
+    // The empty line first: after a syntax error in `eval`, bash takes the first word of the next line for no keyword.
     let before = match status {
         0 => String::new(),
         // No child process, and no end of a shell that ends with the first failure.
-        1 => "! \\command :;".to_owned(),
-        code => format!("{{ (\\exit {code});}} >&6 2>&6;"),
+        1 => "\n! \\command :;".to_owned(),
+        code => format!("\n{{ (\\exit {code});}} >&6 2>&6;"),
     };
     format!(
         "{before}\\command eval {} <&6 >&7 2>&8 6>&- 7>&- 8>&-;{{ {answer} \"$?\" {first} {second};}} 2>&6||\\exit\n",

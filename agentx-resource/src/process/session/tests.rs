@@ -87,7 +87,7 @@ async fn shell(mut context: ProgramContext) -> i32 {
                     other => panic!("{other}"),
                 }
                 answer(&context, status, &directory, &mark(rest)).await;
-            } else if !line.contains("() {") && !line.starts_with("exec ") {
+            } else if line.starts_with('_') && !line.contains("() {") {
                 answer(
                     &context,
                     0,
