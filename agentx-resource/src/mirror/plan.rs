@@ -32,8 +32,8 @@ pub(super) enum Action {
     MakeDirectory { on: Side },
     /// The other side has another content, and this one has not changed.
     Copy { to: Side, len: u64, over: Option<File>, why: Why },
-    /// Both have a content that is not the one of the last sync.
-    Compare { local: File, remote: File },
+    /// Both have a content that is not the one of the last sync. `new` if neither was there then.
+    Compare { local: File, remote: File, new: bool },
     /// A directory on both sides, which was not known of yet.
     Adopt,
     /// On neither side any more, or no longer mirrored.
@@ -196,7 +196,8 @@ impl<'a> Planner<'a> {
             (false, false) => {
                 // What is longer than the other need not be read to know that it differs, but one of them is copied.
                 self.plan.bytes = self.plan.bytes.saturating_add(local.len).saturating_add(remote.len);
-                self.step(path, Action::Compare { local: local.clone(), remote: remote.clone() });
+                let (local, remote, new) = (local.clone(), remote.clone(), base.is_none());
+                self.step(path, Action::Compare { local, remote, new });
             }
         }
     }

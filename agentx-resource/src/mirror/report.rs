@@ -157,8 +157,9 @@ pub enum ConflictKind {
         /// Where the file was.
         file: Side,
     },
-    /// Content that lost its name in a sync which was interrupted before it could tell.
-    Interrupted,
+    /// A file came that has the name of a conflict: a sync gave it that was interrupted before it could tell, or another
+    /// mirror of the remote tree.
+    Found,
 }
 
 /// A path that could not be mirrored, and why.

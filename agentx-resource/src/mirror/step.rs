@@ -68,7 +68,12 @@ impl Job {
                 effect.change = Change::Set(Record::Directory);
             }
             Action::Copy { to, over, why, .. } => self.copy(*to, over.as_ref(), *why, effect).await?,
-            Action::Compare { local, remote } => self.compare(local, remote, effect).await?,
+            Action::Compare { local, remote, new } => {
+                self.compare(local, remote, effect).await?;
+                if *new && effect.conflict.is_none() {
+                    effect.conflict = self.untold();
+                }
+            }
         }
         Ok(())
     }
@@ -112,15 +117,17 @@ impl Job {
                 kind: ConflictKind::ChangedAndRemoved { changed: to.other() },
                 kept_as: None,
             }),
-            // A sync that was interrupted has not told of it.
-            Why::New if to == Side::Remote => name::original(path).map(|original| Conflict {
-                path: original,
-                kind: ConflictKind::Interrupted,
-                kept_as: Some(path.clone()),
-            }),
-            Why::Changed | Why::New => None,
+            Why::New => self.untold(),
+            Why::Changed => None,
         };
         Ok(())
+    }
+
+    /// What was settled elsewhere, or by a sync that could not tell any more: a new file has the name of a conflict.
+    fn untold(&self) -> Option<Conflict> {
+        let kept_as = &self.step.path;
+        let path = name::original(kept_as)?;
+        Some(Conflict { path, kind: ConflictKind::Found, kept_as: Some(kept_as.clone()) })
     }
 
     async fn compare(&self, local: &File, remote: &File, effect: &mut Effect) -> Result<(), Issue> {
