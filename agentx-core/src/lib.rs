@@ -24,6 +24,7 @@ mod model;
 mod record;
 mod repository;
 mod runtime;
+mod subagent;
 mod tool;
 mod tool_loop;
 mod usage;
@@ -55,6 +56,7 @@ pub use repository::{
     StoredMessage,
 };
 pub use runtime::{Agent, Runtime, RuntimeBuilder, Subscription, TurnEvents, TurnReport, WorkspaceProvider};
+pub use subagent::{AgentTool, NestedEvent, NestedStep};
 pub use tool::{
     AllowAll, ApprovalRequest, Approvals, Decision, Permission, PermissionRequest, Resumed, ResumedCall,
     Tool, ToolContext, ToolDefinition, ToolFn, ToolSet, tool_fn,

@@ -4,9 +4,9 @@
 mod support;
 
 use agentx_core::{
-    AgentState, BlockChange, BlockKind, Compaction, ContentPart, DriverEvent, EventData, MessageBody,
-    MessageId, ModelEvent, Moment, Outcome, OutcomeKind, SequentialIds, StopReason, Timestamp, ToolCall,
-    ToolOutput, ToolResult, TurnId, TurnInput, TurnMachine, Usage,
+    AgentState, BlockChange, BlockKind, BudgetKind, Compaction, ContentPart, DriverEvent, EventData,
+    MessageBody, MessageId, ModelEvent, Moment, NestedEvent, NestedStep, Outcome, OutcomeKind, SequentialIds,
+    StopReason, Timestamp, ToolCall, ToolOutput, ToolResult, TurnId, TurnInput, TurnMachine, Usage,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -198,4 +198,124 @@ fn a_summary_names_the_last_message_that_it_stands_for() {
     assert_eq!(through.as_str(), "h2");
     assert_eq!(compact(1).unwrap().1, summary, "the summary and the user's message were left");
     assert_eq!(compact(0).unwrap().1.as_str(), "msg_user");
+}
+
+#[test]
+fn a_delta_is_told_once_however_much_came_before() {
+    let ids = SequentialIds::new();
+    let moment = Moment { at: Timestamp::from_millis(2), ids: &ids };
+    let (mut machine, _) = start();
+    machine.step(moment, block(0, BlockChange::Start(BlockKind::Text)));
+    machine.step(moment, block(0, BlockChange::Text("first".into())));
+    for _ in 0..10_000 {
+        let events = machine.step(moment, block(0, BlockChange::Text("x".into())));
+        assert_eq!(events, [EventData::TextDelta { text: "x".into() }]);
+    }
+}
+
+#[test]
+fn an_unknown_stop_reason_closes_the_message_and_the_next_turn_is_its_own() {
+    let (machine, events) = run([
+        block(0, BlockChange::Start(BlockKind::Text)),
+        block(0, BlockChange::Text("x".into())),
+        block(0, BlockChange::Stop),
+        model(ModelEvent::Stop(StopReason::Other("content_filter".into()))),
+        TurnInput::Driver(Outcome::Completed.into()),
+    ]);
+    assert_eq!(machine.state(), AgentState::Idle);
+    assert!(events.iter().any(|event| matches!(event, EventData::AssistantMessage(_))));
+    match events.last().unwrap() {
+        EventData::TurnResponse { stop_reason, outcome: OutcomeKind::Completed, .. } => {
+            assert_eq!(stop_reason, &Some(StopReason::Other("content_filter".into())));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn called(ids: &[&str]) -> Vec<TurnInput> {
+    let calls = (0..).zip(ids).flat_map(|(index, id)| {
+        let kind = BlockKind::ToolUse { id: (*id).into(), name: "t".into() };
+        [block(index, BlockChange::Start(kind)), block(index, BlockChange::Stop)]
+    });
+    calls.chain([model(ModelEvent::Stop(StopReason::ToolUse))]).collect()
+}
+
+fn began(id: &str) -> TurnInput {
+    TurnInput::Driver(DriverEvent::ToolStart(ToolCall::new(id, "t", json!({}))))
+}
+
+#[test]
+fn a_call_that_did_not_begin_is_told_as_such_and_each_failure_once() {
+    let mut inputs = called(&["ends", "begins", "waits"]);
+    inputs.extend([began("ends"), began("begins")]);
+    let failed = ToolResult::new("ends", "t", ToolOutput::error("broken"));
+    inputs.push(TurnInput::Driver(DriverEvent::ToolEnd(failed)));
+    for (end, why) in [
+        (TurnInput::Interrupted, "interrupted"),
+        (TurnInput::Driver(Outcome::Budget(BudgetKind::Duration).into()), "budget"),
+    ] {
+        let (_, events) = run(inputs.clone().into_iter().chain([end]));
+        let failures: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                EventData::ToolFailed { tool_id, error, .. } => Some((tool_id.as_str(), error.as_str())),
+                _ => None,
+            })
+            .collect();
+        let [ends, begins, waits] = failures.as_slice() else { panic!("{failures:?}") };
+        assert_eq!(*ends, ("ends", "broken"));
+        assert!(begins.0 == "begins" && begins.1.ends_with("The call may have run in part."), "{begins:?}");
+        assert!(waits.0 == "waits" && waits.1.ends_with("The call was not run."), "{waits:?}");
+        assert!(waits.1.contains(why), "{waits:?}");
+    }
+}
+
+fn nested(event: DriverEvent) -> TurnInput {
+    let step = NestedStep::Driver(Box::new(event));
+    TurnInput::Driver(DriverEvent::Nested(NestedEvent::new("a", "helper", step)))
+}
+
+#[test]
+fn a_turn_within_a_call_is_told_as_such_counted_and_ended_with_it() {
+    let usage = |n| DriverEvent::Model(ModelEvent::Usage(Usage::new(n, 1)));
+    let ends = || DriverEvent::Model(ModelEvent::Stop(StopReason::EndTurn));
+    let start = || {
+        let step = NestedStep::Start { prompt: "look".into() };
+        TurnInput::Driver(DriverEvent::Nested(NestedEvent::new("a", "helper", step)))
+    };
+    let own = || TurnInput::Driver(usage(1000));
+    let mut ended: Vec<_> = [own()].into_iter().chain(called(&["a"])).collect();
+    ended.extend([began("a"), nested(usage(7)), start(), nested(usage(10)), nested(ends())]);
+    let interrupted = ended.clone();
+    ended.push(nested(Outcome::Completed.into()));
+    ended.push(TurnInput::Driver(DriverEvent::ToolEnd(ToolResult::new("a", "t", ToolOutput::text("ok")))));
+    for (inputs, outcome) in [(ended, OutcomeKind::Completed), (interrupted, OutcomeKind::Interrupted)] {
+        let (machine, events) = run(inputs);
+        assert_eq!(machine.usage(), Usage::new(1010, 2));
+        let ends: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                EventData::Nested { tool_id, agent, event }
+                    if matches!(**event, EventData::TurnResponse { .. }) =>
+                {
+                    Some((tool_id.as_str(), agent.as_str(), (**event).clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        let [("a", "helper", EventData::TurnResponse { outcome: told, usage, .. })] = ends.as_slice() else {
+            panic!("{ends:?}")
+        };
+        assert_eq!((told, *usage), (&outcome, Usage::new(10, 1)));
+        let stored: Vec<_> =
+            events.iter().filter_map(EventData::message).map(|message| message.body.role()).collect();
+        assert_eq!(stored, ["user", "assistant", "tool"], "its messages are no part of the session");
+        let asked = events.iter().find(|event| matches!(event, EventData::Nested { .. })).unwrap();
+        let json = serde_json::to_value(asked).unwrap();
+        assert_eq!(
+            (&json["type"], &json["data"]["event"]["type"]),
+            (&json!("nested"), &json!("user_message"))
+        );
+        assert_eq!(&serde_json::from_value::<EventData>(json).unwrap(), asked);
+    }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ApprovalRequest, ContentPart, Error, ModelEvent, Spent, ToolCall, ToolResult};
+use crate::{ApprovalRequest, ContentPart, Error, ModelEvent, NestedEvent, Spent, ToolCall, ToolResult};
 
 /// A step of a turn.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub enum DriverEvent {
     ToolEnd(ToolResult),
     /// The history was summarised. From here on, the summary stands for what it replaces, also in later turns.
     Compacted(Compaction),
+    /// Something happens in a turn that runs within a tool call of this one.
+    Nested(NestedEvent),
     /// A hook failed behind what it was asked about. That stands, and the turn goes on.
     HookFailed(Error),
     /// The turn is over.

@@ -181,6 +181,15 @@ pub enum EventData {
         /// What the model is told.
         error: String,
     },
+    /// Something happened in a sub-agent that runs within a tool call.
+    Nested {
+        /// The call.
+        tool_id: String,
+        /// The sub-agent.
+        agent: String,
+        /// What happened there. Its messages are the sub-agent's own, and no part of this session.
+        event: Box<EventData>,
+    },
     /// A hook failed after a tool or a turn. The turn goes on.
     HookFailed {
         /// What happened, for people.
@@ -289,6 +298,7 @@ impl EventData {
     pub fn layer(&self) -> EventLayer {
         use EventData as E;
         match self {
+            E::Nested { event, .. } => event.layer(),
             E::SessionForked { .. }
             | E::AgentStopped { .. }
             | E::ConversationQueued { .. }
@@ -326,6 +336,7 @@ impl EventData {
             | E::ConversationResponding {}
             | E::ToolPlanned { .. }
             | E::AgentStopped { .. } => false,
+            E::Nested { event, .. } => event.is_stored(),
             // Only what is stored is ever read back.
             E::Other(_) => true,
             _ => self.layer() != EventLayer::Stream,
@@ -369,6 +380,7 @@ impl EventData {
             ToolExecuting => "tool_executing",
             ToolCompleted => "tool_completed",
             ToolFailed => "tool_failed",
+            Nested => "nested",
             HookFailed => "hook_failed",
             ErrorOccurred => "error_occurred",
             UserMessage => "user_message",

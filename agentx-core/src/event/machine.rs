@@ -1,10 +1,13 @@
 //! The pure state machine that derives events from what a driver does.
 
-use std::{collections::BTreeMap, mem};
+use std::{
+    collections::{BTreeMap, HashSet},
+    mem,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::EventData;
+use super::{EventData, nested::NestedTurns};
 use crate::{
     AssistantMessage, BlockChange, BlockKind, Compaction, DriverEvent, Error, IdSource, Message,
     MessageAssembler, MessageBody, MessageId, ModelEvent, Outcome, Retry, StopReason, Timestamp, ToolCall,
@@ -70,6 +73,10 @@ pub struct TurnMachine {
     open: Option<OpenMessage>,
     /// Calls of complete messages that have no result yet, in the model's order.
     unanswered: Vec<ToolCall>,
+    /// Those of them that began.
+    begun: HashSet<String>,
+    nested: NestedTurns,
+    /// What the turn's own model calls used.
     usage: Usage,
     model: Option<String>,
     stop_reason: Option<StopReason>,
@@ -100,6 +107,8 @@ impl TurnMachine {
             state: AgentState::Thinking,
             open: None,
             unanswered: Vec::new(),
+            begun: HashSet::new(),
+            nested: NestedTurns::default(),
             usage: Usage::default(),
             model: None,
             stop_reason: None,
@@ -132,9 +141,11 @@ impl TurnMachine {
         self.over
     }
 
-    /// All that the turn has used so far.
+    /// All that the turn has used so far, its sub-agents included.
     pub fn usage(&self) -> Usage {
-        self.usage
+        let mut used = self.usage;
+        used += self.nested.usage();
+        used
     }
 
     /// Takes one input, and gives the events that follow.
@@ -161,6 +172,7 @@ impl TurnMachine {
             }
             TurnInput::Driver(DriverEvent::ToolStart(call)) => self.tool_start(call, &mut events),
             TurnInput::Driver(DriverEvent::ToolEnd(result)) => self.tool_end(moment, result, &mut events),
+            TurnInput::Driver(DriverEvent::Nested(event)) => self.nested.step(moment, event, &mut events),
             TurnInput::Driver(DriverEvent::HookFailed(error)) => {
                 let error_code = error.kind().as_str().replace(' ', "_");
                 events.push(EventData::HookFailed { message: error.to_string(), error_code });
@@ -230,7 +242,8 @@ impl TurnMachine {
         }
         // A model that speaks again takes no results for what it said before.
         for call in mem::take(&mut self.unanswered) {
-            self.answer(moment, without_result(&call), events);
+            let result = without_result(&call, self.begun.contains(&call.id));
+            self.answer(moment, result, events);
         }
         self.unanswered.extend(message.tool_calls().cloned());
         self.last_message = id.clone();
@@ -256,6 +269,7 @@ impl TurnMachine {
 
     fn tool_start(&mut self, call: ToolCall, events: &mut Vec<EventData>) {
         self.state = AgentState::AwaitingToolResult;
+        self.begun.insert(call.id.clone());
         events.push(EventData::ToolExecuting { tool_id: call.id, tool_name: call.name, input: call.input });
     }
 
@@ -270,6 +284,8 @@ impl TurnMachine {
 
     fn answer(&mut self, moment: Moment<'_>, result: ToolResult, events: &mut Vec<EventData>) {
         let ToolResult { tool_call_id, tool_name, output, .. } = result.clone();
+        self.begun.remove(&tool_call_id);
+        self.nested.close(moment, &tool_call_id, events);
         let is_error = output.is_error();
         self.state =
             if self.unanswered.is_empty() { AgentState::Responding } else { AgentState::AwaitingToolResult };
@@ -294,8 +310,10 @@ impl TurnMachine {
             self.usage += used;
         }
         self.close_message(moment, events);
+        self.nested.close_all(moment, events);
         for call in mem::take(&mut self.unanswered) {
-            self.answer(moment, cut_short(&call, &outcome), events);
+            let result = cut_short(&call, &outcome, self.begun.contains(&call.id));
+            self.answer(moment, result, events);
         }
         self.over = true;
         self.state = AgentState::Idle;
@@ -317,7 +335,7 @@ impl TurnMachine {
             turn_id: self.turn_id.clone(),
             message_id: self.last_message.clone(),
             duration: u64::try_from(moment.at.since(self.started).as_millis()).unwrap_or(u64::MAX),
-            usage: self.usage,
+            usage: self.usage(),
             model: self.model.clone(),
             stop_reason: self.stop_reason.clone(),
             outcome: outcome.kind(),
@@ -336,20 +354,22 @@ fn fail(moment: Moment<'_>, error: &Error, events: &mut Vec<EventData>) {
 }
 
 /// What a model is told of a call whose driver went on without a result.
-fn without_result(call: &ToolCall) -> ToolResult {
-    let why = "The call was left without a result. It may have run in part.".to_owned();
+fn without_result(call: &ToolCall, begun: bool) -> ToolResult {
+    let why = format!("The call was left without a result. {}", effect(begun));
     ToolResult::new(&call.id, &call.name, ToolOutput::ErrorText(why))
 }
 
 /// What a model is told of a call that the end of its turn left without a result.
-fn cut_short(call: &ToolCall, outcome: &Outcome) -> ToolResult {
+fn cut_short(call: &ToolCall, outcome: &Outcome, begun: bool) -> ToolResult {
     let why = match outcome {
-        Outcome::Interrupted => "The user interrupted the turn. The call may have run in part.".to_owned(),
-        other => {
-            format!("The turn ended before this call did ({}). It may have run in part.", other.as_str())
-        }
+        Outcome::Interrupted => format!("The user interrupted the turn. {}", effect(begun)),
+        other => format!("The turn ended before this call did ({}). {}", other.as_str(), effect(begun)),
     };
     ToolResult::new(&call.id, &call.name, ToolOutput::ErrorText(why))
+}
+
+fn effect(begun: bool) -> &'static str {
+    if begun { "The call may have run in part." } else { "The call was not run." }
 }
 
 impl OpenMessage {

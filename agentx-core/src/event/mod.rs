@@ -2,6 +2,7 @@
 
 mod data;
 mod machine;
+mod nested;
 
 use std::sync::Arc;
 

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod approvals;
+mod budgets;
 mod hooks;
+mod subagents;
 #[path = "../support/mod.rs"]
 mod support;
 
