@@ -4,6 +4,7 @@ pub mod concurrent_read;
 pub mod confined_read;
 pub mod exec;
 pub mod layers;
+pub mod mirror;
 pub mod small_write;
 pub mod sse_to_text;
 pub mod stall_guard;
@@ -29,6 +30,7 @@ pub const ALL: &[NamedRow] = &[
     ("small_write", small_write::row),
     ("stall_guard", stall_guard::row),
     ("layers", layers::row),
+    ("mirror", mirror::row),
     ("exec", exec::row),
     ("sse_to_text", sse_to_text::row),
     ("turn", turn::row),
