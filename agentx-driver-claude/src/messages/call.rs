@@ -1,9 +1,9 @@
 //! One call with its retries, as a stream.
 
-use std::{mem, pin::pin, sync::Arc, time::Duration, vec};
+use std::{mem, sync::Arc, time::Duration, vec};
 
-use agentx_core::{Error, ErrorKind, ModelEvent, ModelRequest, ModelStream, Result, Retry};
-use agentx_resource::{BoxFuture, ByteStream, Secret};
+use agentx_core::{Error, ModelEvent, ModelRequest, ModelStream, Result, Retry};
+use agentx_resource::{BoxFuture, ByteStream};
 use bytes::Bytes;
 use futures::{
     StreamExt,
@@ -12,24 +12,34 @@ use futures::{
 };
 
 use super::{
-    Decoder, HttpRequest, HttpResponse, endpoint,
-    error::{self, failure},
+    ApiFailure, Decoder,
+    endpoint::Endpoint,
+    error,
+    exchange::{self, Opened},
     model::Client,
-    request, retry,
+    request::{self, Purpose},
+    retry,
 };
-
-/// The most that is read of a response that is no answer.
-const ERROR_BODY_LIMIT: usize = 64 << 10;
-
-/// How long the body of a response that is no answer may take: the status alone decides what comes next.
-const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
 
 /// How long the end of the response may take to follow the end of the answer. A connection is used again only if it
 /// did.
 const END_WAIT: Duration = Duration::from_millis(100);
 
+/// The most often that one call is repeated without what the API refused of it.
+const OMISSIONS: u32 = 32;
+
 pub(super) fn start(client: Arc<Client>, request: ModelRequest) -> ModelStream {
-    let call = Call { client, request, failures: 0, told: false, restarted: false, phase: Phase::Prepare };
+    let call = Call {
+        client,
+        request,
+        failures: 0,
+        omissions: 0,
+        ready: Vec::new().into_iter(),
+        held: Vec::new(),
+        told: false,
+        restarted: false,
+        phase: Phase::Prepare,
+    };
     stream::unfold(call, |mut call| async { call.next().await.map(|event| (event, call)) }).boxed()
 }
 
@@ -37,6 +47,11 @@ struct Call {
     client: Arc<Client>,
     request: ModelRequest,
     failures: u32,
+    omissions: u32,
+    /// To be told next, before all else.
+    ready: vec::IntoIter<ModelEvent>,
+    /// The beginning of an answer that has shown nothing yet: if it fails here, it is tried again in silence.
+    held: Vec<ModelEvent>,
     /// Something was told since the call began or restarted.
     told: bool,
     restarted: bool,
@@ -50,6 +65,8 @@ enum Phase {
     Ask { body: Bytes, wait: Option<BoxFuture<'static, ()>> },
     /// It answers.
     Answer { body: Bytes, answer: Box<Answer> },
+    /// The call ends with this error.
+    Fail(Error),
     /// The end or an error was told.
     Over,
 }
@@ -58,26 +75,31 @@ enum Phase {
 struct Answer {
     listener: Listener,
     decoder: Decoder,
+    request_id: Option<String>,
     events: vec::IntoIter<ModelEvent>,
     failure: Option<Error>,
 }
 
-/// A body that may not be silent for too long.
+/// A body that may not stand still for too long.
 struct Listener {
     client: Arc<Client>,
     body: ByteStream,
     timer: BoxFuture<'static, ()>,
-    /// Something came since the timer was set. Setting it anew for each chunk would cost more than the chunk.
-    heard: bool,
+    /// The decoder's progress when the timer was set. Setting it anew for each chunk would cost more than the chunk.
+    progress: u64,
 }
 
 impl Call {
     async fn next(&mut self) -> Option<Result<ModelEvent>> {
         loop {
+            if let Some(event) = self.ready.next() {
+                return Some(Ok(event));
+            }
             let event = match mem::replace(&mut self.phase, Phase::Over) {
                 Phase::Prepare => self.prepare(),
                 Phase::Ask { body, wait } => self.ask(body, wait).await,
                 Phase::Answer { body, answer } => self.answer(body, answer).await,
+                Phase::Fail(error) => Some(Err(error)),
                 Phase::Over => return None,
             };
             if event.is_some() {
@@ -87,7 +109,8 @@ impl Call {
     }
 
     fn prepare(&mut self) -> Option<Result<ModelEvent>> {
-        match request::body(&self.request, &self.client.settings) {
+        let (request, settings) = (&self.request, &self.client.settings);
+        match request::body(request, settings, &self.client.refused(), Purpose::Answer) {
             Ok(body) => {
                 self.phase = Phase::Ask { body, wait: None };
                 None
@@ -100,30 +123,43 @@ impl Call {
         if let Some(wait) = wait {
             wait.await;
         }
-        match open(&self.client, body.clone()).await {
+        let opened = exchange::send(&self.client, Endpoint::Messages, body.clone()).await;
+        match opened.and_then(|opened| Answer::begin(&self.client, opened)) {
             Ok(answer) => {
                 self.phase = Phase::Answer { body, answer };
                 None
             }
+            Err(error) if self.omits(&error) => None,
             Err(error) => self.fail(body, error),
         }
     }
 
     async fn answer(&mut self, body: Bytes, mut answer: Box<Answer>) -> Option<Result<ModelEvent>> {
-        if let Some(event) = answer.events.next() {
-            if matches!(event, ModelEvent::Stop(_)) {
-                answer.listener.drain().await;
-            } else {
-                self.phase = Phase::Answer { body, answer };
+        while let Some(event) = answer.events.next() {
+            match event {
+                ModelEvent::Start { .. } | ModelEvent::Usage(_) if !self.told => self.held.push(event),
+                _ if !self.held.is_empty() => {
+                    let held = mem::take(&mut self.held).into_iter().chain([event]);
+                    let rest = mem::take(&mut answer.events);
+                    answer.events = held.chain(rest).collect::<Vec<_>>().into_iter();
+                    self.told = true;
+                }
+                _ => {
+                    if matches!(event, ModelEvent::Stop(_)) {
+                        answer.listener.drain().await;
+                    } else {
+                        self.phase = Phase::Answer { body, answer };
+                    }
+                    self.told = true;
+                    return Some(Ok(event));
+                }
             }
-            self.told = true;
-            return Some(Ok(event));
         }
         if let Some(error) = answer.failure.take() {
-            return self.fail(body, error);
+            return self.fail(body, error::within(error, answer.request_id.as_deref()));
         }
         let mut events = Vec::new();
-        let fed = match answer.listener.next().await {
+        let fed = match answer.listener.next(answer.decoder.progress()).await {
             Some(Ok(bytes)) => answer.decoder.feed(&bytes, &mut events),
             Some(Err(error)) => Err(error),
             None => answer.decoder.finish(),
@@ -134,14 +170,35 @@ impl Call {
         None
     }
 
+    /// Whether the API refused an image or a document, without which the request is worth another try. Each is left
+    /// out of this and of all later requests, so that it can't end every turn of a session.
+    fn omits(&mut self, error: &Error) -> bool {
+        let Some(failed) = ApiFailure::of(error).filter(|_| self.omissions < OMISSIONS) else { return false };
+        let mut refused = (*self.client.refused()).clone();
+        let learnt = request::learn(&self.request, &self.client.settings, &mut refused, failed);
+        if learnt.is_empty() {
+            return false;
+        }
+        self.client.refuse(refused);
+        let told = learnt.into_iter().map(|(media_type, reason)| ModelEvent::Omitted { media_type, reason });
+        self.ready = told.collect::<Vec<_>>().into_iter();
+        self.omissions += 1;
+        self.phase = Phase::Prepare;
+        true
+    }
+
     /// Tries again where that may help and is allowed, or tells the error.
     fn fail(&mut self, body: Bytes, error: Error) -> Option<Result<ModelEvent>> {
         self.failures += 1;
         let wait = retry::wait(error.retry(), self.failures, self.client.settings.retries);
         let Some(wait) = wait.filter(|_| !(self.told && self.restarted)) else {
             let exhausted = self.failures > 1 && error.retry() != Retry::Never;
-            return Some(Err(if exhausted { error.with_retry(Retry::Exhausted) } else { error }));
+            // What a failed answer used is told all the same.
+            self.ready = mem::take(&mut self.held).into_iter();
+            self.phase = Phase::Fail(if exhausted { error.with_retry(Retry::Exhausted) } else { error });
+            return None;
         };
+        self.held.clear();
         self.phase = Phase::Ask { body, wait: Some(self.client.clock.sleep(wait)) };
         if !mem::take(&mut self.told) {
             return None;
@@ -151,82 +208,37 @@ impl Call {
     }
 }
 
-/// Sends the request; an answer has begun when this is done.
-async fn open(client: &Arc<Client>, body: Bytes) -> Result<Box<Answer>> {
-    let supply = client.supply.provide().await?;
-    let url = endpoint::messages_url(supply.base_url.as_deref())?;
-    let request = HttpRequest::new(url, body)
-        .with_header("content-type", "application/json")
-        .with_header("accept", "text/event-stream")
-        .with_header("user-agent", concat!("agentx/", env!("CARGO_PKG_VERSION")))
-        .with_header("anthropic-version", client.settings.version.as_str())
-        .with_header("x-api-key", supply.key.clone());
-    let timer = client.clock.sleep(client.settings.idle_timeout);
-    let response = match future::select(client.transport.send(request), timer).await {
-        Either::Left((response, _)) => response?,
-        Either::Right(_) => return Err(silent(client)),
-    };
-    if !(200..300).contains(&response.status) {
-        return Err(refused(client, response, &supply.key).await);
+impl Answer {
+    fn begin(client: &Arc<Client>, opened: Opened) -> Result<Box<Self>> {
+        let Opened { response, request_id, key } = opened;
+        exchange::check_content_type(&response, "text/event-stream")
+            .map_err(|error| error::within(error, request_id.as_deref()))?;
+        Ok(Box::new(Self {
+            listener: Listener::new(client, response.body),
+            decoder: Decoder::redacting(key),
+            request_id,
+            events: Vec::new().into_iter(),
+            failure: None,
+        }))
     }
-    check_content_type(&response)?;
-    Ok(Box::new(Answer {
-        listener: Listener::new(client, response.body),
-        decoder: Decoder::redacting(supply.key),
-        events: Vec::new().into_iter(),
-        failure: None,
-    }))
-}
-
-async fn refused(client: &Arc<Client>, mut response: HttpResponse, key: &Secret) -> Error {
-    let mut bytes = Vec::new();
-    // What is missing of the body is missing of the message; the status says enough.
-    let read = async {
-        while let Some(Ok(chunk)) = response.body.next().await {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() >= ERROR_BODY_LIMIT {
-                bytes.truncate(ERROR_BODY_LIMIT);
-                break;
-            }
-        }
-    };
-    future::select(pin!(read), client.clock.sleep(ERROR_BODY_WAIT)).await;
-    error::of_response(response.status, |name| response.header(name), &bytes, client.clock.now(), key)
-}
-
-/// A proxy's login page is no answer, and says so here.
-fn check_content_type(response: &HttpResponse) -> Result<()> {
-    let Some(found) = response.header("content-type") else { return Ok(()) };
-    let essence = found.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("text/event-stream") {
-        return Ok(());
-    }
-    let shown: String = essence.chars().take(100).collect();
-    Err(failure(ErrorKind::Corrupt, format!("the answer is {shown:?} and not text/event-stream")))
-}
-
-fn silent(client: &Client) -> Error {
-    let seconds = client.settings.idle_timeout.as_secs_f64();
-    failure(ErrorKind::TimedOut, format!("the API was silent for {seconds} s")).with_retry(Retry::After(None))
 }
 
 impl Listener {
     fn new(client: &Arc<Client>, body: ByteStream) -> Self {
         let timer = client.clock.sleep(client.settings.idle_timeout);
-        Self { client: client.clone(), body, timer, heard: false }
+        Self { client: client.clone(), body, timer, progress: 0 }
     }
 
-    async fn next(&mut self) -> Option<Result<Bytes>> {
+    /// The next chunk. What came before it has brought the decoder to `progress`.
+    async fn next(&mut self, progress: u64) -> Option<Result<Bytes>> {
         loop {
-            match future::select(self.body.next(), &mut self.timer).await {
-                Either::Left((chunk, _)) => {
-                    self.heard = true;
-                    return chunk;
-                }
-                Either::Right(_) => {
+            // The timer first: a server that never stops pinging would never let it be looked at.
+            match future::select(&mut self.timer, self.body.next()).await {
+                Either::Right((chunk, _)) => return chunk,
+                Either::Left(_) => {
                     self.timer = self.client.clock.sleep(self.client.settings.idle_timeout);
-                    if !mem::take(&mut self.heard) {
-                        return Some(Err(silent(&self.client)));
+                    if mem::replace(&mut self.progress, progress) == progress {
+                        return Some(Err(exchange::silent(&self.client)));
                     }
                 }
             }

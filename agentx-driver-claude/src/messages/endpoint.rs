@@ -5,14 +5,28 @@ use super::error::failure;
 /// Where the API lives, when a supply does not say.
 const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
 
-/// The URL of the Messages API at a base URL: `http` or `https`, a host, perhaps a port and a path.
+/// What is asked of the API.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Endpoint {
+    Messages,
+    CountTokens,
+}
+
+/// The URL of the Messages API at a base URL: `http` or `https`, a host, perhaps a port and a path. The path may end
+/// with the `v1` that all calls have in theirs.
 ///
 /// # Errors
 /// `InvalidInput` for anything else. The error does not repeat the URL, which may hold a password.
-pub(super) fn messages_url(base: Option<&str>) -> Result<String> {
+pub(super) fn url(base: Option<&str>, endpoint: Endpoint) -> Result<String> {
     let base = base.unwrap_or(DEFAULT_BASE_URL);
     check(base).map_err(|problem| failure(ErrorKind::InvalidInput, format!("base_url {problem}")))?;
-    Ok(format!("{}/v1/messages", base.trim_end_matches('/')))
+    let base = base.trim_end_matches('/');
+    // A host may be called v1, too.
+    let base = base.strip_suffix("/v1").filter(|base| !base.ends_with('/')).unwrap_or(base);
+    Ok(match endpoint {
+        Endpoint::Messages => format!("{base}/v1/messages"),
+        Endpoint::CountTokens => format!("{base}/v1/messages/count_tokens"),
+    })
 }
 
 fn check(base: &str) -> Result<(), &'static str> {
@@ -56,8 +70,10 @@ mod tests {
             (Some("http://127.0.0.1:8080/"), "http://127.0.0.1:8080/v1/messages"),
             (Some("http://[::1]:80"), "http://[::1]:80/v1/messages"),
             (Some("https://gateway.example/anthropic//"), "https://gateway.example/anthropic/v1/messages"),
+            (Some("https://v1"), "https://v1/v1/messages"),
+            (Some("https://gateway.example/api/v1/"), "https://gateway.example/api/v1/messages"),
         ] {
-            assert_eq!(messages_url(base).unwrap(), url);
+            assert_eq!(super::url(base, Endpoint::Messages).unwrap(), url);
         }
     }
 
@@ -80,7 +96,7 @@ mod tests {
             "https://h\r\nx: y",
             "https://hö",
         ] {
-            let error = messages_url(Some(base)).unwrap_err();
+            let error = url(Some(base), Endpoint::CountTokens).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{base}");
             assert!(error.to_string().contains("base_url"), "{error}");
             assert!(!format!("{error:?}").contains("hunter22"));

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     time::{Duration, SystemTime},
 };
 
@@ -20,6 +21,51 @@ pub(super) fn failure(kind: ErrorKind, message: impl Into<Cow<'static, str>>) ->
     Error::new(kind, "call model").with_provider(PROVIDER).with_message(message)
 }
 
+/// What the API itself said of a failure: the source of the error that a call ends with.
+///
+/// ```
+/// use agentx_core::Error;
+/// use agentx_driver_claude::messages::ApiFailure;
+///
+/// fn report(error: &Error) -> String {
+///     match ApiFailure::of(error) {
+///         Some(failure) => format!("{} in request {:?}", failure.kind, failure.request_id),
+///         None => "the API did not answer".to_owned(),
+///     }
+/// }
+/// # let _ = report;
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApiFailure {
+    /// The status of the response; none where the failure came within an answer that began well.
+    pub status: Option<u16>,
+    /// The API's name for the kind of failure, such as `overloaded_error`; empty where it gave none.
+    pub kind: String,
+    /// What it said, in one line of at most 1 KiB.
+    pub message: String,
+    /// The API's id of the request, which its support asks for.
+    pub request_id: Option<String>,
+}
+
+impl ApiFailure {
+    /// What the API said, where the error comes from it.
+    pub fn of(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
+    }
+}
+
+impl fmt::Display for ApiFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind.as_str() {
+            "" => f.write_str(&self.message),
+            kind => write!(f, "{kind}: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for ApiFailure {}
+
 /// The error of an HTTP response that is no answer. `header` finds a header by its name in lower case.
 pub(super) fn of_response<'h>(
     status: u16,
@@ -32,14 +78,17 @@ pub(super) fn of_response<'h>(
     let read: Option<Body<'_>> = serde_json::from_str(&text).ok();
     let api = read.as_ref().and_then(|body| body.error.as_ref());
     let request = header("request-id").or(read.as_ref().and_then(|body| body.request_id.as_deref()));
-    let said = match api {
-        Some(api) => shown(&api.describe(), key),
-        None => shown(text.trim(), key),
+    let failed = ApiFailure {
+        status: Some(status),
+        kind: api.map(|api| shown(&api.kind, key)).unwrap_or_default(),
+        message: shown(api.map_or(text.trim(), |api| &api.message), key),
+        request_id: request.map(|request| shown(request, key)),
     };
     let mut place = format!("status {status}");
-    if let Some(request) = request {
-        place = format!("{place}, request {}", shown(request, key));
+    if let Some(request) = &failed.request_id {
+        place = format!("{place}, request {request}");
     }
+    let said = failed.to_string();
     let message = if said.is_empty() { place } else { format!("{said} ({place})") };
 
     let (kind, again) = of_status(status);
@@ -51,7 +100,7 @@ pub(super) fn of_response<'h>(
     // A spend limit does not go away by waiting, whatever else the response says.
     let spent = api.is_some_and(ApiError::is_spend_limit);
     let retry = if again && !spent { Retry::After(named_wait(header, now)) } else { Retry::Never };
-    failure(kind, message).with_retry(retry)
+    failure(kind, message).with_retry(retry).with_source(failed)
 }
 
 /// The error of an `error` event, which comes after the response began well.
@@ -60,7 +109,8 @@ pub(super) fn of_event(json: &str, key: Option<&Secret>) -> Error {
         return failure(
             ErrorKind::Unavailable,
             "the API broke the answer off with an error that can't be read",
-        );
+        )
+        .with_retry(Retry::After(None));
     };
     let (kind, again) = match api.kind.as_ref() {
         "invalid_request_error" => of_status(400),
@@ -77,7 +127,26 @@ pub(super) fn of_event(json: &str, key: Option<&Secret>) -> Error {
     };
     let retry = if again && !api.is_spend_limit() { Retry::After(None) } else { Retry::Never };
     let none = Secret::new("");
-    failure(kind, shown(&api.describe(), key.unwrap_or(&none))).with_retry(retry)
+    let key = key.unwrap_or(&none);
+    let failed = ApiFailure {
+        kind: shown(&api.kind, key),
+        message: shown(&api.message, key),
+        ..ApiFailure::default()
+    };
+    failure(kind, failed.to_string()).with_retry(retry).with_source(failed)
+}
+
+/// An error that came within the answer to this request.
+pub(super) fn within(error: Error, request: Option<&str>) -> Error {
+    let Some(request) = request else { return error };
+    let failed = ApiFailure::of(&error)
+        .map(|failed| ApiFailure { request_id: Some(request.to_owned()), ..failed.clone() });
+    let error = match failed {
+        Some(failed) => error.with_source(failed),
+        None => error,
+    };
+    let message = format!("{} (request {request})", error.message());
+    error.with_message(message)
 }
 
 /// What a status means, and whether the same request may succeed later.
@@ -112,7 +181,7 @@ fn named_wait<'h>(header: impl Fn(&str) -> Option<&'h str>, now: SystemTime) -> 
 }
 
 /// One line of bounded length, without the key.
-fn shown(text: &str, key: &Secret) -> String {
+pub(super) fn shown(text: &str, key: &Secret) -> String {
     let text = key.redact(text);
     let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= MESSAGE_LIMIT;
     let line = text.char_indices().take_while(fits).map(|(_, c)| if c.is_control() { ' ' } else { c });
@@ -138,10 +207,6 @@ struct ApiError<'a> {
 }
 
 impl ApiError<'_> {
-    fn describe(&self) -> String {
-        format!("{}: {}", self.kind, self.message)
-    }
-
     fn is_spend_limit(&self) -> bool {
         #[derive(Deserialize)]
         struct Details<'a> {
@@ -199,6 +264,12 @@ mod tests {
             "call model (anthropic): unauthenticated: \
              authentication_error: bad key [redacted] (status 401, request req_1)"
         );
+        let failure = ApiFailure::of(&error).unwrap();
+        assert_eq!((failure.status, failure.kind.as_str()), (Some(401), "authentication_error"));
+        assert_eq!(
+            (failure.message.as_str(), failure.request_id.as_deref()),
+            ("bad key [redacted]", Some("req_1"))
+        );
         assert!(of(502, &[], &"x".repeat(9999)).to_string().len() < 1200);
         assert!(of(502, &[], "").to_string().ends_with("unavailable: status 502"));
     }
@@ -237,5 +308,8 @@ mod tests {
         assert_eq!(event("invalid_request_error").retry(), Retry::Never);
         assert_eq!(event("a_new_error").kind(), ErrorKind::Unavailable);
         assert_eq!(of_event("[]", None).kind(), ErrorKind::Unavailable);
+        let named = within(event("overloaded_error"), Some("req_7"));
+        assert!(named.to_string().ends_with("overloaded_error: m (request req_7)"), "{named}");
+        assert_eq!(ApiFailure::of(&named).unwrap().request_id.as_deref(), Some("req_7"));
     }
 }

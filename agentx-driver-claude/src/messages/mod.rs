@@ -9,10 +9,13 @@
 //! of this crate can't run.
 
 mod call;
+mod count;
 mod decoder;
 mod endpoint;
 mod error;
+mod exchange;
 mod model;
+mod rate_limit;
 mod request;
 mod retry;
 mod settings;
@@ -23,8 +26,10 @@ mod transport;
 pub use self::transport::ReqwestTransport;
 pub use self::{
     decoder::{Decoder, Skipped},
+    error::ApiFailure,
     model::MessagesModel,
-    settings::{ApiVersion, MessagesSettings, PromptCache},
+    rate_limit::{RateLimit, RateLimits, ResponseInfo},
+    settings::{ApiVersion, Auth, MessagesSettings, PromptCache},
     sse::{SseEvent, SseParser},
     transport::{HttpRequest, HttpResponse, Transport},
 };

@@ -3,16 +3,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use agentx_core::{Model, ModelRequest, ModelStream};
+use agentx_core::{Model, ModelRequest, ModelStream, Result};
 use agentx_resource::{ApiSupply, Clock, LLMProvider};
 
-use super::{MessagesSettings, Skipped, Transport, call};
+use super::{MessagesSettings, ResponseInfo, Skipped, Transport, call, count, request::Refused};
 
 /// A model behind the Messages API. A clone is the same client, and one client serves any number of calls at a time.
 ///
 /// The supply is asked for at each try, so that a key can rotate. A failure that may pass (an overload, a rate limit, a
-/// broken connection) is tried again, by default twice: silently before the first event was told, and after it at
+/// broken connection) is tried again, by default twice: silently before the answer has shown anything, and after it at
 /// most once, with [`ModelEvent::Restarted`](agentx_core::ModelEvent::Restarted).
+///
+/// An image or a document that the API refuses is left out, with a note to the model in its place, and the request is
+/// made again: [`ModelEvent::Omitted`](agentx_core::ModelEvent::Omitted) tells of it, once for each.
 ///
 /// ```
 /// # #[cfg(feature = "reqwest")] {
@@ -41,7 +44,15 @@ pub(super) struct Client {
     pub transport: Arc<dyn Transport>,
     pub clock: Arc<dyn Clock>,
     pub settings: MessagesSettings,
-    skipped: Arc<Mutex<Skipped>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What all calls have seen so far.
+#[derive(Default)]
+struct Seen {
+    skipped: Skipped,
+    refused: Arc<Refused>,
+    response: Option<ResponseInfo>,
 }
 
 impl MessagesModel {
@@ -52,30 +63,58 @@ impl MessagesModel {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (transport, settings) = (Arc::new(transport), MessagesSettings::default());
-        Self { client: Arc::new(Client { supply, transport, clock, settings, skipped: Arc::default() }) }
+        Self { client: Arc::new(Client { supply, transport, clock, settings, seen: Arc::default() }) }
     }
 
     /// With these settings. It shares the connections of the client that it is made of.
     pub fn with_settings(self, settings: MessagesSettings) -> Self {
-        let Client { supply, transport, clock, skipped, .. } = &*self.client;
+        let Client { supply, transport, clock, seen, .. } = &*self.client;
         let (supply, transport, clock) = (supply.clone(), transport.clone(), clock.clone());
-        Self { client: Arc::new(Client { supply, transport, clock, settings, skipped: skipped.clone() }) }
+        Self { client: Arc::new(Client { supply, transport, clock, settings, seen: seen.clone() }) }
     }
 
     /// How much of all answers so far was passed over, since this version has no place for it.
     pub fn skipped(&self) -> Skipped {
-        *self.client.lock()
+        self.client.lock().skipped
+    }
+
+    /// What the head of the latest response of any call said, refusals included: the request's id and how much is left
+    /// of the rate limits. None before the first.
+    pub fn last_response(&self) -> Option<ResponseInfo> {
+        self.client.lock().response.clone()
+    }
+
+    /// How many input tokens this request would have, by the API's own count.
+    ///
+    /// # Errors
+    /// As those of a call; `Corrupt` for an answer that is no count.
+    pub async fn count_tokens(&self, request: &ModelRequest) -> Result<u64> {
+        count::count(&self.client, request).await
     }
 }
 
 impl Client {
     pub(super) fn skip(&self, skipped: Skipped) {
-        *self.lock() += skipped;
+        if skipped != Skipped::default() {
+            self.lock().skipped += skipped;
+        }
     }
 
-    /// Counts are never half changed, so those behind a poisoned lock are right.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Skipped> {
-        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn responded(&self, response: ResponseInfo) {
+        self.lock().response = Some(response);
+    }
+
+    pub(super) fn refused(&self) -> Arc<Refused> {
+        self.lock().refused.clone()
+    }
+
+    pub(super) fn refuse(&self, refused: Refused) {
+        self.lock().refused = Arc::new(refused);
+    }
+
+    /// What stands here is never half changed, so what is behind a poisoned lock is right.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

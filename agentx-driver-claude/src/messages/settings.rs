@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 /// How a [`MessagesModel`](super::MessagesModel) asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,9 +16,16 @@ pub struct MessagesSettings {
     pub cache: PromptCache,
     /// How often a call is tried again after a failure that may pass.
     pub retries: u32,
-    /// The longest silence of the server, before the answer and within it. A silence is noticed after this time, at
-    /// the latest after twice of it.
+    /// The longest time without progress, before the answer and within it. What says nothing, as a ping, is no
+    /// progress. A standstill is noticed after this time, at the latest after twice of it.
     pub idle_timeout: Duration,
+    /// How the key is sent.
+    pub auth: Auth,
+    /// The betas that are asked for, sent as `anthropic-beta`.
+    pub betas: Vec<String>,
+    /// Fields that are added to each request as they are, such as `mcp_servers` or `metadata`. A field that this crate
+    /// writes itself is refused.
+    pub extra: Map<String, Value>,
 }
 
 impl MessagesSettings {
@@ -53,15 +62,33 @@ impl MessagesSettings {
         self
     }
 
-    /// With this bound on a silence of the server.
+    /// With this bound on a standstill.
     pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// With the key sent like this.
+    pub fn with_auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// With one more beta.
+    pub fn with_beta(mut self, beta: impl Into<String>) -> Self {
+        self.betas.push(beta.into());
+        self
+    }
+
+    /// With one more field in each request.
+    pub fn with_extra(mut self, field: impl Into<String>, value: Value) -> Self {
+        self.extra.insert(field.into(), value);
         self
     }
 }
 
 /// [`MessagesSettings::DEFAULT_MODEL`], 16,384 tokens, version 2023-06-01, five minutes of cache, 2 retries and
-/// 10 minutes of silence.
+/// 10 minutes without progress; the key as `x-api-key`, no betas, no extra fields.
 impl Default for MessagesSettings {
     fn default() -> Self {
         Self {
@@ -71,6 +98,9 @@ impl Default for MessagesSettings {
             cache: PromptCache::default(),
             retries: 2,
             idle_timeout: Duration::from_mins(10),
+            auth: Auth::default(),
+            betas: Vec::new(),
+            extra: Map::new(),
         }
     }
 }
@@ -96,6 +126,17 @@ impl ApiVersion {
             Self::V2026_10_21 => "2026-10-21",
         }
     }
+}
+
+/// How the key is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Auth {
+    /// As `x-api-key`, the way of the API itself.
+    #[default]
+    ApiKey,
+    /// As `authorization: Bearer …`, the way of access tokens and of some gateways.
+    Bearer,
 }
 
 /// Whether the API keeps the beginning of a conversation, so that the next call pays less for it.

@@ -1,7 +1,5 @@
-use std::{borrow::Cow, mem};
-
 use agentx_core::{Error, ErrorKind, Result};
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -17,7 +15,7 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 ///
 /// let mut seen = Vec::new();
 /// SseParser::new().feed(b": hi\nevent: greeting\ndata: a\ndata: b\n\ndata: unfinished", |event| {
-///     seen.push((event.name.into_owned(), event.data.into_owned()));
+///     seen.push((event.name.to_vec(), event.data.to_vec()));
 ///     Ok(())
 /// })?;
 /// assert_eq!(seen, [(b"greeting".to_vec(), b"a\nb".to_vec())]);
@@ -28,28 +26,36 @@ pub struct SseParser {
     limit: usize,
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
+    /// The event so far, or the last one: it is cleared when the next begins.
     name: Vec<u8>,
-    data: Option<Vec<u8>>,
+    data: Vec<u8>,
+    state: State,
     /// The last chunk ended with CR: an LF at the start of the next belongs to it.
     after_cr: bool,
     /// How much of the byte order mark has come; the whole length once it no longer matters.
     bom: usize,
 }
 
-/// One server-sent event. Bytes, since what does not concern the reader need not be text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SseEvent<'a> {
-    /// The event's name; empty where the stream gave none.
-    pub name: Cow<'a, [u8]>,
-    /// The data lines, joined by LF.
-    pub data: Cow<'a, [u8]>,
+/// What `name` and `data` are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing of an event has come, but perhaps the beginning of a line.
+    Between,
+    /// An event without data, which is none yet.
+    Named,
+    /// An event with data.
+    Data,
+    /// An event that was handed out.
+    Told,
 }
 
-/// The event that is being put together, borrowed from the chunk as long as it can be.
-#[derive(Default)]
-struct Pending<'c> {
-    name: Cow<'c, [u8]>,
-    data: Option<Cow<'c, [u8]>>,
+/// One server-sent event. Bytes, since what does not concern the reader need not be text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SseEvent<'a> {
+    /// The event's name; empty where the stream gave none.
+    pub name: &'a [u8],
+    /// The data lines, joined by LF.
+    pub data: &'a [u8],
 }
 
 impl SseParser {
@@ -63,7 +69,8 @@ impl SseParser {
 
     /// A parser that takes events of up to `limit` bytes.
     pub fn with_limit(limit: usize) -> Self {
-        Self { limit, line: Vec::new(), name: Vec::new(), data: None, after_cr: false, bom: 0 }
+        let (line, name, data) = (Vec::new(), Vec::new(), Vec::new());
+        Self { limit, line, name, data, state: State::Between, after_cr: false, bom: 0 }
     }
 
     /// Takes the next bytes and hands each event that they complete to `sink`.
@@ -72,12 +79,47 @@ impl SseParser {
     /// `LimitExceeded` for an event beyond the limit, and what `sink` reports. The rest of the bytes is lost then,
     /// and the parser is of no further use.
     pub fn feed(&mut self, chunk: &[u8], mut sink: impl FnMut(SseEvent<'_>) -> Result<()>) -> Result<()> {
+        let mut rest = chunk;
+        while let Some(event) = self.next(&mut rest)? {
+            sink(event)?;
+        }
+        Ok(())
+    }
+
+    /// Takes of `chunk` what the next event needs, and returns the event, or `None` once all is taken.
+    ///
+    /// # Errors
+    /// `LimitExceeded` for an event beyond the limit; the parser is of no further use then.
+    #[inline]
+    pub fn next<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Result<Option<SseEvent<'s>>> {
+        if self.is_between_events()
+            && let Some((event, after)) = simple(chunk)
+            && event.name.len() + event.data.len() <= self.limit
+        {
+            *chunk = after;
+            return Ok(Some(event));
+        }
+        self.next_in_pieces(chunk)
+    }
+
+    /// Whether the next byte begins an event.
+    #[inline]
+    pub(super) fn is_between_events(&self) -> bool {
+        matches!(self.state, State::Between | State::Told)
+            && self.line.is_empty()
+            && self.bom == BOM.len()
+            && !self.after_cr
+    }
+
+    /// Any event, line by line, whatever came before.
+    fn next_in_pieces<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Result<Option<SseEvent<'s>>> {
+        if self.state == State::Told {
+            self.clear();
+        }
         let mut rest = self.skip_bom(chunk);
-        if !rest.is_empty() && mem::take(&mut self.after_cr) {
+        if !rest.is_empty() && std::mem::take(&mut self.after_cr) {
             rest = rest.strip_prefix(b"\n").unwrap_or(rest);
         }
-        let mut event =
-            Pending { name: Cow::Owned(mem::take(&mut self.name)), data: self.data.take().map(Cow::Owned) };
         while let Some(end) = memchr2(b'\n', b'\r', rest) {
             let (head, tail) = rest.split_at(end);
             rest = match tail {
@@ -85,54 +127,53 @@ impl SseParser {
                 [] => tail,
             };
             self.after_cr = tail == b"\r";
-            if self.line.is_empty() {
-                self.line(Cow::Borrowed(head), &mut event, &mut sink)?;
+            if self.line.is_empty() && head.is_empty() {
+                if self.state == State::Data {
+                    self.state = State::Told;
+                    *chunk = rest;
+                    return Ok(Some(SseEvent { name: &self.name, data: &self.data }));
+                }
+                self.clear();
+            } else if self.line.is_empty() {
+                self.take_line(head)?;
             } else {
-                let mut whole = mem::take(&mut self.line);
-                whole.extend_from_slice(head);
-                self.line(Cow::Owned(whole), &mut event, &mut sink)?;
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(head);
+                self.take_line(&line)?;
+                line.clear();
+                self.line = line;
             }
         }
         self.line.extend_from_slice(rest);
-        self.name = event.name.into_owned();
-        self.data = event.data.map(Cow::into_owned);
-        self.check(self.line.len() + self.name.len() + self.data.as_ref().map_or(0, Vec::len))
+        *chunk = &[];
+        self.check(self.line.len() + self.name.len() + self.data.len())?;
+        Ok(None)
     }
 
-    fn line<'c>(
-        &self,
-        line: Cow<'c, [u8]>,
-        event: &mut Pending<'c>,
-        sink: &mut impl FnMut(SseEvent<'_>) -> Result<()>,
-    ) -> Result<()> {
-        if line.is_empty() {
-            let Pending { name, data } = mem::take(event);
-            return data.map_or(Ok(()), |data| sink(SseEvent { name, data }));
-        }
-        let colon = memchr(b':', &line);
-        let (field, value) = line.split_at(colon.unwrap_or(line.len()));
-        let start = match value {
-            [b':', b' ', ..] => field.len() + 2,
-            [b':', ..] => field.len() + 1,
-            _ => field.len(),
-        };
-        match field {
-            b"event" => event.name = from(line, start),
-            b"data" => {
-                let so_far = event.data.as_ref().map_or(0, |data| data.len());
-                self.check(so_far + line.len() + event.name.len())?;
-                match &mut event.data {
-                    None => event.data = Some(from(line, start)),
-                    Some(data) => {
-                        let data = data.to_mut();
-                        data.push(b'\n');
-                        data.extend_from_slice(line.get(start..).unwrap_or_default());
-                    }
-                }
+    /// A line that is not empty.
+    fn take_line(&mut self, line: &[u8]) -> Result<()> {
+        if let Some(value) = value(line, b"data") {
+            self.check(self.data.len() + value.len() + self.name.len())?;
+            if self.state == State::Data {
+                self.data.push(b'\n');
             }
-            _ => {}
+            self.data.extend_from_slice(value);
+            self.state = State::Data;
+        } else if let Some(value) = value(line, b"event") {
+            self.check(self.data.len() + value.len())?;
+            self.name.clear();
+            self.name.extend_from_slice(value);
+            if self.state == State::Between {
+                self.state = State::Named;
+            }
         }
         Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.name.clear();
+        self.data.clear();
+        self.state = State::Between;
     }
 
     fn skip_bom<'c>(&mut self, chunk: &'c [u8]) -> &'c [u8] {
@@ -165,14 +206,30 @@ impl Default for SseParser {
     }
 }
 
-/// The rest of `line` from `start` on.
-fn from(line: Cow<'_, [u8]>, start: usize) -> Cow<'_, [u8]> {
-    match line {
-        Cow::Borrowed(line) => Cow::Borrowed(line.get(start..).unwrap_or_default()),
-        Cow::Owned(mut line) => {
-            line.drain(..start.min(line.len()));
-            Cow::Owned(line)
-        }
+/// An event as servers write them, a name and one line of data, if it begins here and is whole, and what follows it.
+#[inline]
+fn simple(chunk: &[u8]) -> Option<(SseEvent<'_>, &[u8])> {
+    let (name, rest) = match chunk.strip_prefix(b"event: ") {
+        Some(line) => split_line(line)?,
+        None => (&[][..], chunk),
+    };
+    let (data, rest) = split_line(rest.strip_prefix(b"data: ")?)?;
+    Some((SseEvent { name, data }, rest.strip_prefix(b"\n")?))
+}
+
+/// A line that ends with LF alone, and what follows it.
+#[inline]
+fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (line, tail) = text.split_at_checked(memchr2(b'\n', b'\r', text)?)?;
+    Some((line, tail.strip_prefix(b"\n")?))
+}
+
+/// The value of the line, where it is of this field.
+fn value<'l>(line: &'l [u8], field: &[u8]) -> Option<&'l [u8]> {
+    match line.strip_prefix(field)? {
+        [] => Some(&[]),
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        _ => None,
     }
 }
 
@@ -189,7 +246,7 @@ mod tests {
         for chunk in chunks {
             parser
                 .feed(chunk, |event| {
-                    events.push((text(&event.name), text(&event.data)));
+                    events.push((text(event.name), text(event.data)));
                     Ok(())
                 })
                 .unwrap();
@@ -242,12 +299,27 @@ mod tests {
 
     #[test]
     fn what_lies_within_a_chunk_is_not_copied() {
-        SseParser::new()
-            .feed(b"event: e\ndata: d\n\n", |event| {
-                assert!(matches!(event, SseEvent { name: Cow::Borrowed(b"e"), data: Cow::Borrowed(b"d") }));
-                Ok(())
-            })
-            .unwrap();
+        let stream = b"event: e\ndata: d\n\ndata: f\n\n";
+        let mut parser = SseParser::new();
+        // The first event begins where a byte order mark may stand.
+        let mut rest = &stream[..];
+        parser.next(&mut rest).unwrap().unwrap();
+        let event = parser.next(&mut rest).unwrap().unwrap();
+        assert!(stream.as_ptr_range().contains(&event.data.as_ptr()));
+        assert_eq!(parser.next(&mut rest).unwrap(), None);
+    }
+
+    #[test]
+    fn both_ways_of_reading_agree() {
+        // The same events with a comment behind each, which the short way does not take.
+        let streams =
+            ["event: a\ndata: 1\n\n", "data: 1\n\n", "event: \ndata:  2\n\n", "event: a\rdata: 1\n\n"];
+        for stream in streams {
+            let first = parse(&[b":\n", stream.as_bytes()]);
+            let commented = stream.replacen('\n', "\n: comment\n", 1);
+            assert_eq!(first, parse(&[b":\n", commented.as_bytes()]), "{stream}");
+            assert_eq!(first.len(), 1);
+        }
     }
 
     #[test]

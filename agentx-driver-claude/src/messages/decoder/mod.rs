@@ -1,16 +1,18 @@
 //! From the bytes of an answer to its events: a pure function, without I/O.
 
 mod block;
+pub(super) mod companion;
+mod fast;
 mod opaque;
 mod wire;
 
-use agentx_core::{ErrorKind, ModelEvent, Result, Retry, StopReason, Usage};
+use agentx_core::{ErrorKind, ModelEvent, Result, Retry, StopDetails, StopReason, Usage};
 use agentx_resource::Secret;
 use serde_json::value::RawValue;
 
 use self::{
     block::Blocks,
-    wire::{Delta, Frame, RawDelta, Unread, WireMessage},
+    wire::{Frame, RawDelta, Unread, WireMessage, WireStopDetails, WireUsage},
 };
 use super::{
     error,
@@ -49,18 +51,21 @@ pub struct Skipped {
     pub events: u64,
     /// Changes of an unknown type, or to a block that never began.
     pub deltas: u64,
-    /// Citations of text.
-    pub citations: u64,
     /// Blocks that were cut off so that they can't be sent back.
     pub blocks: u64,
+    /// Citations and the like whose block was no longer the last one.
+    pub companions: u64,
+    /// Counts that can't be read.
+    pub usages: u64,
 }
 
 impl std::ops::AddAssign for Skipped {
     fn add_assign(&mut self, other: Self) {
         self.events += other.events;
         self.deltas += other.deltas;
-        self.citations += other.citations;
         self.blocks += other.blocks;
+        self.companions += other.companions;
+        self.usages += other.usages;
     }
 }
 
@@ -71,7 +76,11 @@ struct Answer {
     started: bool,
     usage: Usage,
     stop_reason: Option<StopReason>,
+    stop_details: StopDetails,
+    container: Option<String>,
     complete: bool,
+    /// How many events were told.
+    told: u64,
     blocks: Blocks,
     skipped: Skipped,
 }
@@ -95,13 +104,39 @@ impl Decoder {
     /// a block of more than 16 MiB, or for more than 4,096 blocks that are open at a time; `Truncated` for a message
     /// that ends while a part of it is still open.
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ModelEvent>) -> Result<()> {
-        let answer = &mut self.answer;
-        self.sse.feed(bytes, |event| answer.event(&event, events))
+        let before = events.len();
+        let fed = self.read(bytes, events);
+        self.answer.told += (events.len() - before) as u64;
+        fed
+    }
+
+    fn read(&mut self, bytes: &[u8], events: &mut Vec<ModelEvent>) -> Result<()> {
+        let Self { sse, answer } = self;
+        let mut rest = bytes;
+        loop {
+            while sse.is_between_events()
+                && let Some((piece, after)) = fast::event(rest)
+                && rest.len() - after.len() <= SseParser::DEFAULT_LIMIT
+                && !answer.complete
+                && answer.blocks.piece(piece, events)
+            {
+                rest = after;
+            }
+            match sse.next(&mut rest)? {
+                Some(event) => answer.event(event, events)?,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Whether the answer is complete.
     pub fn is_complete(&self) -> bool {
         self.answer.complete
+    }
+
+    /// How much of the answer has come so far that says something: pings and what is unknown do not count.
+    pub(super) fn progress(&self) -> u64 {
+        self.answer.told + self.answer.blocks.grown()
     }
 
     /// Ends the answer.
@@ -123,12 +158,15 @@ impl Decoder {
 }
 
 impl Answer {
-    fn event(&mut self, event: &SseEvent<'_>, out: &mut Vec<ModelEvent>) -> Result<()> {
+    fn event(&mut self, event: SseEvent<'_>, out: &mut Vec<ModelEvent>) -> Result<()> {
         if self.complete {
             self.skipped.events += 1;
             return Ok(());
         }
-        let text = String::from_utf8_lossy(&event.data);
+        if fast::data(event.data).is_some_and(|piece| self.blocks.piece(piece, out)) {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(event.data);
         let frame = match serde_json::from_str::<Frame<'_>>(&text) {
             Ok(frame) => frame,
             Err(cause) => return self.unread(event, &text, &cause),
@@ -146,7 +184,7 @@ impl Answer {
             "ping" => Ok(()),
             "error" => Err(error::of_event(frame.error.map_or("", RawValue::get), self.key.as_ref())),
             // A proxy may report its own failure with a name and no type.
-            "" if event.name.as_ref() == b"error" => {
+            "" if event.name == b"error" => {
                 Err(error::of_event(frame.error.map_or(&text, RawValue::get), self.key.as_ref()))
             }
             _ => {
@@ -157,10 +195,10 @@ impl Answer {
     }
 
     /// An event that is not of the expected form: fatal only where its type is known, or where there is none to tell.
-    fn unread(&mut self, event: &SseEvent<'_>, text: &str, cause: &serde_json::Error) -> Result<()> {
+    fn unread(&mut self, event: SseEvent<'_>, text: &str, cause: &serde_json::Error) -> Result<()> {
         let kind = match serde_json::from_str::<Unread<'_>>(text) {
             Ok(unread) => unread.kind,
-            Err(_) => String::from_utf8_lossy(&event.name),
+            Err(_) => String::from_utf8_lossy(event.name),
         };
         let vital = match kind.as_ref() {
             "message_start"
@@ -193,17 +231,18 @@ impl Answer {
         if !self.started {
             self.started = true;
             out.push(ModelEvent::Start { model: message.model.unwrap_or_default().into_owned() });
-            for block in message.content {
+            for block in message.content.unwrap_or_default() {
                 self.blocks.whole(block.get(), &mut self.skipped, out)?;
             }
         }
+        self.contain(message.container);
         self.usage(message.usage, out);
         Ok(())
     }
 
     fn block_start(&mut self, frame: &Frame<'_>, out: &mut Vec<ModelEvent>) -> Result<()> {
         match (frame.index, frame.content_block) {
-            (Some(index), Some(block)) => self.blocks.start(index, block.get(), &mut self.skipped, out),
+            (Some(index), Some(block)) => self.blocks.start(index, block.get(), out),
             _ => Err(failure(ErrorKind::Corrupt, "content_block_start has no index or no block")),
         }
     }
@@ -218,26 +257,52 @@ impl Answer {
     }
 
     fn message_delta(&mut self, frame: &Frame<'_>, out: &mut Vec<ModelEvent>) {
-        if let Some(Delta { stop_reason: Some(reason), .. }) = &frame.delta {
-            self.stop_reason = Some(StopReason::from(reason.clone().into_owned()));
+        if let Some(delta) = &frame.delta {
+            if let Some(reason) = &delta.stop_reason {
+                self.stop_reason = Some(StopReason::from(reason.clone().into_owned()));
+            }
+            if let Some(sequence) = &delta.stop_sequence {
+                self.stop_details.stop_sequence = Some(sequence.clone().into_owned());
+            }
+            // What is said there is for people; what can't be read changes nothing.
+            let details = delta.stop_details.and_then(|json| serde_json::from_str(json.get()).ok());
+            if let Some(WireStopDetails { category, explanation }) = details {
+                (self.stop_details.category, self.stop_details.explanation) = (category, explanation);
+            }
+            self.contain(delta.container);
         }
         self.usage(frame.usage, out);
     }
 
-    fn stop(&mut self, out: &mut Vec<ModelEvent>) -> Result<()> {
-        self.blocks.finish()?;
-        match self.stop_reason.take() {
-            Some(reason) => {
-                self.complete = true;
-                out.push(ModelEvent::Stop(reason));
-                Ok(())
-            }
-            None => Err(failure(ErrorKind::Truncated, "the answer ended without a stop reason")),
+    fn contain(&mut self, container: Option<&RawValue>) {
+        if let Some(container) = container.map(RawValue::get).filter(|container| *container != "null") {
+            self.container = Some(container.to_owned());
         }
     }
 
-    fn usage(&mut self, counts: Option<wire::WireUsage>, out: &mut Vec<ModelEvent>) {
+    fn stop(&mut self, out: &mut Vec<ModelEvent>) -> Result<()> {
+        self.blocks.finish()?;
+        let Some(reason) = self.stop_reason.take() else {
+            return Err(failure(ErrorKind::Truncated, "the answer ended without a stop reason")
+                .with_retry(Retry::After(None)));
+        };
+        self.complete = true;
+        if let Some(container) = self.container.take() {
+            self.blocks.companion(companion::container(&container), out);
+        }
+        if self.stop_details != StopDetails::default() {
+            out.push(ModelEvent::StopDetails(std::mem::take(&mut self.stop_details)));
+        }
+        out.push(ModelEvent::Stop(reason));
+        Ok(())
+    }
+
+    fn usage(&mut self, counts: Option<&RawValue>, out: &mut Vec<ModelEvent>) {
         let Some(counts) = counts else { return };
+        let Ok(counts) = serde_json::from_str::<WireUsage>(counts.get()) else {
+            self.skipped.usages += 1;
+            return;
+        };
         let before = self.usage;
         counts.overwrite(&mut self.usage);
         if self.usage != before {

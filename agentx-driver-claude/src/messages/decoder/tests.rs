@@ -108,15 +108,17 @@ fn an_answer_becomes_events_and_what_is_unknown_is_counted() {
             block(4, BlockChange::Start(BlockKind::Text)),
             block(4, BlockChange::Text("🦀 \"said\"\n".into())),
             block(4, BlockChange::Stop),
-            block(5, BlockChange::Start(tool)),
-            block(5, BlockChange::InputJson(r#"{"command": "ls"#.into())),
-            block(5, BlockChange::InputJson(r#""}"#.into())),
+            block(5, opaque(r#"{"type":"agentx_citations","citations":[{"url":"x"}]}"#)),
             block(5, BlockChange::Stop),
+            block(6, BlockChange::Start(tool)),
+            block(6, BlockChange::InputJson(r#"{"command": "ls"#.into())),
+            block(6, BlockChange::InputJson(r#""}"#.into())),
+            block(6, BlockChange::Stop),
             usage(10, 3, 7, 42),
             ModelEvent::Stop(StopReason::ToolUse),
         ]
     );
-    assert_eq!(end.unwrap(), Skipped { events: 1, deltas: 1, citations: 1, blocks: 0 });
+    assert_eq!(end.unwrap(), Skipped { events: 1, deltas: 1, ..Skipped::default() });
 }
 
 #[test]

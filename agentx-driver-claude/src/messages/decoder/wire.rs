@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use agentx_core::Usage;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// Any event, with what is read of the ones that matter.
@@ -18,7 +18,8 @@ pub(super) struct Frame<'a> {
     pub content_block: Option<&'a RawValue>,
     #[serde(borrow)]
     pub message: Option<&'a RawValue>,
-    pub usage: Option<WireUsage>,
+    #[serde(borrow)]
+    pub usage: Option<&'a RawValue>,
     #[serde(borrow)]
     pub error: Option<&'a RawValue>,
 }
@@ -44,7 +45,15 @@ pub(super) struct Delta<'a> {
     #[serde(borrow)]
     pub partial_json: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    pub citation: Option<&'a RawValue>,
+    #[serde(borrow)]
     pub stop_reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub stop_sequence: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub stop_details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub container: Option<&'a RawValue>,
 }
 
 /// The delta of an event as it stands there, for blocks that are not understood.
@@ -71,7 +80,10 @@ pub(super) struct Block<'a> {
     pub name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub input: Option<&'a RawValue>,
-    pub citations: Option<Vec<IgnoredAny>>,
+    #[serde(borrow)]
+    pub citations: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    pub caller: Option<&'a RawValue>,
 }
 
 /// The type of a block of which nothing else could be read.
@@ -82,27 +94,61 @@ pub(super) type BlockType<'a> = Unread<'a>;
 pub(super) struct WireMessage<'a> {
     #[serde(borrow, default)]
     pub model: Option<Cow<'a, str>>,
-    pub usage: Option<WireUsage>,
+    #[serde(borrow)]
+    pub usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub content: Vec<&'a RawValue>,
+    pub content: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    pub container: Option<&'a RawValue>,
+}
+
+/// What is said of a refusal.
+#[derive(Default, Deserialize)]
+pub(super) struct WireStopDetails {
+    pub category: Option<String>,
+    pub explanation: Option<String>,
 }
 
 /// Counts of which any may be missing: what is missing has not changed.
 #[derive(Clone, Copy, Default, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "these are the names on the wire")]
 pub(super) struct WireUsage {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
+    cache_creation: Option<CacheCreation>,
+    output_tokens_details: Option<OutputDetails>,
+    server_tool_use: Option<ServerToolUse>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+struct CacheCreation {
+    ephemeral_1h_input_tokens: Option<u64>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+struct OutputDetails {
+    thinking_tokens: Option<u64>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+struct ServerToolUse {
+    web_search_requests: Option<u64>,
+    web_fetch_requests: Option<u64>,
 }
 
 impl WireUsage {
     pub(super) fn overwrite(self, usage: &mut Usage) {
         let set = |count: &mut u64, new: Option<u64>| *count = new.unwrap_or(*count);
+        let (cache, output) = (self.cache_creation.unwrap_or_default(), self.output_tokens_details);
+        let server = self.server_tool_use.unwrap_or_default();
         set(&mut usage.input_tokens, self.input_tokens);
         set(&mut usage.output_tokens, self.output_tokens);
         set(&mut usage.cache_creation_input_tokens, self.cache_creation_input_tokens);
+        set(&mut usage.cache_creation_1h_input_tokens, cache.ephemeral_1h_input_tokens);
         set(&mut usage.cache_read_input_tokens, self.cache_read_input_tokens);
+        set(&mut usage.thinking_tokens, output.and_then(|output| output.thinking_tokens));
+        set(&mut usage.web_search_requests, server.web_search_requests);
+        set(&mut usage.web_fetch_requests, server.web_fetch_requests);
     }
 }

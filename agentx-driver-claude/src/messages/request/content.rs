@@ -3,14 +3,19 @@ use std::borrow::Cow;
 use agentx_core::{ContentPart, ToolOutput, ToolResult};
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::wire::{Answer, Block, Source, Typed};
+use super::{
+    Refused,
+    wire::{Answer, Block, Source, Typed},
+};
 
 /// A part as a block; none where there is nothing to say, since the API refuses blank text.
-pub(super) fn block(part: &ContentPart) -> Option<Block<'_>> {
+pub(super) fn block<'a>(part: &'a ContentPart, refused: &Refused) -> Option<Block<'a>> {
     match part {
         ContentPart::Text { text } => (!text.trim().is_empty()).then(|| Block::text(text.as_str())),
-        ContentPart::Image { data, media_type } => Some(file(media_type, data, None)),
-        ContentPart::File { data, media_type, filename } => Some(file(media_type, data, filename.as_deref())),
+        ContentPart::Image { data, media_type } => Some(file(media_type, data, None, refused)),
+        ContentPart::File { data, media_type, filename } => {
+            Some(file(media_type, data, filename.as_deref(), refused))
+        }
         ContentPart::Other(value) => Some(Block::text(value.to_string())),
         // A part of a later version of the domain.
         _ => None,
@@ -20,9 +25,11 @@ pub(super) fn block(part: &ContentPart) -> Option<Block<'_>> {
 /// What a failure without a message says: the API refuses an error without content.
 const NO_MESSAGE: &str = "The tool failed without a word.";
 
-pub(super) fn tool_result(result: &ToolResult) -> Block<'_> {
+pub(super) fn tool_result<'a>(result: &'a ToolResult, refused: &Refused) -> Block<'a> {
     let content = match &result.output {
-        ToolOutput::Content(parts) => Answer::Blocks(parts.iter().filter_map(block).collect()),
+        ToolOutput::Content(parts) => {
+            Answer::Blocks(parts.iter().filter_map(|part| block(part, refused)).collect())
+        }
         ToolOutput::ErrorText(text) | ToolOutput::ExecutionDenied(text) if text.trim().is_empty() => {
             Answer::Text(Cow::Borrowed(NO_MESSAGE))
         }
@@ -45,7 +52,10 @@ fn image<'a>(media_type: &'a str, data: &'a str) -> Block<'a> {
 
 /// Images, PDFs and text are what the API reads. Of anything else the model is told that it is there: a refusal would
 /// stand in the history and end every later turn.
-fn file<'a>(media_type: &'a str, data: &'a str, filename: Option<&'a str>) -> Block<'a> {
+fn file<'a>(media_type: &'a str, data: &'a str, filename: Option<&'a str>, refused: &Refused) -> Block<'a> {
+    if let Some(note) = refused.note(media_type, data) {
+        return Block::text(note);
+    }
     let document = |source| Block::Typed(Typed::Document { source, title: filename, cache_control: None });
     if matches!(media_type, "image/png" | "image/jpeg" | "image/gif" | "image/webp") {
         return image(media_type, data);

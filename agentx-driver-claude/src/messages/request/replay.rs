@@ -5,11 +5,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::wire::{Block, Typed};
-use crate::messages::error::{PROVIDER, failure};
+use crate::messages::{
+    decoder::companion::{CALLER, CITATIONS, CONTAINER},
+    error::{PROVIDER, failure},
+};
 
 /// Sends the model's own words back to it, without what the API would refuse.
 pub(super) struct Replay<'a> {
     model: &'a str,
+    history: &'a [MessageBody],
     /// Where the user last spoke: what the model said since belongs to the turn under way.
     turn: usize,
     /// The server tools' calls that have a result somewhere.
@@ -25,12 +29,25 @@ struct Header<'a> {
     id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     tool_use_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    citations: Option<&'a RawValue>,
+    #[serde(borrow)]
+    caller: Option<&'a RawValue>,
+    #[serde(borrow)]
+    container: Option<&'a RawValue>,
+}
+
+/// The container in which the provider's tools run.
+#[derive(Deserialize)]
+struct Container<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn new(messages: &'a [MessageBody], model: &'a str) -> Self {
-        let turn = messages.iter().rposition(|message| message.role() == "user").unwrap_or(0);
-        let answered = messages
+    pub(super) fn new(history: &'a [MessageBody], model: &'a str) -> Self {
+        let turn = history.iter().rposition(|message| message.role() == "user").unwrap_or(0);
+        let answered = history
             .iter()
             .filter_map(|message| match message {
                 MessageBody::Assistant(message) => Some(&message.content),
@@ -39,7 +56,21 @@ impl<'a> Replay<'a> {
             .flatten()
             .filter_map(|part| opaque(part).and_then(|json| header(json).ok()?.tool_use_id))
             .collect();
-        Self { model, turn, answered }
+        Self { model, history, turn, answered }
+    }
+
+    /// The container that the turn under way was given. An older one may be gone.
+    pub(super) fn container(&self) -> Option<Cow<'a, str>> {
+        let said = self.history.get(self.turn..).unwrap_or_default().iter().rev();
+        said.filter_map(|message| match message {
+            MessageBody::Assistant(message) => Some(message.content.iter().rev()),
+            _ => None,
+        })
+        .flatten()
+        .find_map(|part| {
+            let container = header(opaque(part)?).ok().filter(|header| header.kind == CONTAINER)?.container?;
+            Some(serde_json::from_str::<Container<'a>>(container.get()).ok()?.id)
+        })
     }
 
     /// The blocks of the message at `index`.
@@ -52,7 +83,17 @@ impl<'a> Replay<'a> {
         let mut blocks = Vec::with_capacity(message.content.len());
         // Thinking that led to nothing, as after an interrupt, is refused as the end of a message.
         let mut end = 0;
+        let mut whole = false;
         for part in &message.content {
+            let before_is_whole = std::mem::replace(&mut whole, false);
+            if let Some(header) = opaque(part).and_then(|json| header(json).ok())
+                && is_companion(&header.kind)
+            {
+                if let Some(block) = blocks.last_mut().filter(|_| before_is_whole) {
+                    complete(block, &header);
+                }
+                continue;
+            }
             let block = match part {
                 AssistantPart::Text { text } if text.trim().is_empty() => continue,
                 AssistantPart::Text { text } => Block::text(text.as_str()),
@@ -63,6 +104,7 @@ impl<'a> Replay<'a> {
                     id: &call.id,
                     name: &call.name,
                     input: &call.input,
+                    caller: None,
                     cache_control: None,
                 }),
                 _ => match opaque(part) {
@@ -72,6 +114,7 @@ impl<'a> Replay<'a> {
             };
             let thinks = matches!(block, Block::Typed(Typed::Thinking { .. })) || is_redacted(part);
             blocks.push(block);
+            whole = true;
             if !thinks {
                 end = blocks.len();
             }
@@ -98,6 +141,26 @@ impl<'a> Replay<'a> {
             .model
             .as_deref()
             .is_none_or(|model| model.starts_with(self.model) || self.model.starts_with(model))
+    }
+}
+
+fn is_companion(kind: &str) -> bool {
+    matches!(kind, CITATIONS | CALLER | CONTAINER)
+}
+
+/// Gives the block before it what belongs to it.
+fn complete<'a>(block: &mut Block<'a>, header: &Header<'a>) {
+    match block {
+        Block::Typed(Typed::Text { citations, .. }) if header.kind == CITATIONS => {
+            *citations = header.citations;
+        }
+        Block::Typed(Typed::ToolUse { id, caller, .. })
+            if header.kind == CALLER && header.tool_use_id.as_deref() == Some(id) =>
+        {
+            *caller = header.caller;
+        }
+        // What it belongs to was left out, or it belongs to no block.
+        _ => {}
     }
 }
 

@@ -5,8 +5,12 @@ use agentx_core::{
 };
 use serde_json::{Value, json};
 
-use super::*;
+use super::{body as compose_body, *};
 use crate::messages::PromptCache;
+
+fn body(request: &ModelRequest, settings: &MessagesSettings) -> Result<Bytes> {
+    compose_body(request, settings, &Refused::default(), Purpose::Answer)
+}
 
 fn written(request: &ModelRequest, settings: &MessagesSettings) -> Value {
     serde_json::from_slice(&body(request, settings).unwrap()).unwrap()
@@ -228,54 +232,178 @@ fn tools() -> Arc<[ToolDefinition]> {
 }
 
 #[test]
-fn the_cache_ends_behind_tools_system_and_the_last_two_requests() {
-    let mut request =
-        ModelRequest::new(vec![user("1"), says(vec![call("c")]), result("c", ToolOutput::text("r"))]);
-    request.tools = tools();
-    request.system = Some("Be brief.".into());
-    let mark = json!({"type": "ephemeral"});
-
-    let body = written(&request, &MessagesSettings::default());
-    assert_eq!(body["tools"][0].get("cache_control"), None);
-    assert_eq!(body["tools"][1]["cache_control"], mark);
-    assert_eq!(body["system"][0]["cache_control"], mark);
-    assert_eq!(body["messages"][0]["content"][0]["cache_control"], mark);
-    assert_eq!(body["messages"][2]["content"][0]["cache_control"], mark);
-    assert_eq!(body.to_string().matches("cache_control").count(), 4);
-
-    let hour = written(&request, &MessagesSettings::default().with_cache(PromptCache::OneHour));
-    assert_eq!(hour["system"][0]["cache_control"], json!({"type": "ephemeral", "ttl": "1h"}));
-    let off = written(&request, &MessagesSettings::default().with_cache(PromptCache::Off));
-    assert!(!off.to_string().contains("cache_control"));
-}
-
-#[test]
-fn what_was_sent_before_is_sent_again_to_the_byte() {
-    let settings = MessagesSettings::default().with_cache(PromptCache::Off);
-    let mut history = vec![user("1")];
-    let mut before = String::new();
-    for turn in 0..4 {
-        let mut request = ModelRequest::new(history.clone());
-        request.tools = tools();
-        request.system = Some("Be brief.".into());
-        let bytes = body(&request, &settings).unwrap();
-        let text = std::str::from_utf8(&bytes).unwrap().trim_end_matches("]}").to_owned();
-        assert!(text.starts_with(&before), "{before}\n{text}");
-        before = text;
-        let id = format!("c{turn}");
-        history.push(says(vec![thinking("t", Some("s")), call(&id)]));
-        history.push(result(&id, ToolOutput::Json(json!({"b": turn, "a": 0}))));
-    }
-}
-
-#[test]
 fn no_sampling_parameter_is_ever_sent() {
     let mut request = ModelRequest::new(vec![user("1")]);
-    request.settings = agentx_core::ModelSettings::default()
-        .with_max_tokens(9000)
-        .with_thinking(agentx_core::Thinking::Budget(2000));
+    request.settings = ModelSettings::default().with_max_tokens(9000).with_thinking(Thinking::Budget(2000));
     let body = written(&request, &MessagesSettings::default());
     let keys: Vec<_> = body.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["max_tokens", "messages", "model", "stream", "thinking"]);
     assert_eq!(body["max_tokens"], 9000);
 }
+
+#[test]
+fn each_setting_has_its_place() {
+    let with = |settings: ModelSettings| {
+        let mut request = ModelRequest::new(vec![user("1")]);
+        request.tools = tools();
+        request.settings = settings;
+        written(&request, &MessagesSettings::default().with_cache(PromptCache::Off))
+    };
+    let set = ModelSettings::default;
+    for (settings, thinking) in [
+        (set(), Value::Null),
+        (set().with_thinking(Thinking::Off), json!({"type": "disabled"})),
+        (set().with_thinking(Thinking::Adaptive), json!({"type": "adaptive"})),
+        (
+            set().with_thinking(Thinking::Adaptive).with_thinking_display(ThinkingDisplay::Omitted),
+            json!({"type": "adaptive", "display": "omitted"}),
+        ),
+        (set().with_thinking(Thinking::BetweenTools), json!({"type": "between_tools"})),
+        (
+            set().with_thinking(Thinking::Budget(1024)).with_thinking_display(ThinkingDisplay::Summarized),
+            json!({"type": "enabled", "budget_tokens": 1024, "display": "summarized"}),
+        ),
+    ] {
+        assert_eq!(with(settings)["thinking"], thinking);
+    }
+    for (settings, choice) in [
+        (set(), Value::Null),
+        (set().with_tool_choice(ToolChoice::Auto), json!({"type": "auto"})),
+        (set().with_parallel_tool_calls(false), json!({"type": "auto", "disable_parallel_tool_use": true})),
+        (
+            set().with_tool_choice(ToolChoice::Any).with_parallel_tool_calls(true),
+            json!({"type": "any", "disable_parallel_tool_use": false}),
+        ),
+        (set().with_tool_choice(ToolChoice::Tool("one".into())), json!({"type": "tool", "name": "one"})),
+        (set().with_tool_choice(ToolChoice::None).with_parallel_tool_calls(false), json!({"type": "none"})),
+    ] {
+        assert_eq!(with(settings)["tool_choice"], choice);
+    }
+    let schema = json!({"type": "object"});
+    let body = with(
+        set().with_effort(Effort::XHigh).with_output_schema(schema.clone()).with_stop_sequences(["END"]),
+    );
+    assert_eq!(
+        body["output_config"],
+        json!({"effort": "xhigh", "format": {"type": "json_schema", "schema": schema}})
+    );
+    assert_eq!(body["stop_sequences"], json!(["END"]));
+
+    let search = json!({"type": "web_search_20260209", "name": "web_search", "max_uses": 3});
+    let body = with(set().with_server_tools([search.clone()]));
+    assert_eq!(body["tools"][0], search);
+    assert_eq!(body["tools"][1]["name"], "one");
+}
+
+#[test]
+fn extra_fields_are_sent_as_they_are_unless_they_are_the_bodys_own() {
+    let request = ModelRequest::new(vec![user("1")]);
+    let settings = MessagesSettings::default().with_extra("metadata", json!({"user_id": "u"}));
+    assert_eq!(written(&request, &settings)["metadata"], json!({"user_id": "u"}));
+    let keys = |settings: &MessagesSettings| -> Vec<String> {
+        let body = compose_body(&request, settings, &Refused::default(), Purpose::Count).unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        body.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(keys(&settings), ["messages", "model"]);
+    let error = body(&request, &settings.with_extra("stream", json!(false))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("\"stream\""), "{error}");
+}
+
+#[test]
+fn citations_and_callers_go_back_to_the_byte_with_what_they_belong_to() {
+    let citations = r#"{"type":"agentx_citations","citations":[{ "cited_text":"x" ,"n":1.50}]}"#;
+    let caller = r#"{"type":"agentx_caller","tool_use_id":"1","caller":{"type":"code_execution_20250825","tool_id":"s"}}"#;
+    let history = vec![
+        user("x"),
+        says(vec![
+            AssistantPart::text("first"),
+            AssistantPart::text(" "),
+            opaque("anthropic", citations),
+            AssistantPart::text("second"),
+            opaque("anthropic", citations),
+            call("2"),
+            opaque("anthropic", caller),
+            call("1"),
+            opaque("anthropic", caller),
+        ]),
+        result("1", ToolOutput::text("r")),
+        result("2", ToolOutput::text("r")),
+    ];
+    let settings = MessagesSettings::default().with_cache(PromptCache::Off);
+    let body = body(&ModelRequest::new(history), &settings).unwrap();
+    let text = std::str::from_utf8(&body).unwrap();
+    for expected in [
+        r#"{"type":"text","text":"first"},{"type":"text","text":"second","citations":[{ "cited_text":"x" ,"n":1.50}]}"#,
+        r#"{"type":"tool_use","id":"2","name":"t","input":{"a":1}},"#,
+        r#""id":"1","name":"t","input":{"a":1},"caller":{"type":"code_execution_20250825","tool_id":"s"}}"#,
+    ] {
+        assert!(text.contains(expected), "{expected} in {text}");
+    }
+    assert!(!text.contains("agentx_"), "{text}");
+}
+
+#[test]
+fn the_container_of_the_turn_under_way_is_sent() {
+    let container = r#"{"type":"agentx_container","container":{"id":"container_1","expires_at":"2026"}}"#;
+    let mut history = vec![
+        user("x"),
+        says(vec![call("1"), opaque("anthropic", container)]),
+        result("1", ToolOutput::text("r")),
+    ];
+    let sent = |history: &[MessageBody]| {
+        written(&ModelRequest::new(history.to_vec()), &MessagesSettings::default())["container"].take()
+    };
+    assert_eq!(sent(&history), "container_1");
+    history.push(user("next"));
+    assert_eq!(sent(&history), Value::Null);
+}
+
+fn image(data: &str) -> ContentPart {
+    ContentPart::Image { data: data.into(), media_type: "image/png".into() }
+}
+
+#[test]
+fn what_the_api_refused_is_left_out_from_then_on() {
+    let tool = ToolOutput::Content(vec![ContentPart::text("see"), image("b")]);
+    let pdf = ContentPart::File { data: "c".into(), media_type: "application/pdf".into(), filename: None };
+    let request = ModelRequest::new(vec![
+        MessageBody::User { content: vec![image("a"), ContentPart::text("x")] },
+        says(vec![call("1")]),
+        result("1", tool),
+        MessageBody::User { content: vec![pdf, image("d")] },
+    ]);
+    let settings = MessagesSettings::default();
+    let mut refused = Refused::default();
+    let mut refuse = |status, message: &str| {
+        let mut failed = ApiFailure::default();
+        (failed.status, failed.message) = (Some(status), message.to_owned());
+        let learnt = learn(&request, &settings, &mut refused, &failed);
+        let types = learnt.into_iter().map(|(media_type, _)| media_type).collect::<Vec<_>>();
+        let body = compose_body(&request, &settings, &refused, Purpose::Answer).unwrap();
+        (types, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let has = |body: &str| ["a", "b", "c", "d"].map(|data| body.contains(&format!(r#""data":"{data}""#)));
+
+    // Of another kind, of no image, or at a place where none is.
+    assert!(refuse(500, "messages.0.content.0.image: no").0.is_empty());
+    assert!(refuse(400, "messages.0.content.0: blank text").0.is_empty());
+    assert!(refuse(400, "messages.0.content.1.image: no").0.is_empty());
+    assert!(refuse(400, "messages.9.content.9.image: no").0.is_empty());
+
+    let (types, body) =
+        refuse(400, "messages.2.content.0.tool_result.content.1.image.source.base64.data: too large");
+    assert_eq!((types, has(&body)), (vec!["image/png".to_owned()], [true, false, true, true]));
+    assert!(body.contains("[image/png left out, the API refused it: too large]"), "{body}");
+    // Once: what is left out is not refused again.
+    assert!(refuse(400, "messages.2.content.0.tool_result.content.1.image.source: too large").0.is_empty());
+    // A place that is not named is where something new is, and then anywhere.
+    let (types, body) = refuse(400, "Could not process image");
+    assert_eq!((types.len(), has(&body)), (2, [true, false, false, false]));
+    let (types, body) = refuse(400, "Could not process image");
+    assert_eq!((types.len(), has(&body)), (1, [false; 4]));
+    assert!(refuse(400, "Could not process image").0.is_empty());
+}
+
+mod cache;
