@@ -6,6 +6,7 @@ mod cwd;
 mod ending;
 mod environment;
 mod helper;
+mod idle;
 mod input;
 mod limits;
 mod not_started;

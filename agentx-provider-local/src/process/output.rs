@@ -21,6 +21,7 @@ pub(super) struct Output {
     keep: LimitedOutput,
     /// Exceeding the limit was told.
     exceeded_told: bool,
+    read: u64,
     /// How much more is read once the pipe is given up.
     rest: u64,
 }
@@ -42,6 +43,7 @@ impl Output {
             pipe: Some(pipe),
             keep: LimitedOutput::new(stream, limit),
             exceeded_told: false,
+            read: 0,
             rest: MAX_REST,
         }
     }
@@ -82,6 +84,11 @@ impl Output {
         }
     }
 
+    /// How many bytes were read, kept or not.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
     /// Reads what the pipe still holds and then gives it up, whoever has its other end. Never waits.
     pub(super) fn finish(&mut self, buffer: &mut Vec<u8>) -> Step {
         while let Some(pipe) = &self.pipe {
@@ -104,6 +111,7 @@ impl Output {
             self.pipe = None;
             return None;
         }
+        self.read += count as u64;
         let event = self.keep.push(buffer.get(..count).unwrap_or_default());
         if count == buffer.len() && count < MAX_PIECE {
             buffer.resize(MAX_PIECE, 0);

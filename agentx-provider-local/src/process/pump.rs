@@ -13,6 +13,7 @@ use tokio::{runtime::Handle, time::Sleep};
 use super::{
     ending::Ending,
     failure,
+    idle::Idle,
     output::{Output, Step},
     tree::Tree,
 };
@@ -24,6 +25,7 @@ pub(super) struct Pump {
     pub(super) runtime: Handle,
     /// The one whose turn it is comes first.
     pub(super) outputs: [Output; 2],
+    pub(super) idle: Option<Idle>,
     pub(super) kill_grace: Duration,
     pub(super) drain_grace: Duration,
     pub(super) buffer: Vec<u8>,
@@ -72,7 +74,10 @@ impl Pump {
                     }
                     match self.look(cx, false) {
                         Ok(Look::Event(event)) => return Poll::Ready(Ok(Some(event))),
-                        Ok(Look::Idle | Look::Ended) => return Poll::Pending,
+                        Ok(Look::Idle | Look::Ended) => {
+                            self.check_idle(cx);
+                            return Poll::Pending;
+                        }
                         Err(error) => return Poll::Ready(Err(self.fail(error))),
                     }
                 }
@@ -113,6 +118,14 @@ impl Pump {
 
     fn poll_exit(&self, cx: &mut Context<'_>) -> Poll<ExitStatus> {
         self.tree.poll_exit(cx).map(|status| self.ending.cause().unwrap_or(status))
+    }
+
+    fn check_idle(&mut self, cx: &mut Context<'_>) {
+        let read = self.outputs.iter().map(Output::bytes_read).sum();
+        if self.idle.as_mut().is_some_and(|idle| idle.poll(cx, read).is_ready()) {
+            self.idle = None;
+            self.ending.begin(ExitStatus::TimedOut);
+        }
     }
 
     fn drain(&mut self, status: ExitStatus) {
