@@ -22,7 +22,8 @@
 //! ```
 //!
 //! The same goes for [`process_suite!`], [`env_suite!`], [`disk_suite!`], [`llm_provider_suite!`],
-//! [`repository_suite!`], and [`pair_suite!`] for a file system and a process over one tree. The module of each suite
+//! [`repository_suite!`], for [`pair_suite!`], a file system and a process over one tree, and for [`planted_suite!`], what
+//! comes into a file system from outside. The module of each suite
 //! says what it expects of what the factory gives.
 //!
 //! # The factory
@@ -61,6 +62,7 @@ pub mod file_system;
 mod fresh;
 pub mod llm;
 pub mod pair;
+pub mod planted;
 pub mod process;
 mod profile;
 pub mod repository;

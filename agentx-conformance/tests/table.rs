@@ -42,6 +42,11 @@ fn file_system() {
 }
 
 #[test]
+fn planted() {
+    assert_same("Planted", agentx_conformance::planted::CASES.iter().map(Case::id));
+}
+
+#[test]
 fn process() {
     assert_same("Process", agentx_conformance::process::CASES.iter().map(Case::id));
 }

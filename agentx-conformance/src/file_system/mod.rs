@@ -70,7 +70,7 @@ macro_rules! __file_system_cases {
             writer_create_new writer_create_new_existing writer_create_new_late writer_create_new_race
             writer_if_match writer_if_match_late writer_append writer_append_dropped
 
-            stat_file stat_directory stat_root stat_missing stat_below_file exists_yes exists_no
+            stat_file stat_directory stat_root stat_no_follow stat_missing stat_below_file exists_yes exists_no
             exists_below_file error_subject
 
             list_empty_root list_entries list_empty_directory list_missing list_file list_below_file

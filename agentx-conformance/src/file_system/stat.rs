@@ -1,4 +1,6 @@
-use agentx_resource::{ErrorKind, FileKind, FileSystemExt, MkdirOptions, RemoveOptions, TransferOptions};
+use agentx_resource::{
+    ErrorKind, FileKind, FileSystemExt, MkdirOptions, RemoveOptions, StatOptions, TransferOptions,
+};
 
 use super::support::{Fs, path, put, put_directory, put_implied};
 use crate::{
@@ -29,6 +31,16 @@ pub(super) async fn stat_directory(fs: Fs) -> Outcome {
 
 pub(super) async fn stat_root(fs: Fs) -> Outcome {
     ensure_eq(fs.metadata(&path("/")?).await?.kind, FileKind::Directory, "the root")
+}
+
+pub(super) async fn stat_no_follow(fs: Fs) -> Outcome {
+    put(&fs, "/d/f", "hello").await?;
+    for at in ["/", "/d", "/d/f"] {
+        let found = fs.stat(&path(at)?, StatOptions::no_follow()).await?;
+        ensure_eq(&found.link_target, &None, format!("where {at} leads"))?;
+        ensure_eq(found, fs.metadata(&path(at)?).await?, format!("{at} itself"))?;
+    }
+    ensure_kind(fs.stat(&path("/a")?, StatOptions::no_follow()).await, ErrorKind::NotFound, "stat")
 }
 
 pub(super) async fn stat_missing(fs: Fs) -> Outcome {

@@ -38,6 +38,7 @@ pub(super) fn write(
     durability: Durability,
     cancel: &Cancel,
 ) -> Done<Metadata> {
+    let mut given_up = Fault::new(ErrorKind::Busy, "the entry keeps changing");
     for _ in 0..ATTEMPTS {
         let target = Target::find(root, path, options)?;
         if options.mode == WriteMode::Append && target.existing.is_some() {
@@ -61,14 +62,16 @@ pub(super) fn write(
             Err(fault) if fault.kind() == ErrorKind::AlreadyExists && options.mode == WriteMode::Append => {
                 content = Content::Staged(staged);
             }
-            // Somebody removed the parents, or gave up on those that were made for another file.
+            // Somebody removed the parents, or gave up on those that were made for another file; or one of them is a
+            // link that leads nowhere, and stays so.
             Err(fault) if fault.kind() == ErrorKind::NotFound && options.create_parents => {
                 content = Content::Staged(staged);
+                given_up = fault;
             }
             published => return published,
         }
     }
-    Err(Fault::new(ErrorKind::Busy, "the entry keeps changing"))
+    Err(given_up)
 }
 
 /// Where a write goes, links followed, and what was there at a first look.

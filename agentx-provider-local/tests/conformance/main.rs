@@ -7,3 +7,4 @@ mod layers;
 mod leftovers;
 mod model;
 mod pair;
+mod planted;

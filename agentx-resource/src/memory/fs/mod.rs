@@ -1,3 +1,5 @@
+mod plant;
+mod real;
 mod tree;
 mod writer;
 
@@ -11,20 +13,22 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 
 use self::{
+    real::Last,
     tree::{Node, Tree, fail},
     writer::MemoryWriter,
 };
 use super::lock;
 use crate::{
-    Clock, ConditionStrength, DirEntry, EntryStream, ErrorKind, FileRead, FileSystem, FileWriter,
+    Clock, ConditionStrength, DirEntry, EntryStream, Error, ErrorKind, FileRead, FileSystem, FileWriter,
     FsCapabilities, ListOptions, Metadata, MkdirOptions, ReadOptions, ReadRange, RemoveOptions, ResourcePath,
     Result, StatOptions, TransferOptions, WriteOptions,
 };
 
 /// A file system in memory. A clone is the same file system.
 ///
-/// It appends, writes conditionally and renames atomically, directories too. Its files have no mode bits, and there
-/// are no symlinks. A body is a snapshot: what changes later does not show in it.
+/// It appends, writes conditionally and renames atomically, directories too. A body is a snapshot: what changes later
+/// does not show in it. [`MemoryFileSystem::with_symlinks`] and [`MemoryFileSystem::with_mode_bits`] add what only a
+/// command or another outsider puts into a tree: links, permission bits, FIFOs, names that are no paths.
 ///
 /// ```
 /// use agentx_resource::{FileSystemExt, ResourcePath, memory::MemoryFileSystem};
@@ -57,16 +61,28 @@ impl MemoryFileSystem {
 
     fn publish(&self, path: &ResourcePath, data: Bytes, options: &WriteOptions) -> Result<Metadata> {
         let now = self.clock.as_ref().map(|clock| clock.now());
-        lock(&self.tree).write(path, data, options, now)
+        let mut tree = lock(&self.tree);
+        let real = tree.writable(path, options)?;
+        tree.write(&real, data, options, now).map_err(|error| shown(error, &real, path))
     }
 
-    fn check_directory(&self, path: &ResourcePath) -> Result<()> {
-        match lock(&self.tree).find(path) {
+    /// Where the directory `path` is.
+    fn directory(&self, path: &ResourcePath) -> Result<ResourcePath> {
+        let tree = lock(&self.tree);
+        let real = tree.real(path, Last::Followed, "list")?;
+        match tree.find(&real) {
             None => Err(fail(ErrorKind::NotFound, "list", path)),
-            Some(Node::File(_)) => Err(fail(ErrorKind::NotADirectory, "list", path)),
-            Some(Node::Directory(_)) => Ok(()),
+            Some(Node::Directory(_)) => {
+                tree.allowed(&real, 0o400, "list").map_err(|error| error.with_path(path)).map(|()| real)
+            }
+            Some(_) => Err(fail(ErrorKind::NotADirectory, "list", path)),
         }
     }
+}
+
+/// Makes an error speak of the path as the caller wrote it.
+fn shown(error: Error, real: &ResourcePath, path: &ResourcePath) -> Error {
+    if error.path() == Some(real.as_str()) { error.with_path(path) } else { error }
 }
 
 impl Default for MemoryFileSystem {
@@ -85,19 +101,19 @@ impl fmt::Debug for MemoryFileSystem {
 #[async_trait]
 impl FileSystem for MemoryFileSystem {
     fn capabilities(&self) -> FsCapabilities {
-        FsCapabilities::new()
+        let mut capabilities = FsCapabilities::new()
             .with_append()
             .with_if_match(ConditionStrength::Atomic)
             .with_atomic_rename()
-            .with_atomic_dir_rename()
+            .with_atomic_dir_rename();
+        let tree = lock(&self.tree);
+        capabilities.mode_bits = tree.modes;
+        capabilities.symlinks = tree.links_from.is_some();
+        capabilities
     }
 
     async fn read(&self, path: &ResourcePath, options: ReadOptions) -> Result<FileRead> {
-        let (metadata, content) = match lock(&self.tree).find(path) {
-            None => return Err(fail(ErrorKind::NotFound, "read", path)),
-            Some(Node::Directory(_)) => return Err(fail(ErrorKind::IsADirectory, "read", path)),
-            Some(Node::File(file)) => (file.metadata(), file.content.clone()),
-        };
+        let (metadata, content) = lock(&self.tree).file(path)?;
         if options.if_match.is_some() && options.if_match != metadata.version {
             return Err(fail(ErrorKind::ConditionFailed, "read", path));
         }
@@ -116,13 +132,19 @@ impl FileSystem for MemoryFileSystem {
     }
 
     async fn writer(&self, path: &ResourcePath, options: WriteOptions) -> Result<Box<dyn FileWriter>> {
-        lock(&self.tree).check_write(path, &options)?;
+        {
+            let tree = lock(&self.tree);
+            let real = tree.writable(path, &options)?;
+            tree.check_write(&real, &options).map_err(|error| shown(error, &real, path))?;
+        }
         Ok(Box::new(MemoryWriter::new(self.clone(), path.clone(), options)))
     }
 
-    async fn stat(&self, path: &ResourcePath, _: StatOptions) -> Result<Metadata> {
-        match lock(&self.tree).find(path) {
-            Some(node) => Ok(node.metadata()),
+    async fn stat(&self, path: &ResourcePath, options: StatOptions) -> Result<Metadata> {
+        let tree = lock(&self.tree);
+        let last = if options.follow { Last::Followed } else { Last::Itself };
+        match tree.find(&tree.real(path, last, "stat")?) {
+            Some(node) => Ok(tree.describe(node)),
             None => Err(fail(ErrorKind::NotFound, "stat", path)),
         }
     }
@@ -130,8 +152,8 @@ impl FileSystem for MemoryFileSystem {
     fn list(&self, path: &ResourcePath, options: ListOptions) -> EntryStream {
         let (fs, root) = (self.clone(), path.clone());
         let start = async move {
-            let (open, error) = match fs.check_directory(&root) {
-                Ok(()) => (vec![(root, "".into())], None),
+            let (open, error) = match fs.directory(&root) {
+                Ok(real) => (vec![Open { real, shown: root, last: "".into() }], None),
                 Err(error) => (Vec::new(), Some(Err(error))),
             };
             let walk = Walk { fs, recursive: options.recursive, open };
@@ -141,19 +163,19 @@ impl FileSystem for MemoryFileSystem {
     }
 
     async fn mkdir(&self, path: &ResourcePath, options: MkdirOptions) -> Result<()> {
-        lock(&self.tree).mkdir(path, &options)
+        lock(&self.tree).mkdir_real(path, &options)
     }
 
     async fn rm(&self, path: &ResourcePath, options: RemoveOptions) -> Result<()> {
-        lock(&self.tree).rm(path, &options)
+        lock(&self.tree).rm_real(path, &options)
     }
 
     async fn rename(&self, from: &ResourcePath, to: &ResourcePath, options: TransferOptions) -> Result<()> {
-        lock(&self.tree).rename(from, to, &options)
+        lock(&self.tree).rename_real(from, to, &options)
     }
 
     async fn copy(&self, from: &ResourcePath, to: &ResourcePath, options: TransferOptions) -> Result<()> {
-        lock(&self.tree).copy(from, to, &options)
+        lock(&self.tree).copy_real(from, to, &options)
     }
 }
 
@@ -162,8 +184,17 @@ impl FileSystem for MemoryFileSystem {
 struct Walk {
     fs: MemoryFileSystem,
     recursive: bool,
-    /// The open directories, each with the name that was found last.
-    open: Vec<(ResourcePath, Arc<str>)>,
+    open: Vec<Open>,
+}
+
+/// A directory that is listed.
+struct Open {
+    /// Without links.
+    real: ResourcePath,
+    /// As the caller names it.
+    shown: ResourcePath,
+    /// The name that was found last.
+    last: Arc<str>,
 }
 
 impl Iterator for Walk {
@@ -171,16 +202,19 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<DirEntry> {
         loop {
-            let (directory, last) = self.open.last_mut()?;
-            let Some((name, metadata)) = lock(&self.fs.tree).next_entry(directory, last) else {
+            let Open { real, shown, last } = self.open.last_mut()?;
+            let Some((name, mut metadata)) = lock(&self.fs.tree).next_entry(real, last) else {
                 self.open.pop();
                 continue;
             };
             last.clone_from(&name);
-            // The tree holds nothing whose path is too long.
-            let Ok(path) = directory.join(&*name) else { continue };
+            metadata.link_target = None;
+            // The tree holds nothing whose path is too long, but a link may lead to where it is.
+            let (Ok(real), Ok(path)) = (real.join(&*name), shown.join(&*name)) else {
+                return Some(DirEntry::unaddressable(name.replace('\0', "\u{fffd}"), metadata));
+            };
             if self.recursive && metadata.is_dir() {
-                self.open.push((path.clone(), "".into()));
+                self.open.push(Open { real, shown: path.clone(), last: "".into() });
             }
             return Some(DirEntry::new(path, metadata));
         }

@@ -9,21 +9,29 @@ use bytes::{Bytes, BytesMut};
 
 use super::super::PROVIDER;
 use crate::{
-    Error, ErrorKind, Metadata, MkdirOptions, RemoveOptions, ResourcePath, Result, TransferOptions, Version,
-    WriteMode, WriteOptions,
+    Error, ErrorKind, FileKind, Metadata, MkdirOptions, RemoveOptions, ResourcePath, Result, TransferOptions,
+    Version, WriteMode, WriteOptions,
 };
 
 /// The files and directories, and what may be done to them. Every change is checked whole before it begins.
 #[derive(Debug)]
 pub(super) struct Tree {
-    root: Node,
+    pub(super) root: Node,
     last_version: u64,
+    /// Where the root is seen by whoever makes links; none where there are no links.
+    pub(super) links_from: Option<Arc<str>>,
+    /// Whether entries have permission bits.
+    pub(super) modes: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     File(File),
     Directory(Directory),
+    /// A symbolic link, and where it leads, as it was planted.
+    Link(Arc<str>),
+    /// Neither file nor directory nor link.
+    Other,
 }
 
 #[derive(Clone, Debug)]
@@ -31,11 +39,19 @@ pub(super) struct File {
     pub(super) content: Bytes,
     version: u64,
     modified: Option<SystemTime>,
+    pub(super) mode: u32,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Directory {
-    entries: BTreeMap<Arc<str>, Node>,
+    pub(super) entries: BTreeMap<Arc<str>, Node>,
+    pub(super) mode: u32,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), mode: 0o755 }
+    }
 }
 
 /// What a path leads to.
@@ -52,7 +68,8 @@ enum Place<'t> {
 
 impl Tree {
     pub(super) fn new() -> Self {
-        Self { root: Node::Directory(Directory::default()), last_version: 0 }
+        let root = Node::Directory(Directory::default());
+        Self { root, last_version: 0, links_from: None, modes: false }
     }
 
     /// What is at `path`. Below a file there is nothing.
@@ -63,16 +80,37 @@ impl Tree {
         }
     }
 
+    /// As [`Tree::find`], to change it.
+    pub(super) fn find_mut(&mut self, path: &ResourcePath) -> Option<&mut Node> {
+        let mut node = &mut self.root;
+        for name in path.components() {
+            let Node::Directory(directory) = node else { return None };
+            node = directory.entries.get_mut(name)?;
+        }
+        Some(node)
+    }
+
     /// The entry of the directory `path` that follows the name `after`.
     pub(super) fn next_entry(&self, path: &ResourcePath, after: &str) -> Option<(Arc<str>, Metadata)> {
         match self.find(path)? {
-            Node::File(_) => None,
             Node::Directory(directory) => directory
                 .entries
                 .range::<str, _>((Excluded(after), Unbounded))
                 .next()
-                .map(|(name, node)| (Arc::clone(name), node.metadata())),
+                .map(|(name, node)| (Arc::clone(name), self.describe(node))),
+            _ => None,
         }
+    }
+
+    /// What is known of a node.
+    pub(super) fn describe(&self, node: &Node) -> Metadata {
+        let (metadata, mode) = match node {
+            Node::File(file) => (file.metadata(), file.mode),
+            Node::Directory(directory) => (Metadata::directory(), directory.mode),
+            Node::Link(target) => (Metadata::of(FileKind::Symlink).with_link_target(&**target), 0o777),
+            Node::Other => (Metadata::of(FileKind::Other), 0o644),
+        };
+        if self.modes { metadata.with_mode(mode) } else { metadata }
     }
 
     fn place(&self, path: &ResourcePath) -> Place<'_> {
@@ -97,6 +135,7 @@ impl Tree {
             (Place::NoParent, _) if !options.create_parents => ErrorKind::NotFound,
             (Place::Node(_), WriteMode::CreateNew) => ErrorKind::AlreadyExists,
             (Place::Node(Node::Directory(_)), _) => ErrorKind::IsADirectory,
+            (Place::Node(Node::Link(_) | Node::Other), _) => ErrorKind::InvalidInput,
             (Place::Node(Node::File(file)), WriteMode::IfMatch(version)) if file.version() != *version => {
                 ErrorKind::ConditionFailed
             }
@@ -117,14 +156,14 @@ impl Tree {
         self.last_version += 1;
         let version = self.last_version;
         let (parent, name) = self.parent(path, "write")?;
-        let content = match (&options.mode, parent.entries.remove(name)) {
-            (WriteMode::Append, Some(Node::File(file))) => joined(file.content, data),
-            _ => data,
+        let (content, mode) = match (&options.mode, parent.entries.remove(name)) {
+            (WriteMode::Append, Some(Node::File(file))) => (joined(file.content, data), file.mode),
+            (_, Some(Node::File(file))) => (data, file.mode),
+            _ => (data, 0o644),
         };
-        let file = File { content, version, modified: now };
-        let metadata = file.metadata();
-        parent.entries.insert(name.into(), Node::File(file));
-        Ok(metadata)
+        let node = Node::File(File { content, version, modified: now, mode });
+        parent.entries.insert(name.into(), node.clone());
+        Ok(self.describe(&node))
     }
 
     pub(super) fn mkdir(&mut self, path: &ResourcePath, options: &MkdirOptions) -> Result<()> {
@@ -170,11 +209,11 @@ impl Tree {
         }
         if let Some(Node::Directory(source)) = self.find(from) {
             match self.find(to) {
-                Some(Node::File(_)) => return Err(fail(ErrorKind::NotADirectory, "rename", to)),
                 Some(Node::Directory(target)) if !target.entries.is_empty() => {
                     return Err(fail(ErrorKind::DirectoryNotEmpty, "rename", to));
                 }
                 Some(Node::Directory(_)) | None => {}
+                Some(_) => return Err(fail(ErrorKind::NotADirectory, "rename", to)),
             }
             check_lengths(source, to, "rename")?;
         }
@@ -202,8 +241,12 @@ impl Tree {
             }
             check_lengths(source, to, "copy")?;
         }
-        let node = node.clone();
+        let mut node = node.clone();
         let (parent, name) = self.parent(to, "copy")?;
+        // A file that is replaced keeps its bits, whatever replaces it.
+        if let (Node::File(file), Some(Node::File(before))) = (&mut node, parent.entries.get(name)) {
+            file.mode = before.mode;
+        }
         parent.entries.insert(name.into(), node);
         Ok(())
     }
@@ -265,16 +308,7 @@ impl Tree {
         }
         match node {
             Node::Directory(directory) => Ok((directory, name)),
-            Node::File(_) => Err(fail(ErrorKind::NotADirectory, operation, path)),
-        }
-    }
-}
-
-impl Node {
-    pub(super) fn metadata(&self) -> Metadata {
-        match self {
-            Self::File(file) => file.metadata(),
-            Self::Directory(_) => Metadata::directory(),
+            _ => Err(fail(ErrorKind::NotADirectory, operation, path)),
         }
     }
 }
