@@ -160,11 +160,10 @@ impl Blocks {
                 delta.signature.map(|text| BlockChange::Signature(text.into_owned()))
             }
             ("input_json_delta", Form::ToolUse { input, .. }) => {
-                let piece = delta.partial_json.filter(|piece| !piece.is_empty());
-                if piece.is_some() {
+                if delta.partial_json.as_ref().is_some_and(|piece| !piece.is_empty()) {
                     *input = None;
                 }
-                piece.map(|piece| BlockChange::InputJson(piece.into_owned()))
+                delta.partial_json.map(|piece| BlockChange::InputJson(piece.into_owned()))
             }
             ("input_json_delta", Form::Opaque(block)) => {
                 let piece = delta.partial_json.as_deref().unwrap_or_default();
@@ -182,17 +181,17 @@ impl Blocks {
                 }
                 None => None,
             },
-            _ => {
-                skipped.deltas += 1;
-                return Ok(());
-            }
+            _ => None,
         };
         let empty = |change: &BlockChange| {
             matches!(change, BlockChange::Text(text) | BlockChange::Thinking(text)
-                | BlockChange::Signature(text) if text.is_empty())
+                | BlockChange::Signature(text) | BlockChange::InputJson(text) if text.is_empty())
         };
-        if let Some(change) = change.filter(|change| !empty(change)) {
-            out.push(ModelEvent::Block { index: *told, change });
+        match change {
+            Some(change) if empty(&change) => {}
+            Some(change) => out.push(ModelEvent::Block { index: *told, change }),
+            // Of a kind that is unknown, or out of place here, or without what its kind says.
+            None => skipped.deltas += 1,
         }
         Ok(())
     }

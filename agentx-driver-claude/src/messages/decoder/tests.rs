@@ -303,3 +303,5 @@ fn a_block_that_another_takes_the_place_of_is_no_part_of_a_whole_answer() {
     let (_, result) = decode_events(&[call, text, &end, r#"{"type":"message_stop"}"#]);
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Truncated);
 }
+
+mod streams;

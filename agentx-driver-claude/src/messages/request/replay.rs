@@ -44,6 +44,13 @@ struct Container<'a> {
     id: Cow<'a, str>,
 }
 
+/// What called a tool, where it was not the model.
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(borrow)]
+    tool_id: Option<Cow<'a, str>>,
+}
+
 impl<'a> Replay<'a> {
     pub(super) fn new(history: &'a [MessageBody], model: &'a str) -> Self {
         let turn = history.iter().rposition(|message| message.role() == "user").unwrap_or(0);
@@ -90,7 +97,7 @@ impl<'a> Replay<'a> {
                 && is_companion(&header.kind)
             {
                 if let Some(block) = blocks.last_mut().filter(|_| before_is_whole) {
-                    complete(block, &header);
+                    self.complete(block, &header, current);
                 }
                 continue;
             }
@@ -135,6 +142,27 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Gives the block before it what belongs to it.
+    fn complete(&self, block: &mut Block<'a>, header: &Header<'a>, current: bool) {
+        match block {
+            Block::Typed(Typed::Text { citations, .. }) if header.kind == CITATIONS => {
+                *citations = header.citations;
+            }
+            Block::Typed(Typed::ToolUse { id, caller, .. })
+                if header.kind == CALLER && header.tool_use_id.as_deref() == Some(id) =>
+            {
+                // A caller that is no longer sent can't be named.
+                let source = header.caller.and_then(|caller| serde_json::from_str(caller.get()).ok());
+                let source = source.and_then(|Source { tool_id }| tool_id);
+                if current || source.is_none_or(|source| self.answered.contains(&source)) {
+                    *caller = header.caller;
+                }
+            }
+            // What it belongs to was left out, or it belongs to no block.
+            _ => {}
+        }
+    }
+
     /// Another model can't read the thinking of this one. An alias and the version that it stands for are one model.
     fn same_model(&self, message: &AssistantMessage) -> bool {
         message
@@ -146,22 +174,6 @@ impl<'a> Replay<'a> {
 
 fn is_companion(kind: &str) -> bool {
     matches!(kind, CITATIONS | CALLER | CONTAINER)
-}
-
-/// Gives the block before it what belongs to it.
-fn complete<'a>(block: &mut Block<'a>, header: &Header<'a>) {
-    match block {
-        Block::Typed(Typed::Text { citations, .. }) if header.kind == CITATIONS => {
-            *citations = header.citations;
-        }
-        Block::Typed(Typed::ToolUse { id, caller, .. })
-            if header.kind == CALLER && header.tool_use_id.as_deref() == Some(id) =>
-        {
-            *caller = header.caller;
-        }
-        // What it belongs to was left out, or it belongs to no block.
-        _ => {}
-    }
 }
 
 fn opaque(part: &AssistantPart) -> Option<&str> {

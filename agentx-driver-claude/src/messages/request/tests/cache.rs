@@ -120,6 +120,8 @@ fn read(body: &Value) -> (Vec<String>, Vec<usize>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// The API's cache as it is documented: it keeps what was read up to each mark, and looks for it at each mark and
     /// up to 20 blocks before it.
     #[test]
