@@ -13,9 +13,11 @@ use agentx_conformance::{
     faulty::{
         DiskFault, EnvFault, FaultyDisk, FaultyEnv, FaultyFileSystem, FaultyLlmProvider, FaultyProcess,
         FaultyRepositories, FileSystemFault, FileSystemMutation, LlmProviderFault, MutantFileSystem,
-        PairFault, ProcessFault, RepositoryFault, faulty_pair,
+        PairFault, PlantedFault, ProcessFault, RepositoryFault, faulty_pair, faulty_planted,
     },
-    file_system, llm, pair, process, repository,
+    file_system, llm, pair,
+    planted::{self, Planted},
+    process, repository,
 };
 use agentx_core::Repositories;
 use agentx_resource::{
@@ -102,6 +104,32 @@ fn file_systems() {
         assert!(caught, "{mutation:?} passes");
     }
     assert_all_can_fail(file_system::CASES, &failed);
+}
+
+// A mistake about links shows in most that is done with them: it is enough that the named case finds it.
+#[tokio::test(start_paused = true)]
+async fn planted_things() {
+    let mut failed = BTreeSet::new();
+    for fault in PlantedFault::ALL {
+        for case in planted::CASES {
+            let made = Arc::new(faulty_planted(*fault).await.unwrap());
+            if case.attempt(made).await.is_err() {
+                failed.insert(case.id());
+            } else {
+                assert_ne!(case.id(), fault.caught_by(), "{fault:?} is not caught");
+            }
+        }
+    }
+    for mutation in FileSystemMutation::all() {
+        for case in planted::CASES {
+            let (files, plant) = planted::memory();
+            let files = Arc::new(MutantFileSystem::new(files, mutation));
+            if case.attempt(Arc::new(Planted { files, plant })).await.is_err() {
+                failed.insert(case.id());
+            }
+        }
+    }
+    assert_all_can_fail(planted::CASES, &failed);
 }
 
 // Time stands still unless all wait for it, so that a command that hangs is given up at once.

@@ -189,6 +189,65 @@ faults! {
 }
 
 faults! {
+    /// What is wrong with what [`faulty_planted`](super::faulty_planted) gives.
+    PlantedFault {
+        /// A root is a prefix of names, and links lead out of it.
+        FollowsOut => "out-read",
+        /// What may not be looked at is not there.
+        RefusedIsMissing => "mode-sealed-directory",
+        /// What a link that leads out leads to is not there.
+        EscapeIsMissing => "out-exists",
+        /// An absolute link leads out, also one to the root.
+        RefusesAbsolute => "link-absolute",
+        /// A link that leads to itself leads nowhere.
+        LoopIsMissing => "loop-kind",
+
+        /// A `stat` always follows.
+        AlwaysFollows => "link-stat-no-follow",
+        /// Where a link leads is not told.
+        HidesTarget => "link-stat-no-follow",
+        /// A link that leads nowhere is told in place of what it leads to.
+        DanglingExists => "dangling-read",
+        /// A write removes the link and puts the file in its place.
+        ReplacesLinks => "link-write",
+        /// `CreateNew` follows a link to where nothing is.
+        CreatesThroughDangling => "dangling-create-new",
+        /// A write to a link that leads nowhere is refused.
+        RefusesDangling => "dangling-write",
+        /// A recursive list enters links.
+        EntersLinks => "link-listed",
+        /// A recursive `rm` removes what links lead to.
+        RemovesThroughLinks => "link-rm-tree",
+        /// A rename of a link moves what it leads to.
+        RenamesTarget => "link-rename",
+        /// A rename onto a link replaces what it leads to.
+        RenamesThroughLinks => "link-rename-onto",
+        /// A copy of a directory has files where there were links.
+        CopiesThroughLinks => "link-copy-tree",
+
+        /// A file that is replaced gets the bits of a new one.
+        ReplaceLosesMode => "mode-replaced",
+        /// A file that is moved gets the bits of a new one.
+        RenameLosesMode => "mode-renamed",
+        /// A copy gets the bits of a new file.
+        CopyLosesMode => "mode-copied",
+        /// A file that is copied onto another takes its bits along.
+        CopyTakesMode => "mode-copied-onto",
+
+        /// What is written to one name of a file shows under the other.
+        SharesHardLinks => "hard-replaced",
+        /// A rename of one name of a file onto the other does nothing, as rename(2).
+        LeavesBothNames => "hard-renamed-onto",
+        /// A FIFO is an empty file.
+        ReadsSpecial => "special-refused",
+        /// A name that is not UTF-8 is left out.
+        DropsOddNames => "odd-listed",
+        /// A name that is not UTF-8 is not copied.
+        CopiesNoOddNames => "odd-copied",
+    }
+}
+
+faults! {
     /// What is wrong with a [`FaultyProcess`](super::FaultyProcess).
     ProcessFault {
         /// A command that fails is an error.

@@ -23,6 +23,7 @@ mod file_system;
 mod llm;
 mod mutant;
 mod pair;
+mod planted;
 mod process;
 mod repository;
 mod writer;
@@ -31,12 +32,14 @@ pub use self::{
     disk::FaultyDisk,
     env::FaultyEnv,
     fault::{
-        DiskFault, EnvFault, FileSystemFault, LlmProviderFault, PairFault, ProcessFault, RepositoryFault,
+        DiskFault, EnvFault, FileSystemFault, LlmProviderFault, PairFault, PlantedFault, ProcessFault,
+        RepositoryFault,
     },
     file_system::FaultyFileSystem,
     llm::FaultyLlmProvider,
     mutant::{FileSystemMutation, MutantFileSystem},
     pair::faulty_pair,
+    planted::faulty_planted,
     process::FaultyProcess,
     repository::FaultyRepositories,
 };
