@@ -59,6 +59,20 @@ impl Family {
         self.members.insert(pid, Member::First(number));
     }
 
+    /// A process that everything of a command which loses its parent belongs to.
+    pub(crate) fn add_holder(&mut self, pid: u32, number: u32) {
+        self.members.insert(pid, Member::Adopted(number));
+    }
+
+    /// Takes what belongs to a holder from its command, if that is nothing. The holder is then nobody's.
+    pub(crate) fn let_go(&mut self, pid: u32) -> bool {
+        let is_empty = children_of(pid).is_empty();
+        if is_empty {
+            self.members.insert(pid, Member::Stranger);
+        }
+        is_empty
+    }
+
     /// Takes a child that has ended off the books, and says whose it was.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    confine::Policy,
+    policy::{Holder, Policy},
     sys::{self, Stack, child},
     wire::{Exec, Head, Stage, Strings},
 };
@@ -30,7 +30,6 @@ pub(crate) struct Request {
     stdout: OwnedFd,
     stderr: OwnedFd,
     stdin: Option<OwnedFd>,
-    others: Vec<OwnedFd>,
 }
 
 impl Request {
@@ -47,7 +46,7 @@ impl Request {
         let stdin = if has(Exec::NO_STDIN) { None } else { Some(next()?) };
         let body = if has(Exec::IN_FILE) { Some(read_body(next()?, head.length)?) } else { None };
         let packet = packet.to_vec();
-        Ok(Self { head, packet, body, directory, stdout, stderr, stdin, others: handles.collect() })
+        Ok(Self { head, packet, body, directory, stdout, stderr, stdin })
     }
 }
 
@@ -69,21 +68,34 @@ fn read_body(file: OwnedFd, length: usize) -> Result<Vec<u8>, Refusal> {
 pub(crate) struct Launcher {
     stack: Stack,
     null: OwnedFd,
+    /// What the commands may do.
+    pub(crate) policy: Policy,
 }
 
 impl Launcher {
-    pub(crate) fn new() -> Result<Self, i32> {
+    pub(crate) fn new(policy: Policy) -> Result<Self, i32> {
         let null = File::open("/dev/null").map_err(|error| error.raw_os_error().unwrap_or(sys::EINVAL))?;
-        Ok(Self { stack: Stack::new()?, null: null.into() })
+        Ok(Self { stack: Stack::new()?, null: null.into(), policy })
     }
 
-    /// Starts the command, whose tag is `first_tag` and its number, and gives its process.
-    pub(crate) fn launch(&mut self, request: Request, first_tag: u64) -> Result<u32, Refusal> {
-        let Request { packet, body, directory, stdout, stderr, stdin, others, .. } = request;
+    /// Starts the command, whose tag is `first_tag` and its number, and gives its process, with the namespaces that are
+    /// its own.
+    pub(crate) fn launch(
+        &mut self,
+        request: Request,
+        first_tag: u64,
+    ) -> Result<(u32, Option<Holder>), Refusal> {
+        let Request { packet, body, directory, stdout, stderr, stdin, .. } = request;
         let body = body.as_deref().unwrap_or_else(|| Exec::body(&packet));
         let exec = Exec::decode(&packet, body).ok_or(INVALID)?;
-        let policy = Policy::parse(exec.policy, others).map_err(|errno| (Stage::Policy, errno))?;
+        // Where commands see other paths than the host, that is the one of their directory.
+        let place = if self.policy.has_view() {
+            Some(CStr::from_bytes_with_nul(exec.policy).map_err(|_| INVALID)?)
+        } else {
+            None
+        };
         let (files, args, env) = (c_strings(exec.files)?, c_strings(exec.args)?, c_strings(exec.env)?);
+        let holder = self.policy.prepare().map_err(|failure| (Stage::Policy, failure.number()))?;
         let command = Command {
             stdin: stdin.as_ref().unwrap_or(&self.null).as_fd(),
             stdout: stdout.as_fd(),
@@ -92,7 +104,9 @@ impl Launcher {
             terminal: exec.flags & Exec::TERMINAL != 0,
             limits: &exec.limits,
             tag: first_tag | u64::from(exec.number),
-            policy: &policy,
+            policy: &self.policy,
+            holder,
+            place,
             files: &files,
             args: &child::Strings::new(args.into_iter()),
             env: &child::Strings::new(env.into_iter()),
@@ -103,12 +117,20 @@ impl Launcher {
             refusal = Some(command.execute());
             127
         };
-        let pid = sys::start(&mut self.stack, policy.namespaces(), &mut run);
-        let pid = pid.map_err(|errno| (Stage::Clone, errno))?;
-        match refusal {
-            None => Ok(pid),
-            // The child is a zombie by now, or nearly: it is taken off the books as any other.
-            Some(refusal) => Err(refusal),
+        let pid = sys::start(&mut self.stack, &mut run).map_err(|errno| (Stage::Clone, errno));
+        let home = self.policy.cloned().map_err(|failure| (Stage::Policy, failure.number()));
+        // A child that came back is a zombie by now, or nearly: it is taken off the books as any other.
+        let started = match (pid, refusal, home) {
+            (Ok(pid), None, Ok(())) => Ok(pid),
+            (Err(refusal), ..) | (_, Some(refusal), _) | (.., Err(refusal)) => Err(refusal),
+        };
+        match (started, holder) {
+            (Ok(pid), holder) => Ok((pid, holder)),
+            (Err(refusal), Some(holder)) => {
+                self.policy.end(holder);
+                Err(refusal)
+            }
+            (Err(refusal), None) => Err(refusal),
         }
     }
 }
@@ -127,6 +149,9 @@ struct Command<'a> {
     limits: &'a [(u32, u64, u64)],
     tag: u64,
     policy: &'a Policy,
+    holder: Option<Holder>,
+    /// Its working directory, where `directory` is not to be entered.
+    place: Option<&'a CStr>,
     files: &'a [&'a CStr],
     args: &'a child::Strings<'a>,
     env: &'a child::Strings<'a>,
@@ -151,12 +176,17 @@ impl Command<'_> {
         if self.terminal {
             child::take_terminal().map_err(at(Stage::Session))?;
         }
-        child::enter_directory(self.directory).map_err(at(Stage::Directory))?;
+        if self.place.is_none() {
+            child::enter_directory(self.directory).map_err(at(Stage::Directory))?;
+        }
         for (resource, soft, hard) in self.limits {
             child::limit(*resource, *soft, *hard).map_err(at(Stage::Limits))?;
         }
         child::limit(sys::RLIMIT_LOCKS, self.tag, self.tag).map_err(at(Stage::Limits))?;
-        self.policy.apply().map_err(at(Stage::Policy))?;
+        self.policy.bind(self.holder).map_err(at(Stage::Policy))?;
+        if let Some(place) = self.place {
+            Policy::change_dir(place).map_err(at(Stage::Directory))?;
+        }
         child::unblock_signals().map_err(at(Stage::Session))
     }
 

@@ -7,9 +7,10 @@
 //! The library carries this program and runs it from memory. Where that is not allowed, it can be installed as a file:
 //! `cargo install agentx-provider-local`, and `LocalProcess::with_helper`. It is of no use by itself.
 
-mod confine;
 mod family;
 mod launch;
+mod policy;
+mod probe;
 mod server;
 mod sys;
 #[path = "../src/process/helper/wire.rs"]
@@ -19,12 +20,18 @@ mod wire;
 use std::{os::fd::OwnedFd, process::ExitCode};
 
 use self::{
-    confine::Policy,
+    policy::Policy,
     server::Server,
     wire::{Reply, Setup, Stage, VERSION},
 };
 
 fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some("probe") => return probe::run(args),
+        Some("witness") => return probe::testify(),
+        _ => {}
+    }
     let Ok(control) = sys::settle_in() else { return ExitCode::FAILURE };
     match prepare(&control) {
         Ok(mut server) => {
@@ -44,12 +51,16 @@ fn prepare(control: &OwnedFd) -> Result<Server, (Stage, i32)> {
     let mut buffer = vec![0; wire::MAX_PACKET];
     let packet = sys::receive(control, &mut buffer, true).map_err(|errno| (Stage::Request, errno))?;
     let setup = buffer.get(..packet.length).filter(|_| !packet.cut).and_then(Setup::decode).ok_or(invalid)?;
-    if setup.pid_namespace {
+    let mut policy = Policy::default();
+    if !setup.policy.is_empty() {
+        let plan = packet.handles.into_iter().next().ok_or(invalid)?;
+        policy = Policy::enter(plan).map_err(|failure| (Stage::Policy, failure.number()))?;
+    } else if setup.pid_namespace {
         sys::enter_pid_namespace().map_err(|errno| (Stage::Namespace, errno))?;
     }
     sys::adopt_orphans().map_err(|errno| (Stage::Namespace, errno))?;
-    let server = Server::new(control, setup.first_tag).map_err(|errno| (Stage::Handles, errno))?;
-    let policy = Policy::parse(&setup.policy, packet.handles).map_err(|errno| (Stage::Policy, errno))?;
-    policy.apply().map_err(|errno| (Stage::Policy, errno))?;
+    let mut server =
+        Server::new(control, setup.first_tag, policy).map_err(|errno| (Stage::Handles, errno))?;
+    server.lock().map_err(|failure| (Stage::Policy, failure.number()))?;
     Ok(server)
 }

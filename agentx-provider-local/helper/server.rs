@@ -9,6 +9,7 @@ use std::{
 use crate::{
     family::{Family, Member},
     launch::{Launcher, Refusal, Request},
+    policy::{Failure, Holder, Policy},
     sys::{self, Ended, Epoll, Event, SIGCONT, SIGKILL, SIGTERM},
     wire::{MAX_PACKET, NUMBER_BITS, Order, Reply, Stage},
 };
@@ -38,6 +39,8 @@ struct Command {
     line: Option<OwnedFd>,
     /// Its first process, until that has ended.
     first: Option<u32>,
+    /// The namespaces that are its own.
+    holder: Option<Holder>,
     /// Since when it is being ended.
     killed: Option<Instant>,
     /// The host was told that the rest can't be ended.
@@ -53,19 +56,24 @@ impl Command {
 }
 
 impl Server {
-    pub(crate) fn new(control: &OwnedFd, first_tag: u64) -> Result<Self, i32> {
+    pub(crate) fn new(control: &OwnedFd, first_tag: u64, policy: Policy) -> Result<Self, i32> {
         let (epoll, signals) = (Epoll::new()?, sys::child_signals()?);
         epoll.add(control.as_fd(), CONTROL)?;
         epoll.add(signals.as_fd(), CHILDREN)?;
         Ok(Self {
             epoll,
             signals,
-            launcher: Launcher::new()?,
+            launcher: Launcher::new(policy)?,
             family: Family::new(first_tag),
             commands: HashMap::new(),
             first_tag,
             buffer: vec![0; MAX_PACKET],
         })
+    }
+
+    /// Puts the policy into force for the helper itself, which has opened what it needs.
+    pub(crate) fn lock(&mut self) -> Result<(), Failure> {
+        self.launcher.policy.lock()
     }
 
     /// Serves until the host lets go, and returns when nothing is left.
@@ -107,10 +115,12 @@ impl Server {
             let bytes = self.buffer.get(..packet.length).filter(|_| !packet.cut).unwrap_or_default();
             let started = Request::parse(bytes, handles).and_then(|request| self.start(request, &line));
             match started {
-                Ok((number, pid)) => {
+                Ok((number, pid, holder)) => {
                     sys::send_now(&line, &Reply::Started { pid }.encode());
-                    let command = Command { line: Some(line), first: Some(pid), killed: None, stuck: false };
+                    let (line, first) = (Some(line), Some(pid));
+                    let command = Command { line, first, holder, killed: None, stuck: false };
                     self.commands.insert(number, command);
+                    self.launcher.policy.refill();
                 }
                 Err((stage, errno)) => sys::send_now(&line, &Reply::Refused { stage, errno }.encode()),
             }
@@ -118,7 +128,7 @@ impl Server {
         true
     }
 
-    fn start(&mut self, request: Request, line: &OwnedFd) -> Result<(u32, u32), Refusal> {
+    fn start(&mut self, request: Request, line: &OwnedFd) -> Result<(u32, u32, Option<Holder>), Refusal> {
         let number = request.number();
         if number >> NUMBER_BITS != 0 {
             return Err((Stage::Request, sys::EINVAL));
@@ -127,9 +137,12 @@ impl Server {
             return Err((Stage::Request, sys::EEXIST));
         }
         self.epoll.add(line.as_fd(), number.into()).map_err(|errno| (Stage::Handles, errno))?;
-        let pid = self.launcher.launch(request, self.first_tag)?;
+        let (pid, holder) = self.launcher.launch(request, self.first_tag)?;
         self.family.add(pid, number);
-        Ok((number, pid))
+        if let Some(holder) = holder {
+            self.family.add_holder(holder.pid(), number);
+        }
+        Ok((number, pid, holder))
     }
 
     /// Does what the host says about one command.
@@ -190,6 +203,7 @@ impl Server {
     /// Takes off the books who has ended, tells the host, and goes on ending what is to be ended.
     fn settle(&mut self) {
         let (ended, alone) = self.reap();
+        self.let_go(&ended);
         let waits = |command: &Command| command.first.is_none() || command.killed.is_some();
         let members = if alone || !self.commands.values().any(waits) { Vec::new() } else { self.look() };
         let is_left = |number: u32| members.iter().any(|(_, member)| member.command() == Some(number));
@@ -218,6 +232,16 @@ impl Server {
         });
     }
 
+    /// Ends the namespaces of commands that have ended and left nothing behind.
+    fn let_go(&mut self, ended: &[(u32, Ended)]) {
+        for (number, _) in ended {
+            let Some(command) = self.commands.get_mut(number) else { continue };
+            if let Some(holder) = command.holder.take_if(|holder| self.family.let_go(holder.pid())) {
+                self.launcher.policy.end(holder);
+            }
+        }
+    }
+
     /// The commands whose first process has ended, and whether no child is left at all.
     fn reap(&mut self) -> (Vec<(u32, Ended)>, bool) {
         let mut firsts = Vec::new();
@@ -231,7 +255,7 @@ impl Server {
                     }
                     firsts.push((number, ended));
                 }
-                Ok(Some(_)) => {}
+                Ok(Some((ended, _))) => self.launcher.policy.reaped(ended.pid),
             }
         }
     }
@@ -239,7 +263,9 @@ impl Server {
     /// All children. Strangers are ended at once.
     fn look(&mut self) -> Vec<(u32, Member)> {
         let members = self.family.members(|number| self.commands.contains_key(&number));
-        for (pid, _) in members.iter().filter(|(_, member)| *member == Member::Stranger) {
+        let policy = &self.launcher.policy;
+        let is_stranger = |(pid, member): &&(u32, Member)| *member == Member::Stranger && !policy.owns(*pid);
+        for (pid, _) in members.iter().filter(is_stranger) {
             let _ = sys::signal_to(i32::try_from(*pid).unwrap_or_default(), SIGKILL);
         }
         members
@@ -248,6 +274,7 @@ impl Server {
     /// Ends everything, as far as that is possible.
     fn end_all(&mut self) {
         let since = Instant::now();
+        self.launcher.policy.end_all();
         for command in self.commands.values_mut() {
             command.line = None;
             command.killed.get_or_insert(since);

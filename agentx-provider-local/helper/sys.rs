@@ -508,14 +508,14 @@ impl Stack {
 ///
 /// `child` runs between the two: it may make system calls, and must neither allocate, lock, panic nor return but to
 /// end the process.
-pub(crate) fn start(stack: &mut Stack, flags: c_int, child: &mut dyn FnMut() -> c_int) -> Result<u32, i32> {
+pub(crate) fn start(stack: &mut Stack, child: &mut dyn FnMut() -> c_int) -> Result<u32, i32> {
     extern "C" fn enter(argument: *mut c_void) -> c_int {
         // SAFETY: the argument is the closure of the caller, who stands still.
         let child = unsafe { &mut *argument.cast::<&mut dyn FnMut() -> c_int>() };
         child()
     }
     let mut child = child;
-    let flags = CLONE_VM | CLONE_VFORK | SIGCHLD | flags;
+    let flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
     // SAFETY: the stack is used by one child at a time, since the caller stands still until the child is done with it.
     // Its end is its top, and aligned.
     let pid = unsafe { clone(enter, stack.0.add(Stack::SIZE), flags, (&raw mut child).cast()) };

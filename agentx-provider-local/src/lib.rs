@@ -19,5 +19,5 @@ pub use disk::LocalDisk;
 pub use env::LocalEnv;
 pub use fs::{Durability, LocalFileSystem, Resolution};
 pub use llm::ApiKey;
-pub use process::{Containment, LocalProcess};
+pub use process::{AllowList, Containment, Isolation, LocalProcess, Namespaces, Network};
 pub use sqlite::SqliteExecutor;

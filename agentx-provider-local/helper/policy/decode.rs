@@ -5,7 +5,7 @@ use std::ffi::CString;
 use super::plan::{Landlock, Mount, Namespaces, Network, Plan};
 
 /// The plan that these bytes hold.
-pub fn decode(bytes: &[u8]) -> Option<Plan> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Plan> {
     let mut reader = Reader(bytes);
     let plan = reader.plan()?;
     reader.0.is_empty().then_some(plan)

@@ -4,12 +4,17 @@
 //! itself while the helper goes on, and then sleeps. A command is started into its namespaces as a second process, so
 //! that signals mean to it what they mean everywhere; what the command leaves behind belongs to the holder. When the
 //! holder is killed, the kernel ends all of it.
+//!
+//! A network namespace costs more than all others together. One whose command is dead, and in which no socket is left,
+//! is as good as new, since a command has no right to change anything in it: the next holder takes it.
+#![expect(unsafe_code, reason = "starts a process that shares memory")]
 
 use std::{
     cell::UnsafeCell,
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     ffi::{CString, c_int, c_void},
-    sync::atomic::{AtomicU32, Ordering},
+    os::fd::RawFd,
+    sync::atomic::{AtomicI32, AtomicU32, Ordering},
 };
 
 use super::{
@@ -31,21 +36,47 @@ unsafe extern "C" {
 
 /// How many are kept ready.
 const READY: usize = 2;
+/// How many networks are kept for later.
+const MAX_NETWORKS: usize = 64;
 /// How many seconds one may take to get ready.
 const PATIENCE: usize = 10;
-const STACK: usize = 32 << 10;
+const STACK: usize = 16 << 10;
 
 const MAKING: u32 = 0;
 const MADE: u32 = 1;
 const FAILED: u32 = 2;
+/// In the place of a network's descriptor.
+const NONE: RawFd = -1;
 
 /// Namespaces for one command.
-#[derive(Debug)]
-pub struct Holder {
-    pid: i32,
-    handle: Fd,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder {
+    pid: u32,
+    handle: RawFd,
     flags: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    ready: VecDeque<Holder>,
+    /// All holders that are not off the books, with what they use.
+    slots: HashMap<u32, Used>,
+    /// Memory of holders that are dead.
+    free: Vec<Box<Slot>>,
+    /// Networks without a holder.
+    networks: Vec<Fd>,
+    /// The helper's own pid namespace.
+    home: Fd,
+    flags: usize,
+    scratch: Option<(CString, u64)>,
+}
+
+#[derive(Debug)]
+struct Used {
     slot: Box<Slot>,
+    /// What [`Holder`] names.
+    _handle: Fd,
+    network: Option<Fd>,
 }
 
 /// What a holder and the helper share.
@@ -55,33 +86,36 @@ struct Slot {
     stack: UnsafeCell<[u8; STACK]>,
     state: AtomicU32,
     errno: AtomicU32,
+    /// The network to take; none, where the holder has made one.
+    network: AtomicI32,
     flags: usize,
     scratch: Option<(CString, u64)>,
 }
 
-#[derive(Debug)]
-pub struct Pool {
-    ready: VecDeque<Holder>,
-    /// Memory of holders that are dead.
-    free: Vec<Box<Slot>>,
-    /// The helper's own pid namespace.
-    home: Fd,
-    flags: usize,
-    scratch: Option<(CString, u64)>,
+impl Holder {
+    /// The process that everything in these namespaces descends from, the command itself aside.
+    pub(crate) fn pid(self) -> u32 {
+        self.pid
+    }
+
+    pub(super) fn join(self) -> sys::Result<()> {
+        sys::join(self.handle, self.flags)
+    }
 }
 
 impl Pool {
-    pub fn new(namespaces: &Namespaces) -> Result<Self, Failure> {
+    pub(super) fn new(namespaces: &Namespaces) -> Result<Self, Failure> {
         let home = sys::open(sys::AT_FDCWD, c"/proc/self/ns/pid", sys::O_RDONLY, 0)
             .map_err(Failure::of("open the helper's pid namespace"))?;
         // Whoever listens for the commands' connections does so in the helper's network.
         let network = if namespaces.network == Network::Loopback { sys::CLONE_NEWNET } else { 0 };
-        let flags = namespaces::of_a_command() | network;
         let mut pool = Self {
             ready: VecDeque::new(),
+            slots: HashMap::new(),
             free: Vec::new(),
+            networks: Vec::new(),
             home,
-            flags,
+            flags: namespaces::of_a_command() | network,
             scratch: namespaces.scratch.clone(),
         };
         pool.refill()?;
@@ -93,37 +127,28 @@ impl Pool {
     }
 
     /// Namespaces that are ready. The next child is cloned into their pid namespace.
-    pub fn take(&mut self) -> Result<Holder, Failure> {
+    pub(super) fn take(&mut self) -> Result<Holder, Failure> {
         let holder = match self.ready.pop_front() {
             Some(holder) => holder,
             None => self.make()?,
         };
-        for _ in 0..PATIENCE {
-            match holder.slot.state.load(Ordering::Acquire) {
-                MAKING => sys::sleep_while(&holder.slot.state, MAKING),
-                MADE => {
-                    return match sys::join(holder.handle.raw(), sys::CLONE_NEWPID) {
-                        Ok(()) => Ok(holder),
-                        Err(errno) => Err(self.give_up(holder, errno)),
-                    };
-                }
-                _ => break,
+        let ready = self.wait_for(holder).and_then(|()| self.keep_network(holder));
+        match ready.and_then(|()| sys::join(holder.handle, sys::CLONE_NEWPID)) {
+            Ok(()) => Ok(holder),
+            Err(errno) => {
+                self.end(holder.pid);
+                Err(Failure::of("make namespaces for a command")(errno))
             }
         }
-        let errno = match holder.slot.errno.load(Ordering::Acquire) {
-            0 => Errno::ETIMEDOUT,
-            errno => Errno(errno as i32),
-        };
-        Err(self.give_up(holder, errno))
     }
 
     /// Later children are cloned into the helper's own pid namespace again.
-    pub fn return_home(&mut self) -> Result<(), Failure> {
+    pub(super) fn return_home(&self) -> Result<(), Failure> {
         sys::join(self.home.raw(), sys::CLONE_NEWPID)
             .map_err(Failure::of("return to the helper's pid namespace"))
     }
 
-    pub fn refill(&mut self) -> Result<(), Failure> {
+    pub(super) fn refill(&mut self) -> Result<(), Failure> {
         while self.ready.len() < READY {
             let holder = self.make()?;
             self.ready.push_back(holder);
@@ -131,61 +156,97 @@ impl Pool {
         Ok(())
     }
 
-    /// Kills all that lives in these namespaces, and returns when it is dead.
-    pub fn end(&mut self, holder: Holder) {
-        // An error means that it is dead.
-        let _ = sys::kill(holder.pid, sys::SIGKILL);
-        let _ = sys::wait(holder.pid);
-        self.free.push(holder.slot);
+    pub(super) fn owns(&self, pid: u32) -> bool {
+        self.slots.contains_key(&pid)
     }
 
-    fn give_up(&mut self, holder: Holder, errno: Errno) -> Failure {
-        self.end(holder);
-        Failure::of("make namespaces for a command")(errno)
+    /// Kills all that lives in these namespaces.
+    pub(super) fn end(&self, pid: u32) {
+        if self.owns(pid) {
+            // An error means that it is dead.
+            let _ = sys::kill(pid.cast_signed(), sys::SIGKILL);
+        }
+    }
+
+    pub(super) fn end_all(&mut self) {
+        self.ready.clear();
+        for pid in self.slots.keys() {
+            let _ = sys::kill(pid.cast_signed(), sys::SIGKILL);
+        }
+    }
+
+    /// A holder is dead, and all in its namespaces with it.
+    pub(super) fn reaped(&mut self, pid: u32) {
+        if let Some(Used { slot, network, .. }) = self.slots.remove(&pid) {
+            self.ready.retain(|holder| holder.pid != pid);
+            self.free.push(slot);
+            if self.networks.len() < MAX_NETWORKS {
+                self.networks.extend(network);
+            }
+        }
+    }
+
+    fn wait_for(&self, holder: Holder) -> sys::Result<()> {
+        let Some(Used { slot, .. }) = self.slots.get(&holder.pid) else { return Err(Errno::ESRCH) };
+        for _ in 0..PATIENCE {
+            match slot.state.load(Ordering::Acquire) {
+                MAKING => sys::sleep_while(&slot.state, MAKING),
+                MADE => return Ok(()),
+                _ => return Err(Errno(slot.errno.load(Ordering::Acquire).cast_signed())),
+            }
+        }
+        Err(Errno::ETIMEDOUT)
+    }
+
+    /// Holds a network that the holder has made, for others after it.
+    fn keep_network(&mut self, holder: Holder) -> sys::Result<()> {
+        let Some(used) = self.slots.get_mut(&holder.pid) else { return Err(Errno::ESRCH) };
+        if self.flags & sys::CLONE_NEWNET != 0 && used.slot.network.load(Ordering::Acquire) == NONE {
+            let path = CString::new(format!("/proc/{}/ns/net", holder.pid)).map_err(|_| Errno::EINVAL)?;
+            used.network = Some(sys::open(sys::AT_FDCWD, &path, sys::O_RDONLY, 0)?);
+        }
+        Ok(())
     }
 
     fn make(&mut self) -> Result<Holder, Failure> {
         let mut slot = self.free.pop().unwrap_or_else(|| {
-            let state = AtomicU32::new(MAKING);
-            let (errno, scratch) = (AtomicU32::new(0), self.scratch.clone());
-            Box::new(Slot { stack: UnsafeCell::new([0; STACK]), state, errno, flags: self.flags, scratch })
+            Box::new(Slot {
+                stack: UnsafeCell::new([0; STACK]),
+                state: AtomicU32::new(MAKING),
+                errno: AtomicU32::new(0),
+                network: AtomicI32::new(NONE),
+                flags: self.flags,
+                scratch: self.scratch.clone(),
+            })
         });
+        let network = self.networks.pop();
         slot.state.store(MAKING, Ordering::Release);
-        slot.errno.store(0, Ordering::Release);
-        let mut handle: c_int = -1;
-        let flags = (sys::CLONE_VM | sys::CLONE_NEWPID | sys::CLONE_PIDFD) as c_int;
+        slot.network.store(network.as_ref().map_or(NONE, Fd::raw), Ordering::Release);
+        let mut handle: c_int = NONE;
+        let flags = sys::CLONE_VM | sys::CLONE_NEWPID | sys::CLONE_PIDFD;
         let top = slot.stack.get_mut().as_mut_ptr_range().end.cast::<c_void>();
-        // SAFETY: the stack is the holder's alone, and lives with the slot until the holder is dead.
-        let pid = unsafe { clone(hold, top, flags, (&raw mut *slot).cast(), &raw mut handle) };
-        if pid < 0 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "flags of 32 bits")]
+        // SAFETY: the stack is the holder's alone, and lives with the slot until the holder is off the books.
+        let pid = unsafe { clone(hold, top, flags as c_int, (&raw mut *slot).cast(), &raw mut handle) };
+        let Ok(pid) = u32::try_from(pid) else {
             self.free.push(slot);
             let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(Errno::EINVAL.0);
             return Err(Failure::of("start a process for namespaces")(Errno(errno)));
-        }
-        Ok(Holder { pid, handle: Fd::own(handle), flags: self.flags, slot })
-    }
-}
-
-impl Holder {
-    /// The process that everything in these namespaces descends from, the command itself aside.
-    pub fn pid(&self) -> i32 {
-        self.pid
-    }
-
-    pub(super) fn join(&self) -> sys::Result<()> {
-        sys::join(self.handle.raw(), self.flags)
+        };
+        self.slots.insert(pid, Used { slot, _handle: Fd::own(handle), network });
+        Ok(Holder { pid, handle, flags: self.flags })
     }
 }
 
 /// The life of a holder. It may use nothing that the helper uses meanwhile: no allocation, no `errno`.
 extern "C" fn hold(slot: *mut c_void) -> c_int {
-    // SAFETY: `make` gave a slot, which outlives this process.
+    // SAFETY: `make` gave a slot, which outlives this process. What both use of it is atomic.
     let slot = unsafe { &*slot.cast::<Slot>() };
     let made = namespaces::die_with_parent().and_then(|()| make_namespaces(slot));
     match made {
         Ok(()) => slot.state.store(MADE, Ordering::Release),
         Err(errno) => {
-            slot.errno.store(errno.0 as u32, Ordering::Release);
+            slot.errno.store(errno.0.cast_unsigned(), Ordering::Release);
             slot.state.store(FAILED, Ordering::Release);
         }
     }
@@ -195,12 +256,32 @@ extern "C" fn hold(slot: *mut c_void) -> c_int {
     }
 }
 
+/// It keeps its capabilities, which it has no use for later: without them a command could look into its memory.
 fn make_namespaces(slot: &Slot) -> sys::Result<()> {
+    let network = slot.network.load(Ordering::Acquire);
+    if network != NONE {
+        sys::join(network, sys::CLONE_NEWNET)?;
+    }
     // Nothing of the helper's is held open here: its end must be seen by whoever waits for it.
     sys::close_all();
     sys::ignore_children()?;
-    sys::unshare(slot.flags)?;
+    sys::unshare(slot.flags & !sys::CLONE_NEWNET)?;
     view::refresh(slot.scratch.as_ref().map(|(path, size)| (path.as_c_str(), *size)))?;
-    // It keeps its capabilities, which it has no use for: without them a command could look into its memory.
-    if slot.flags & sys::CLONE_NEWNET != 0 { sys::loopback_up() } else { Ok(()) }
+    if slot.flags & sys::CLONE_NEWNET != 0 && (network == NONE || !network_is_unused()) {
+        slot.network.store(NONE, Ordering::Release);
+        sys::unshare(sys::CLONE_NEWNET)?;
+        sys::loopback_up()?;
+    }
+    Ok(())
+}
+
+/// Whether no socket is left in this network, nor a connection that waits for its end.
+fn network_is_unused() -> bool {
+    let mut text = [0; 512];
+    let read = sys::open(sys::AT_FDCWD, c"/proc/self/net/sockstat", sys::O_RDONLY, 0)
+        .and_then(|file| sys::read(file.raw(), &mut text));
+    let Ok(length) = read else { return false };
+    let tcp = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
+    let mut tcp = tcp.filter(|line| line.starts_with(b"TCP:"));
+    tcp.next().is_some_and(|line| line.starts_with(b"TCP: inuse 0 orphan 0 tw 0 "))
 }

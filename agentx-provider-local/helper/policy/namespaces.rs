@@ -1,6 +1,10 @@
 //! Namespaces and privileges.
+#![expect(unsafe_code, reason = "calls the C library")]
 
-use std::{ffi::CString, io};
+use std::{
+    ffi::{CString, c_int, c_uint},
+    io,
+};
 
 use super::{
     Failure,
@@ -9,9 +13,9 @@ use super::{
 };
 
 unsafe extern "C" {
-    safe fn fork() -> i32;
-    safe fn geteuid() -> u32;
-    safe fn getegid() -> u32;
+    fn fork() -> c_int;
+    fn geteuid() -> c_uint;
+    fn getegid() -> c_uint;
 }
 
 const PR_SET_PDEATHSIG: usize = 1;
@@ -27,8 +31,9 @@ const SECUREBITS: usize = 0b1110_1111;
 
 /// Moves this program into namespaces of its own, as their first process. The caller's process stays behind, waits for
 /// it and ends as it ends.
-pub fn enter(namespaces: &Namespaces) -> Result<(), Failure> {
-    let (uid, gid) = (geteuid(), getegid());
+pub(crate) fn enter(namespaces: &Namespaces) -> Result<(), Failure> {
+    // SAFETY: take nothing.
+    let (uid, gid) = unsafe { (geteuid(), getegid()) };
     let network = if namespaces.network == Network::Host { 0 } else { sys::CLONE_NEWNET };
     let flags = sys::CLONE_NEWUSER | sys::CLONE_NEWPID | of_a_command() | network;
     sys::unshare(flags).map_err(Failure::of("make namespaces"))?;
@@ -39,7 +44,8 @@ pub fn enter(namespaces: &Namespaces) -> Result<(), Failure> {
     }
     map("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;
     map("/proc/self/gid_map", &format!("{gid} {gid} 1"))?;
-    match fork() {
+    // SAFETY: this program has one thread, so that its copy is whole.
+    match unsafe { fork() } {
         0 => die_with_parent().map_err(Failure::of("be ended with the parent"))?,
         child if child > 0 => stay_behind(child),
         _ => return Err(Failure::of("fork")(last_error())),
@@ -48,16 +54,16 @@ pub fn enter(namespaces: &Namespaces) -> Result<(), Failure> {
 }
 
 /// The namespaces that a command can have of its own, those of pids and the network aside.
-pub fn of_a_command() -> usize {
+pub(crate) fn of_a_command() -> usize {
     sys::CLONE_NEWNS | sys::CLONE_NEWIPC | sys::CLONE_NEWUTS
 }
 
-pub fn forbid_new_privileges() -> sys::Result<()> {
+pub(crate) fn forbid_new_privileges() -> sys::Result<()> {
     sys::process_control(PR_SET_NO_NEW_PRIVS, [1, 0, 0, 0]).map(drop)
 }
 
 /// Nothing that is executed from here on gets a capability, whoever owns it. This program keeps its own.
-pub fn forbid_capabilities() -> sys::Result<()> {
+pub(crate) fn forbid_capabilities() -> sys::Result<()> {
     sys::process_control(PR_CAP_AMBIENT, [PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0])?;
     // An ordinary user has no right to this, and nothing to lose by it: no new privileges are given already.
     if sys::process_control(PR_SET_SECUREBITS, [SECUREBITS, 0, 0, 0]).is_ok() {
@@ -72,11 +78,11 @@ pub fn forbid_capabilities() -> sys::Result<()> {
     Ok(())
 }
 
-pub fn die_with_parent() -> sys::Result<()> {
+pub(crate) fn die_with_parent() -> sys::Result<()> {
     sys::process_control(PR_SET_PDEATHSIG, [sys::SIGKILL as usize, 0, 0, 0]).map(drop)
 }
 
-pub fn hide_memory() -> sys::Result<()> {
+pub(crate) fn hide_memory() -> sys::Result<()> {
     sys::process_control(PR_SET_DUMPABLE, [0; 4]).map(drop)
 }
 
@@ -84,7 +90,8 @@ fn stay_behind(child: i32) -> ! {
     sys::close_all();
     let status = sys::wait(child).unwrap_or(0xff00);
     // As a shell tells it, where a signal ended the child.
-    let code = if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) };
+    let signal = status % 0x80;
+    let code = if signal == 0 { status >> 8 & 0xff } else { 128 + signal };
     sys::exit(code)
 }
 

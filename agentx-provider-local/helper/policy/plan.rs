@@ -6,31 +6,31 @@ use std::ffi::CString;
 
 /// The whole of a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Namespaces and the view of the file system inside them.
-    pub namespaces: Option<Namespaces>,
+    pub(crate) namespaces: Option<Namespaces>,
     /// Which files may be used how.
-    pub landlock: Option<Landlock>,
+    pub(crate) landlock: Option<Landlock>,
     /// A classic BPF program over system calls, an instruction a word. Empty: no filter.
-    pub filter: Vec<u64>,
+    pub(crate) filter: Vec<u64>,
 }
 
 /// Namespaces of its own: user, mount, pid, ipc and uts, and that of the network unless it is the host's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Namespaces {
+pub(crate) struct Namespaces {
     /// Each command has its own, and not only the helper for all of them. The user namespace is the helper's always.
-    pub per_command: bool,
+    pub(crate) per_command: bool,
     /// What of a network there is.
-    pub network: Network,
+    pub(crate) network: Network,
     /// What the file system is made of, in this order.
-    pub mounts: Vec<Mount>,
+    pub(crate) mounts: Vec<Mount>,
     /// Where a file system of its own is made for each who has namespaces, and how many bytes it holds.
-    pub scratch: Option<(CString, u64)>,
+    pub(crate) scratch: Option<(CString, u64)>,
 }
 
 /// What of a network there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
+pub(crate) enum Network {
     /// That of the host.
     Host,
     /// A loopback device.
@@ -41,7 +41,7 @@ pub enum Network {
 
 /// One thing in the new file system. Paths are absolute, sources as the host sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mount {
+pub(crate) enum Mount {
     /// A directory, and all above it.
     Directory(CString),
     /// A symbolic link.
@@ -82,13 +82,13 @@ pub enum Mount {
 
 /// A ruleset.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Landlock {
+pub(crate) struct Landlock {
     /// `LANDLOCK_ACCESS_FS_*` that are denied unless a rule allows them, as far as the kernel knows them.
-    pub files: u64,
+    pub(crate) files: u64,
     /// `LANDLOCK_SCOPE_*`, as far as the kernel knows them.
-    pub scopes: u64,
+    pub(crate) scopes: u64,
     /// The oldest version of Landlock that will do.
-    pub least: u32,
+    pub(crate) least: u32,
     /// What is allowed beneath a place, as it is seen inside.
-    pub rules: Vec<(CString, u64)>,
+    pub(crate) rules: Vec<(CString, u64)>,
 }

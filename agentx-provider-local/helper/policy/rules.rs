@@ -11,7 +11,7 @@ const OF_A_FILE: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15;
 const IS_DIRECTORY: u32 = 0o040_000;
 
 /// The ruleset of a plan, over places as they are seen now.
-pub fn ruleset(landlock: &Landlock) -> Result<Fd, Failure> {
+pub(crate) fn ruleset(landlock: &Landlock) -> Result<Fd, Failure> {
     let version = sys::landlock_version().map_err(Failure::of("find Landlock"))?;
     if version < landlock.least {
         let step = format!("find Landlock of version {} or later; it is {version}", landlock.least);

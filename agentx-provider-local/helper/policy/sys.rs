@@ -2,28 +2,34 @@
 //!
 //! They are issued directly and touch neither `errno` nor anything else of the C library: most of them run in a child
 //! that shares this program's memory, some of them while this program runs on.
+#![expect(
+    unsafe_code,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a system call takes and gives whole registers"
+)]
 
 use core::ffi::{CStr, c_int, c_void};
 
 /// An error number of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Errno(pub i32);
+pub(crate) struct Errno(pub(crate) i32);
 
 impl Errno {
-    pub const ENOENT: Self = Self(2);
-    pub const EINTR: Self = Self(4);
-    pub const EAGAIN: Self = Self(11);
-    pub const EINVAL: Self = Self(22);
-    pub const ENOTDIR: Self = Self(20);
-    pub const EEXIST: Self = Self(17);
-    pub const ENOSYS: Self = Self(38);
-    pub const ELOOP: Self = Self(40);
-    pub const EPROTO: Self = Self(71);
-    pub const ESTALE: Self = Self(116);
-    pub const ETIMEDOUT: Self = Self(110);
+    pub(crate) const ENOENT: Self = Self(2);
+    pub(crate) const ESRCH: Self = Self(3);
+    pub(crate) const EINTR: Self = Self(4);
+    pub(crate) const EAGAIN: Self = Self(11);
+    pub(crate) const EINVAL: Self = Self(22);
+    pub(crate) const EEXIST: Self = Self(17);
+    pub(crate) const ENOSYS: Self = Self(38);
+    pub(crate) const EPROTO: Self = Self(71);
+    pub(crate) const ESTALE: Self = Self(116);
+    pub(crate) const ETIMEDOUT: Self = Self(110);
 }
 
-pub type Result<T> = core::result::Result<T, Errno>;
+pub(crate) type Result<T> = core::result::Result<T, Errno>;
 
 /// One system call.
 ///
@@ -31,7 +37,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 /// The arguments must be what the call expects: every pointer valid for what the kernel reads or writes there.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub unsafe fn call(number: usize, args: [usize; 6]) -> Result<usize> {
+pub(crate) unsafe fn call(number: usize, args: [usize; 6]) -> Result<usize> {
     let result: isize;
     // SAFETY: the caller answers for the arguments; the clobbers are those of the calling convention.
     unsafe {
@@ -53,7 +59,7 @@ pub unsafe fn call(number: usize, args: [usize; 6]) -> Result<usize> {
 /// The arguments must be what the call expects: every pointer valid for what the kernel reads or writes there.
 #[cfg(target_arch = "aarch64")]
 #[inline]
-pub unsafe fn call(number: usize, args: [usize; 6]) -> Result<usize> {
+pub(crate) unsafe fn call(number: usize, args: [usize; 6]) -> Result<usize> {
     let result: isize;
     // SAFETY: the caller answers for the arguments; the clobbers are those of the calling convention.
     unsafe {
@@ -76,15 +82,16 @@ macro_rules! numbers {
         mod number {
             $(
                 #[cfg(target_arch = "x86_64")]
-                pub const $name: usize = $x86_64;
+                pub(crate) const $name: usize = $x86_64;
                 #[cfg(target_arch = "aarch64")]
-                pub const $name: usize = $aarch64;
+                pub(crate) const $name: usize = $aarch64;
             )*
         }
     };
 }
 
 numbers! {
+    READ 0 63
     WRITE 1 64
     CLOSE 3 57
     IOCTL 16 29
@@ -112,7 +119,6 @@ numbers! {
     UNSHARE 272 97
     SETNS 308 268
     SECCOMP 317 277
-    PIDFD_OPEN 434 434
     OPEN_TREE 428 428
     MOVE_MOUNT 429 429
     FSOPEN 430 430
@@ -128,15 +134,15 @@ numbers! {
 
 /// A descriptor that closes itself.
 #[derive(Debug)]
-pub struct Fd(c_int);
+pub(crate) struct Fd(c_int);
 
 impl Fd {
     /// Takes over a descriptor.
-    pub fn own(raw: c_int) -> Self {
+    pub(crate) fn own(raw: c_int) -> Self {
         Self(raw)
     }
 
-    pub fn raw(&self) -> c_int {
+    pub(crate) fn raw(&self) -> c_int {
         self.0
     }
 }
@@ -149,40 +155,40 @@ impl Drop for Fd {
 }
 
 /// The working directory, in place of a descriptor.
-pub const AT_FDCWD: c_int = -100;
-pub const O_RDONLY: c_int = 0;
-pub const O_WRONLY: c_int = 1;
-pub const O_CREAT: c_int = 0o100;
-pub const O_EXCL: c_int = 0o200;
-pub const O_PATH: c_int = 0o10_000_000;
-pub const O_CLOEXEC: c_int = 0o2_000_000;
+pub(crate) const AT_FDCWD: c_int = -100;
+pub(crate) const O_RDONLY: c_int = 0;
+pub(crate) const O_WRONLY: c_int = 1;
+pub(crate) const O_CREAT: c_int = 0o100;
+pub(crate) const O_EXCL: c_int = 0o200;
+pub(crate) const O_PATH: c_int = 0o10_000_000;
+pub(crate) const O_CLOEXEC: c_int = 0o2_000_000;
 #[cfg(target_arch = "x86_64")]
-pub const O_DIRECTORY: c_int = 0o200_000;
+pub(crate) const O_DIRECTORY: c_int = 0o200_000;
 #[cfg(target_arch = "aarch64")]
-pub const O_DIRECTORY: c_int = 0o40_000;
-pub const RESOLVE_NO_MAGICLINKS: u64 = 2;
-pub const RESOLVE_NO_SYMLINKS: u64 = 4;
-pub const RESOLVE_BENEATH: u64 = 8;
+pub(crate) const O_DIRECTORY: c_int = 0o40_000;
+pub(crate) const RESOLVE_NO_MAGICLINKS: u64 = 2;
+pub(crate) const RESOLVE_NO_SYMLINKS: u64 = 4;
+pub(crate) const RESOLVE_BENEATH: u64 = 8;
 
-pub const CLONE_VM: usize = 0x100;
-pub const CLONE_PIDFD: usize = 0x1000;
-pub const CLONE_NEWNS: usize = 0x2_0000;
-pub const CLONE_NEWUTS: usize = 0x400_0000;
-pub const CLONE_NEWIPC: usize = 0x800_0000;
-pub const CLONE_NEWUSER: usize = 0x1000_0000;
-pub const CLONE_NEWPID: usize = 0x2000_0000;
-pub const CLONE_NEWNET: usize = 0x4000_0000;
+pub(crate) const CLONE_VM: usize = 0x100;
+pub(crate) const CLONE_PIDFD: usize = 0x1000;
+pub(crate) const CLONE_NEWNS: usize = 0x2_0000;
+pub(crate) const CLONE_NEWUTS: usize = 0x400_0000;
+pub(crate) const CLONE_NEWIPC: usize = 0x800_0000;
+pub(crate) const CLONE_NEWUSER: usize = 0x1000_0000;
+pub(crate) const CLONE_NEWPID: usize = 0x2000_0000;
+pub(crate) const CLONE_NEWNET: usize = 0x4000_0000;
 
-pub const MOUNT_ATTR_RDONLY: u64 = 1;
-pub const MOUNT_ATTR_NOSUID: u64 = 2;
-pub const MOUNT_ATTR_NODEV: u64 = 4;
-pub const MOUNT_ATTR_NOEXEC: u64 = 8;
-pub const MS_PRIVATE: u64 = 1 << 18;
+pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;
+pub(crate) const MOUNT_ATTR_NOSUID: u64 = 2;
+pub(crate) const MOUNT_ATTR_NODEV: u64 = 4;
+pub(crate) const MOUNT_ATTR_NOEXEC: u64 = 8;
+pub(crate) const MS_PRIVATE: u64 = 1 << 18;
 
-pub const SIGKILL: i32 = 9;
+pub(crate) const SIGKILL: i32 = 9;
 
 /// Opens by name, relative to a directory.
-pub fn open(dir: c_int, path: &CStr, flags: c_int, mode: u32) -> Result<Fd> {
+pub(crate) fn open(dir: c_int, path: &CStr, flags: c_int, mode: u32) -> Result<Fd> {
     let flags = (flags | O_CLOEXEC) as usize;
     // SAFETY: `path` ends in NUL and lives through the call.
     let fd = unsafe { call(number::OPENAT, [dir as usize, at(path), flags, mode as usize, 0, 0]) }?;
@@ -190,7 +196,7 @@ pub fn open(dir: c_int, path: &CStr, flags: c_int, mode: u32) -> Result<Fd> {
 }
 
 /// Opens by name with a promise about the way there.
-pub fn open2(dir: c_int, path: &CStr, flags: c_int, resolve: u64) -> Result<Fd> {
+pub(crate) fn open2(dir: c_int, path: &CStr, flags: c_int, resolve: u64) -> Result<Fd> {
     let how: [u64; 3] = [(flags | O_CLOEXEC) as u64, 0, resolve];
     for _ in 0..16 {
         // SAFETY: `path` ends in NUL, `how` is as long as told.
@@ -205,13 +211,18 @@ pub fn open2(dir: c_int, path: &CStr, flags: c_int, resolve: u64) -> Result<Fd> 
     Err(Errno::EAGAIN)
 }
 
-pub fn write(fd: c_int, data: &[u8]) -> Result<usize> {
+pub(crate) fn write(fd: c_int, data: &[u8]) -> Result<usize> {
     // SAFETY: the kernel reads within `data`.
     unsafe { call(number::WRITE, [fd as usize, data.as_ptr() as usize, data.len(), 0, 0, 0]) }
 }
 
+pub(crate) fn read(fd: c_int, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes within `buffer`.
+    unsafe { call(number::READ, [fd as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
+}
+
 /// The device, inode and mode of what a descriptor means.
-pub fn identity(fd: c_int) -> Result<(u64, u64, u32)> {
+pub(crate) fn identity(fd: c_int) -> Result<(u64, u64, u32)> {
     let mut stat = [0u64; 18];
     let empty = c"";
     // SAFETY: `struct stat` is 144 bytes on x86-64 and 128 on aarch64.
@@ -225,28 +236,28 @@ pub fn identity(fd: c_int) -> Result<(u64, u64, u32)> {
     Ok((stat[0], stat[1], mode))
 }
 
-pub fn make_dir(dir: c_int, path: &CStr, mode: u32) -> Result<()> {
+pub(crate) fn make_dir(dir: c_int, path: &CStr, mode: u32) -> Result<()> {
     // SAFETY: `path` ends in NUL.
     unsafe { call(number::MKDIRAT, [dir as usize, at(path), mode as usize, 0, 0, 0]) }.map(drop)
 }
 
-pub fn make_symlink(target: &CStr, dir: c_int, path: &CStr) -> Result<()> {
+pub(crate) fn make_symlink(target: &CStr, dir: c_int, path: &CStr) -> Result<()> {
     // SAFETY: both end in NUL.
     unsafe { call(number::SYMLINKAT, [at(target), dir as usize, at(path), 0, 0, 0]) }.map(drop)
 }
 
-pub fn change_dir(dir: c_int) -> Result<()> {
+pub(crate) fn change_dir(dir: c_int) -> Result<()> {
     // SAFETY: no pointers.
     unsafe { call(number::FCHDIR, [dir as usize, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
-pub fn unshare(flags: usize) -> Result<()> {
+pub(crate) fn unshare(flags: usize) -> Result<()> {
     // SAFETY: no pointers; no flag here shares or splits memory.
     unsafe { call(number::UNSHARE, [flags, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Joins the namespaces of a process, or one namespace.
-pub fn join(fd: c_int, flags: usize) -> Result<()> {
+pub(crate) fn join(fd: c_int, flags: usize) -> Result<()> {
     // SAFETY: no pointers.
     unsafe { call(number::SETNS, [fd as usize, flags, 0, 0, 0, 0]) }.map(drop)
 }
@@ -256,7 +267,7 @@ const AT_EMPTY_PATH: usize = 0x1000;
 const AT_RECURSIVE: usize = 0x8000;
 
 /// A detached copy of the mounts at a place, with everything below.
-pub fn clone_tree(fd: c_int) -> Result<Fd> {
+pub(crate) fn clone_tree(fd: c_int) -> Result<Fd> {
     const OPEN_TREE_CLONE: usize = 1;
     let flags = OPEN_TREE_CLONE | O_CLOEXEC as usize | AT_EMPTY_PATH | AT_RECURSIVE;
     // SAFETY: the path is empty and static.
@@ -265,7 +276,7 @@ pub fn clone_tree(fd: c_int) -> Result<Fd> {
 }
 
 /// Attaches a detached mount on top of what a descriptor means.
-pub fn attach(mount: c_int, place: c_int) -> Result<()> {
+pub(crate) fn attach(mount: c_int, place: c_int) -> Result<()> {
     const FROM_EMPTY: usize = 0x4;
     const TO_EMPTY: usize = 0x40;
     let flags = FROM_EMPTY | TO_EMPTY;
@@ -275,7 +286,7 @@ pub fn attach(mount: c_int, place: c_int) -> Result<()> {
 }
 
 /// Sets attributes of a mount, and of all below where `recursive`.
-pub fn restrict_mount(mount: c_int, attributes: u64, propagation: u64, recursive: bool) -> Result<()> {
+pub(crate) fn restrict_mount(mount: c_int, attributes: u64, propagation: u64, recursive: bool) -> Result<()> {
     let attr: [u64; 4] = [attributes, 0, propagation, 0];
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: `attr` is as long as told.
@@ -289,7 +300,7 @@ pub fn restrict_mount(mount: c_int, attributes: u64, propagation: u64, recursive
 }
 
 /// A new file system of this type, with options, as a detached mount.
-pub fn new_mount(kind: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Result<Fd> {
+pub(crate) fn new_mount(kind: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Result<Fd> {
     const CLOEXEC: usize = 1;
     const SET_STRING: usize = 1;
     const CREATE: usize = 6;
@@ -308,7 +319,7 @@ pub fn new_mount(kind: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Re
 }
 
 /// Makes the working directory, a mount, the root, and lets the old root go.
-pub fn pivot_here() -> Result<()> {
+pub(crate) fn pivot_here() -> Result<()> {
     const MNT_DETACH: usize = 2;
     let here = at(c".");
     // SAFETY: the paths are static.
@@ -318,18 +329,18 @@ pub fn pivot_here() -> Result<()> {
     }
 }
 
-pub fn set_host_name(name: &CStr) -> Result<()> {
+pub(crate) fn set_host_name(name: &CStr) -> Result<()> {
     // SAFETY: the length is that of the name.
     unsafe { call(number::SETHOSTNAME, [at(name), name.count_bytes(), 0, 0, 0, 0]) }.map(drop)
 }
 
-pub fn process_control(option: usize, args: [usize; 4]) -> Result<usize> {
+pub(crate) fn process_control(option: usize, args: [usize; 4]) -> Result<usize> {
     // SAFETY: only options without pointers are used here.
     unsafe { call(number::PRCTL, [option, args[0], args[1], args[2], args[3], 0]) }
 }
 
 /// Gives up every capability.
-pub fn drop_capabilities() -> Result<()> {
+pub(crate) fn drop_capabilities() -> Result<()> {
     let header: [u32; 2] = [0x2008_0522, 0];
     let none = [0u32; 6];
     // SAFETY: version 3 takes two sets of three words.
@@ -337,7 +348,7 @@ pub fn drop_capabilities() -> Result<()> {
 }
 
 /// Binds this process and what it starts to a filter of system calls.
-pub fn filter(program: &[u64]) -> Result<()> {
+pub(crate) fn filter(program: &[u64]) -> Result<()> {
     const SET_MODE_FILTER: usize = 1;
     #[repr(C)]
     struct Program {
@@ -350,7 +361,7 @@ pub fn filter(program: &[u64]) -> Result<()> {
 }
 
 /// A Landlock ruleset that handles these rights.
-pub fn ruleset(files: u64, network: u64, scopes: u64, length: usize) -> Result<Fd> {
+pub(crate) fn ruleset(files: u64, network: u64, scopes: u64, length: usize) -> Result<Fd> {
     let attr = [files, network, scopes];
     // SAFETY: no more than the three words is read.
     let fd = unsafe {
@@ -361,14 +372,14 @@ pub fn ruleset(files: u64, network: u64, scopes: u64, length: usize) -> Result<F
 }
 
 /// The version of Landlock that the kernel has.
-pub fn landlock_version() -> Result<u32> {
+pub(crate) fn landlock_version() -> Result<u32> {
     const VERSION: usize = 1;
     // SAFETY: no pointers but null.
     unsafe { call(number::LANDLOCK_CREATE_RULESET, [0, 0, VERSION, 0, 0, 0]) }.map(|version| version as u32)
 }
 
 /// Lets a ruleset allow rights beneath a place.
-pub fn allow_beneath(ruleset: c_int, place: c_int, access: u64) -> Result<()> {
+pub(crate) fn allow_beneath(ruleset: c_int, place: c_int, access: u64) -> Result<()> {
     const PATH_BENEATH: usize = 1;
     let mut attr = [0u8; 12];
     attr[..8].copy_from_slice(&access.to_ne_bytes());
@@ -381,13 +392,13 @@ pub fn allow_beneath(ruleset: c_int, place: c_int, access: u64) -> Result<()> {
 }
 
 /// Binds this process and what it starts to a ruleset.
-pub fn restrict(ruleset: c_int) -> Result<()> {
+pub(crate) fn restrict(ruleset: c_int) -> Result<()> {
     // SAFETY: no pointers.
     unsafe { call(number::LANDLOCK_RESTRICT_SELF, [ruleset as usize, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Brings the loopback device up.
-pub fn loopback_up() -> Result<()> {
+pub(crate) fn loopback_up() -> Result<()> {
     const SIOCSIFFLAGS: usize = 0x8914;
     const IFF_UP_RUNNING: u16 = 0x41;
     let socket = socket(2, 1)?;
@@ -407,7 +418,7 @@ fn socket(domain: usize, kind: usize) -> Result<Fd> {
 }
 
 /// Listens on a port of 127.0.0.1.
-pub fn listen(port: u16) -> Result<Fd> {
+pub(crate) fn listen(port: u16) -> Result<Fd> {
     let socket = socket(2, 1)?;
     let mut address = [0u8; 16];
     address[..2].copy_from_slice(&2u16.to_ne_bytes());
@@ -423,7 +434,7 @@ pub fn listen(port: u16) -> Result<Fd> {
 }
 
 /// One message of a packet socket; its whole length, also where the buffer was too short.
-pub fn receive(socket: c_int, buffer: &mut [u8]) -> Result<usize> {
+pub(crate) fn receive(socket: c_int, buffer: &mut [u8]) -> Result<usize> {
     const MSG_TRUNC: usize = 0x20;
     loop {
         // SAFETY: the kernel writes within the buffer.
@@ -440,7 +451,7 @@ pub fn receive(socket: c_int, buffer: &mut [u8]) -> Result<usize> {
 }
 
 /// Sends one message, with a descriptor where there is one.
-pub fn send(socket: c_int, data: &[u8], with: Option<c_int>) -> Result<()> {
+pub(crate) fn send(socket: c_int, data: &[u8], with: Option<c_int>) -> Result<()> {
     const MSG_NOSIGNAL: usize = 0x4000;
     #[repr(C)]
     struct Message {
@@ -476,23 +487,18 @@ pub fn send(socket: c_int, data: &[u8], with: Option<c_int>) -> Result<()> {
         .map(drop)
 }
 
-pub fn pidfd(pid: i32) -> Result<Fd> {
-    // SAFETY: no pointers.
-    Ok(Fd(unsafe { call(number::PIDFD_OPEN, [pid as usize, 0, 0, 0, 0, 0]) }? as c_int))
-}
-
-pub fn close_all() {
+pub(crate) fn close_all() {
     // SAFETY: no pointers; whoever calls this uses no descriptor afterwards.
     let _ = unsafe { call(number::CLOSE_RANGE, [0, u32::MAX as usize, 0, 0, 0, 0]) };
 }
 
-pub fn kill(pid: i32, signal: i32) -> Result<()> {
+pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
     // SAFETY: no pointers.
     unsafe { call(number::KILL, [pid as usize, signal as usize, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Waits for a child of any kind, and gives its status.
-pub fn wait(pid: i32) -> Result<i32> {
+pub(crate) fn wait(pid: i32) -> Result<i32> {
     const WALL: usize = 0x4000_0000;
     let mut status = 0i32;
     loop {
@@ -507,7 +513,7 @@ pub fn wait(pid: i32) -> Result<i32> {
 }
 
 /// Lets the kernel reap this process's children by itself.
-pub fn ignore_children() -> Result<()> {
+pub(crate) fn ignore_children() -> Result<()> {
     const SIGCHLD: usize = 17;
     const SIG_IGN: usize = 1;
     let action: [usize; 4] = [SIG_IGN, 0, 0, 0];
@@ -516,12 +522,12 @@ pub fn ignore_children() -> Result<()> {
 }
 
 /// Sleeps until a signal, for ever where there is none.
-pub fn pause() {
+pub(crate) fn pause() {
     // SAFETY: no descriptors and no time.
     let _ = unsafe { call(number::PPOLL, [0, 0, 0, 0, 0, 0]) };
 }
 
-pub fn exit(code: i32) -> ! {
+pub(crate) fn exit(code: i32) -> ! {
     loop {
         // SAFETY: no pointers.
         let _ = unsafe { call(number::EXIT, [code as usize, 0, 0, 0, 0, 0]) };
@@ -529,7 +535,7 @@ pub fn exit(code: i32) -> ! {
 }
 
 /// Sleeps while a word has this value, for one second at most.
-pub fn sleep_while(word: &core::sync::atomic::AtomicU32, value: u32) {
+pub(crate) fn sleep_while(word: &core::sync::atomic::AtomicU32, value: u32) {
     let second: [i64; 2] = [1, 0];
     // SAFETY: the word and the time live through the call.
     let _ = unsafe {
@@ -538,7 +544,7 @@ pub fn sleep_while(word: &core::sync::atomic::AtomicU32, value: u32) {
 }
 
 /// Wakes who sleeps by a word.
-pub fn wake(word: &core::sync::atomic::AtomicU32) {
+pub(crate) fn wake(word: &core::sync::atomic::AtomicU32) {
     // SAFETY: the word lives through the call.
     let _ = unsafe { call(number::FUTEX, [word.as_ptr() as usize, 1, 1, 0, 0, 0]) };
 }

@@ -1,6 +1,10 @@
 //! The file system as commands see it: a small one of its own, with the host's places mounted into it.
 
-use std::ffi::{CStr, CString};
+use std::{
+    ffi::{CStr, CString, OsStr},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
 
 use super::{
     Failure,
@@ -12,7 +16,7 @@ use super::{
 const PLAIN: u64 = sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV;
 
 /// Builds the view in this mount namespace and makes it the root.
-pub fn build(namespaces: &Namespaces) -> Result<(), Failure> {
+pub(crate) fn build(namespaces: &Namespaces) -> Result<(), Failure> {
     let old = sys::open(sys::AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY, 0)
         .map_err(Failure::of("open the root"))?;
     sys::restrict_mount(old.raw(), 0, sys::MS_PRIVATE, true)
@@ -38,7 +42,7 @@ pub fn build(namespaces: &Namespaces) -> Result<(), Failure> {
 }
 
 /// What a command with namespaces of its own mounts afresh. Allocates nothing.
-pub fn refresh(scratch: Option<(&CStr, u64)>) -> sys::Result<()> {
+pub(crate) fn refresh(scratch: Option<(&CStr, u64)>) -> sys::Result<()> {
     let root = sys::open(sys::AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY, 0)?;
     let proc = new_proc()?;
     let at = sys::open(root.raw(), c"proc", sys::O_PATH | sys::O_DIRECTORY, 0)?;
@@ -147,15 +151,16 @@ fn mount_scratch(root: i32, path: &CStr, size: u64) -> sys::Result<()> {
 
 /// The digits of a number, in a buffer that ends in NUL.
 fn decimal(mut number: u64, digits: &mut [u8; 21]) -> &CStr {
-    let mut at = 20;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
+    let mut start = digits.len() - 1;
+    for place in digits.iter_mut().rev().skip(1) {
+        *place = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        start -= 1;
         number /= 10;
         if number == 0 {
-            return CStr::from_bytes_with_nul(&digits[at..]).unwrap_or(c"0");
+            break;
         }
     }
+    digits.get(start..).and_then(|digits| CStr::from_bytes_with_nul(digits).ok()).unwrap_or(c"0")
 }
 
 fn inside(root: &Fd, path: &CStr) -> Result<Fd, Failure> {
@@ -170,21 +175,20 @@ fn file(root: &Fd, path: &CStr, content: &[u8]) -> sys::Result<()> {
 }
 
 fn parents(root: &Fd, path: &CStr) -> Result<(), Failure> {
-    let bytes = path.to_bytes();
-    match bytes.iter().rposition(|byte| *byte == b'/') {
-        None | Some(0) => Ok(()),
-        Some(end) => {
-            let parent = CString::new(&bytes[..end]).map_err(|_| Failure::at("make", path)(Errno::EINVAL))?;
-            directories(root, &parent)
-        }
-    }
+    let parent = Path::new(OsStr::from_bytes(path.to_bytes())).parent().unwrap_or(Path::new("/"));
+    let parent =
+        CString::new(parent.as_os_str().as_bytes()).map_err(|_| Failure::at("make", path)(Errno::EINVAL))?;
+    directories(root, &parent)
 }
 
 fn directories(root: &Fd, path: &CStr) -> Result<(), Failure> {
-    let bytes = path.to_bytes();
-    let ends = bytes.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    for end in ends.chain([bytes.len()]) {
-        let part = CString::new(&bytes[1..end]).map_err(|_| Failure::at("make", path)(Errno::EINVAL))?;
+    let mut part = Vec::new();
+    for name in path.to_bytes().split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        if !part.is_empty() {
+            part.push(b'/');
+        }
+        part.extend_from_slice(name);
+        let part = CString::new(part.clone()).map_err(|_| Failure::at("make", path)(Errno::EINVAL))?;
         match sys::make_dir(root.raw(), &part, 0o755) {
             Ok(()) | Err(Errno::EEXIST) => {}
             // It is there, in what was mounted before.

@@ -1,8 +1,11 @@
 //! System calls, by number.
+#![expect(unsafe_code, reason = "makes system calls")]
 
-use std::{ffi::CString, fmt, io, os::fd::OwnedFd};
-
-use super::own;
+use std::{
+    ffi::CString,
+    fmt, io,
+    os::fd::{FromRawFd, OwnedFd},
+};
 
 /// Why an attempt got nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +36,16 @@ impl fmt::Display for Errno {
     }
 }
 
-unsafe extern "C" {
-    fn syscall(number: isize, ...) -> isize;
-    #[link_name = "fork"]
-    safe fn libc_fork() -> i32;
-    #[link_name = "_exit"]
-    safe fn libc_exit(code: i32) -> !;
-    fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
-    #[link_name = "alarm"]
-    safe fn libc_alarm(seconds: u32) -> u32;
-    #[link_name = "pipe2"]
-    fn libc_pipe(fds: *mut i32, flags: i32) -> i32;
+/// Of the C library.
+mod libc {
+    unsafe extern "C" {
+        pub(super) fn syscall(number: std::ffi::c_long, ...) -> std::ffi::c_long;
+        pub(super) fn fork() -> i32;
+        pub(super) fn _exit(code: i32) -> !;
+        pub(super) fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+        pub(super) fn alarm(seconds: u32) -> u32;
+        pub(super) fn pipe2(fds: *mut i32, flags: i32) -> i32;
+    }
 }
 
 /// A system call. Addresses are passed as numbers, and must be those of what lives through the call.
@@ -52,46 +54,79 @@ pub(crate) fn call<const N: usize>(number: isize, args: [usize; N]) -> Result<us
     for (place, arg) in all.iter_mut().zip(args) {
         *place = arg;
     }
-    let [a, b, c, d, e, f] = all;
     // SAFETY: each caller in this module passes what the call expects; and each call is made in a process that was
     // forked for it and ends after it, so that a mistake is nobody else's.
-    let result = unsafe { syscall(number, a, b, c, d, e, f) };
+    let result =
+        unsafe { libc::syscall(number as std::ffi::c_long, all[0], all[1], all[2], all[3], all[4], all[5]) };
     usize::try_from(result).map_err(|_| io::Error::last_os_error().into())
 }
 
 pub(crate) fn fork() -> Result<i32, Errno> {
-    match libc_fork() {
+    // SAFETY: the probe has one thread.
+    match unsafe { libc::fork() } {
         pid if pid < 0 => Err(io::Error::last_os_error().into()),
         pid => Ok(pid),
     }
 }
 
 pub(crate) fn exit(code: i32) -> ! {
-    libc_exit(code)
+    // SAFETY: takes a number.
+    unsafe { libc::_exit(code) }
 }
 
 pub(crate) fn wait(pid: i32) -> Result<i32, Errno> {
     let mut status = 0;
     // SAFETY: the status lives through the call.
-    match unsafe { waitpid(pid, &raw mut status, 0) } {
+    match unsafe { libc::waitpid(pid, &raw mut status, 0) } {
         waited if waited < 0 => Err(io::Error::last_os_error().into()),
         _ => Ok(status),
     }
 }
 
 pub(crate) fn alarm(seconds: usize) {
-    libc_alarm(u32::try_from(seconds).unwrap_or(u32::MAX));
+    // SAFETY: takes a number.
+    unsafe { libc::alarm(u32::try_from(seconds).unwrap_or(u32::MAX)) };
 }
 
 pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     const O_CLOEXEC: i32 = 0o2_000_000;
     let mut fds = [0; 2];
     // SAFETY: there is room for two.
-    if unsafe { libc_pipe(fds.as_mut_ptr(), O_CLOEXEC) } < 0 {
+    if unsafe { libc::pipe2(fds.as_mut_ptr(), O_CLOEXEC) } < 0 {
         return Err(io::Error::last_os_error().into());
     }
     let [reader, writer] = fds.map(|fd| own(fd as usize));
     Ok((reader, writer))
+}
+
+/// A descriptor that the kernel has given, as an owned one.
+pub(crate) fn own(fd: usize) -> OwnedFd {
+    // SAFETY: nobody else has it, or this process is about to end.
+    unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(i32::MAX)) }
+}
+
+/// What is at an address.
+pub(crate) fn read_at(address: usize, length: usize) -> Vec<u8> {
+    // SAFETY: the kernel has just mapped a page there.
+    unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(address), length) }.to_vec()
+}
+
+/// Puts bytes at an address.
+pub(crate) fn write_at(address: usize, bytes: &[u8]) {
+    // SAFETY: the kernel has just mapped a page there, for this process to write.
+    let page = unsafe {
+        std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(address), bytes.len())
+    };
+    page.copy_from_slice(bytes);
+}
+
+/// The number of this process, asked for as a 32-bit program does.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn process_id_32() -> Result<usize, Errno> {
+    let result: isize;
+    // SAFETY: `getpid` takes nothing.
+    unsafe { std::arch::asm!("int 0x80", inlateout("rax") 20_isize => result) };
+    usize::try_from(result).map_err(|_| Errno(i32::try_from(-result).unwrap_or(38)))
 }
 
 /// A path as C has it.

@@ -192,13 +192,14 @@ fn execute_memory(by: &str) -> Outcome {
 /// Whatever is open above the standard three.
 fn inherited_descriptor(_: &Target) -> Outcome {
     for fd in 3..64 {
-        // SAFETY: it may be anybody's in this process, which ends right after this.
+        // It may be anybody's in this process, which ends right after this.
         let mut file = std::mem::ManuallyDrop::new(File::from(own(fd)));
         let mut bytes = [0; 256];
-        if let Ok(count) = file.read(&mut bytes) {
-            if let Ok(found) = secret(bytes.get(..count).unwrap_or_default()) {
-                return Ok(found);
-            }
+        let read = file.read(&mut bytes);
+        if let Ok(found) =
+            read.map_err(Errno::from).and_then(|count| secret(bytes.get(..count).unwrap_or_default()))
+        {
+            return Ok(found);
         }
     }
     Err(Errno::NOTHING)

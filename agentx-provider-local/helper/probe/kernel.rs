@@ -16,6 +16,7 @@ const NEWIPC: usize = 0x800_0000;
 const NEWUSER: usize = 0x1000_0000;
 const NEWPID: usize = 0x2000_0000;
 const NEWNET: usize = 0x4000_0000;
+const SIGCHLD: usize = 0x11;
 const AT_FDCWD: usize = (-100_isize) as usize;
 /// A number that is no address and no descriptor.
 const NONE: usize = usize::MAX;
@@ -173,23 +174,14 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     #[cfg(target_arch = "x86_64")]
     ("port-rights", |_| done(call(172, [3]))),
     #[cfg(target_arch = "x86_64")]
-    ("other-architecture", |_| {
-        let result: isize;
-        // SAFETY: `getpid` as a 32-bit program calls it.
-        unsafe { std::arch::asm!("int 0x80", inlateout("rax") 20_isize => result) };
-        if result > 0 {
-            Ok(format!("process {result}"))
-        } else {
-            Err(Errno(i32::try_from(-result).unwrap_or(38)))
-        }
-    }),
+    ("other-architecture", |_| done(call::process_id_32())),
     #[cfg(target_arch = "x86_64")]
     ("other-numbers", |_| done(call(0x4000_0000 + 39, []))),
 ];
 
 /// A process like any other but for these namespaces.
 fn clone(flags: usize) -> Outcome {
-    ended(call(call::CLONE, [flags | 17, 0, 0, 0, 0])?)
+    ended(call(call::CLONE, [flags | SIGCHLD, 0, 0, 0, 0])?)
 }
 
 fn ended(child: usize) -> Outcome {
@@ -212,9 +204,7 @@ fn private(attempt: impl FnOnce() -> Outcome) -> Outcome {
 
 fn private_uts(attempt: impl FnOnce() -> Outcome) -> Outcome {
     // An error leaves the host's, which a confined process can't name.
-    if let Err(errno) = call(call::UNSHARE, [NEWUTS]) {
-        return Err(errno);
-    }
+    call(call::UNSHARE, [NEWUTS])?;
     attempt()
 }
 

@@ -6,6 +6,11 @@
 //!
 //! Nothing here does harm where it succeeds: what is changed is the probe's own, what is written to the kernel is what
 //! was there, and orders to the machine are such that it refuses after it has checked who gives them.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a system call takes and gives whole registers"
+)]
 
 mod call;
 mod files;
@@ -19,11 +24,11 @@ mod witness;
 use std::{
     env, fs,
     io::{self, Read, Write as _},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::AsRawFd,
     process::ExitCode,
 };
 
-use self::call::Errno;
+use self::call::{Errno, own};
 pub(crate) use self::witness::testify;
 
 /// What an attempt came to: `Ok` with what it got.
@@ -171,12 +176,6 @@ pub(crate) fn secret_in(path: &str) -> Outcome {
     secret(&bytes)
 }
 
-/// A descriptor as an owned one.
-pub(crate) fn own(fd: usize) -> OwnedFd {
-    // SAFETY: the kernel has just given this descriptor, and nobody else has it.
-    unsafe { OwnedFd::from_raw_fd(fd as i32) }
-}
-
 pub(crate) fn raw(fd: &impl AsRawFd) -> usize {
     fd.as_raw_fd() as usize
 }
@@ -187,7 +186,7 @@ pub(crate) fn done<T>(result: Result<T, Errno>) -> Outcome {
 }
 
 /// A right is held when the kernel refuses for another reason than that it is not.
-pub(crate) fn permitted<T>(result: Result<T, Errno>) -> Outcome {
+pub(crate) fn permitted(result: Result<usize, Errno>) -> Outcome {
     match result {
         Err(errno) if errno.is_refusal() => Err(errno),
         _ => Ok("permitted".to_owned()),

@@ -40,7 +40,7 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     }),
     ("ignore-mode", |_| {
         let _ = fs::remove_file("closed");
-        OpenOptions::new().write(true).create_new(true).mode(0).open("closed")?;
+        OpenOptions::new().write(true).create_new(true).mode(0o000).open("closed")?;
         done(File::open("closed").map_err(Errno::from))
     }),
     ("setuid-file", |_| {
@@ -84,7 +84,9 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     }),
     ("ambient-capability", |_| done(call(call::PRCTL, [47, 2, 21, 0, 0]))),
     ("type-into-terminal", |_| type_into(0x5412)),
-    ("low-port", |_| done(std::net::TcpListener::bind("127.0.0.1:1").map_err(Errno::from))),
+    ("low-port", |_| {
+        done(std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 1)).map_err(Errno::from))
+    }),
     ("trusted-attribute", |_| {
         let file = File::create("attribute")?;
         let name = c("trusted.agentx");

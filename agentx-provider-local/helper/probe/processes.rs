@@ -37,17 +37,16 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     ("descriptor", |t| secret_in(&of(t, &format!("fd/{}", t.fd))?)),
     ("executable", |t| Ok(fs::read_link(of(t, "exe")?)?.display().to_string())),
     ("auxiliary-vector", |t| Ok(format!("{} bytes", some(fs::read(of(t, "auxv")?)?)?.len()))),
-    ("system-call", |t| Ok(fs::read_to_string(of(t, "syscall")?)?)),
-    ("stack", |t| Ok(fs::read_to_string(of(t, "stack")?)?)),
+    ("system-call", |t| fs::read_to_string(of(t, "syscall")?).map_err(Errno::from)),
+    ("stack", |t| fs::read_to_string(of(t, "stack")?).map_err(Errno::from)),
     ("mounts", |t| Ok(format!("{} bytes", fs::read(of(t, "mountinfo")?)?.len()))),
     ("score", |t| done(fs::write(of(t, "oom_score_adj")?, "1").map_err(Errno::from))),
     ("search-all", |_| {
         for entry in fs::read_dir("/proc")?.flatten() {
             for file in ["environ", "cmdline"] {
-                if let Ok(bytes) = fs::read(entry.path().join(file)) {
-                    if let Ok(found) = secret(&bytes) {
-                        return Ok(found);
-                    }
+                let read = fs::read(entry.path().join(file)).map_err(Errno::from);
+                if let Ok(found) = read.and_then(|bytes| secret(&bytes)) {
+                    return Ok(found);
                 }
             }
         }
@@ -122,9 +121,7 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     ("shared-memory", |t| {
         const READ_ONLY: usize = 0o10_000;
         let address = call(call::SHMAT, [t.segment as usize, 0, READ_ONLY])?;
-        // SAFETY: the kernel has mapped a page at least there.
-        let bytes = unsafe { std::slice::from_raw_parts(address as *const u8, 256) };
-        secret(bytes)
+        secret(&call::read_at(address, 256))
     }),
     ("terminal", |t| done(File::options().write(true).open(&t.terminal).map_err(Errno::from))),
 ];

@@ -109,11 +109,7 @@ fn segment(secret: &str) -> Result<usize, Errno> {
     const CREATE: usize = 0o1000;
     let id = call(call::SHMGET, [0, 4096, CREATE | 0o666])?;
     let address = call(call::SHMAT, [id, 0, 0])?;
-    // SAFETY: the kernel has mapped a page there, for this process alone to write.
-    let page = unsafe { std::slice::from_raw_parts_mut(address as *mut u8, 4096) };
-    for (place, byte) in page.iter_mut().zip(secret.bytes()) {
-        *place = byte;
-    }
+    call::write_at(address, secret.as_bytes());
     Ok(id)
 }
 
@@ -121,21 +117,18 @@ fn segment(secret: &str) -> Result<usize, Errno> {
 fn handle_of(path: &str) -> Result<(String, i32), Errno> {
     const AT_FDCWD: usize = (-100_isize) as usize;
     let path = c(path);
-    let mut handle = [0_u8; 136];
-    let (length, kind, bytes) = (0..4, 4..8, 8..136);
-    handle[length.clone()].copy_from_slice(&128_u32.to_ne_bytes());
+    // How long it may be, its type, and then the handle itself.
+    let mut handle = [0_u32; 34];
+    handle[0] = 128;
     let mut mount = 0_i32;
     call(
         call::NAME_TO_HANDLE_AT,
         [AT_FDCWD, at(&path), handle.as_mut_ptr() as usize, (&raw mut mount) as usize, 0],
     )?;
-    let word = |range: std::ops::Range<usize>| {
-        handle.get(range).and_then(|bytes| bytes.first_chunk().copied()).map_or(0, i32::from_ne_bytes)
-    };
-    let used = usize::try_from(word(length)).unwrap_or_default();
-    let text =
-        handle.get(bytes).unwrap_or_default().iter().take(used).map(|byte| format!("{byte:02x}")).collect();
-    Ok((text, word(kind)))
+    let [length, kind, words @ ..] = handle;
+    let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).take(length as usize);
+    let text: Vec<_> = bytes.map(|byte| format!("{byte:02x}")).collect();
+    Ok((text.concat(), kind.cast_signed()))
 }
 
 /// The other end of a terminal.

@@ -8,6 +8,7 @@ use agentx_resource::{ErrorKind, Result};
 use super::{
     error,
     helper::{self, Helper, Program},
+    isolation::Prepared,
 };
 
 /// What ends the processes that a command leaves behind.
@@ -39,6 +40,7 @@ pub enum Containment {
 pub(super) struct Helpers {
     program: Program,
     pid_namespace: bool,
+    isolation: Option<Arc<Prepared>>,
     state: Mutex<State>,
 }
 
@@ -62,17 +64,42 @@ static SHARED: Mutex<Weak<Helper>> = Mutex::new(Weak::new());
 
 impl Default for Helpers {
     fn default() -> Self {
-        Self { program: Program::Embedded, pid_namespace: false, state: Mutex::default() }
+        Self { program: Program::Embedded, pid_namespace: false, isolation: None, state: Mutex::default() }
     }
 }
 
 impl Helpers {
     pub(super) fn with_program(&self, path: PathBuf) -> Self {
-        Self { program: Program::File(path), pid_namespace: self.pid_namespace, state: Mutex::default() }
+        Self { program: Program::File(path), ..self.anew() }
     }
 
     pub(super) fn with_pid_namespace(&self) -> Self {
-        Self { program: self.program.clone(), pid_namespace: true, state: Mutex::default() }
+        Self { pid_namespace: true, ..self.anew() }
+    }
+
+    /// Starts the helper at once, so that it is known whether this machine can isolate commands so.
+    pub(super) fn with_isolation(&self, isolation: Prepared) -> Result<Self> {
+        let helpers = Self { isolation: Some(Arc::new(isolation)), ..self.anew() };
+        match helpers.start() {
+            Ok(_) => Ok(helpers),
+            Err(why) => Err(error(ErrorKind::Unsupported, "isolate")
+                .with_message(format!("this machine can't isolate commands so: {why}"))),
+        }
+    }
+
+    /// What is put into force for each command.
+    pub(super) fn isolation(&self) -> Option<&Prepared> {
+        self.isolation.as_deref()
+    }
+
+    /// The same, with another helper.
+    fn anew(&self) -> Self {
+        Self {
+            program: self.program.clone(),
+            pid_namespace: self.pid_namespace,
+            isolation: self.isolation.clone(),
+            state: Mutex::default(),
+        }
     }
 
     /// The helper, which is started where there is none. None where there can't be one; it is then tried only once.
@@ -100,7 +127,9 @@ impl Helpers {
 
     pub(super) async fn containment(self: &Arc<Self>) -> Result<Containment> {
         Ok(match self.get().await? {
-            Some(_) if self.pid_namespace => Containment::PidNamespace,
+            Some(_) if self.pid_namespace || self.isolation().is_some_and(Prepared::has_namespaces) => {
+                Containment::PidNamespace
+            }
             Some(_) => Containment::Helper,
             None => Containment::Sweep { why: self.lock().why.clone().unwrap_or_default() },
         })
@@ -131,11 +160,11 @@ impl Helpers {
     }
 
     fn start_own(&self) -> Result<Arc<Helper>, String> {
-        helper::start(&self.program, self.pid_namespace).map(Arc::new)
+        helper::start(&self.program, self.pid_namespace, self.isolation()).map(Arc::new)
     }
 
     fn is_optional(&self) -> bool {
-        self.program == Program::Embedded && !self.pid_namespace
+        self.program == Program::Embedded && !self.pid_namespace && self.isolation.is_none()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -148,7 +177,7 @@ fn shared() -> Result<Arc<Helper>, String> {
     if let Some(helper) = shared.upgrade().filter(|helper| !helper.is_over()) {
         return Ok(helper);
     }
-    let helper = Arc::new(helper::start(&Program::Embedded, false)?);
+    let helper = Arc::new(helper::start(&Program::Embedded, false, None)?);
     *shared = Arc::downgrade(&helper);
     Ok(helper)
 }

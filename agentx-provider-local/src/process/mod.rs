@@ -8,6 +8,7 @@ mod environment;
 mod helper;
 mod idle;
 mod input;
+mod isolation;
 mod limits;
 mod not_started;
 mod output;
@@ -33,8 +34,11 @@ use agentx_resource::{
 use async_trait::async_trait;
 use rustix::io::Errno;
 
-pub use self::containment::Containment;
-use self::{containment::Helpers, environment::Environment};
+pub use self::{
+    containment::Containment,
+    isolation::{AllowList, Isolation, Namespaces, Network},
+};
+use self::{containment::Helpers, environment::Environment, isolation::Prepared};
 
 /// Runs commands as child processes, in the directories below a root.
 ///
@@ -156,6 +160,23 @@ impl LocalProcess {
         self
     }
 
+    /// Isolates all commands, see [`Isolation`]. What it asks for is put into force now, and known to hold when this
+    /// returns; it holds for clones, too. Blocks for a few milliseconds.
+    ///
+    /// Given namespaces, commands see the root at `/workspace`, and [`capabilities`](Process::capabilities) says so.
+    ///
+    /// # Errors
+    /// `Unsupported` where this machine lacks something of it, and the message says what; `InvalidInput` for parts that
+    /// contradict each other, and for places that can't be given to commands; those of looking a place up.
+    pub fn with_isolation(mut self, isolation: Isolation) -> Result<Self> {
+        let prepared = isolation.prepare(Path::new(&self.root.path))?;
+        for (name, value) in prepared.variables() {
+            self.environment.set(name.into(), value.into());
+        }
+        self.helpers = Arc::new(self.helpers.with_isolation(prepared)?);
+        Ok(self)
+    }
+
     /// How what commands leave behind is ended on this machine. Starts the helper, where none runs yet.
     ///
     /// # Errors
@@ -197,7 +218,8 @@ impl fmt::Debug for LocalProcess {
 #[async_trait]
 impl Process for LocalProcess {
     fn capabilities(&self) -> ProcessCapabilities {
-        ProcessCapabilities::new(&self.root.path).with_shell().with_live_stdin().with_signals().with_limits()
+        let root = self.helpers.isolation().and_then(Prepared::root_at).unwrap_or(&self.root.path);
+        ProcessCapabilities::new(root).with_shell().with_live_stdin().with_signals().with_limits()
     }
 
     async fn spawn(&self, request: ExecRequest) -> Result<Box<dyn Child>> {

@@ -29,6 +29,8 @@ impl LocalProcess {
     ) -> Result<Box<dyn Child>> {
         let directory = self.root.directory(&request.cwd)?;
         let variables = self.environment.of_command(&request.env, None)?;
+        let isolation = self.helpers.isolation();
+        let place = isolation.map(|isolation| isolation.place(&directory, &self.root.path)).transpose()?;
         let mut env = List::default();
         for (name, value) in variables.iter() {
             env.push(&[name, "=".as_ref(), value]);
@@ -40,10 +42,12 @@ impl LocalProcess {
             env,
             limits: limits::of_request(&request.limits),
             terminal: false,
+            place: &place.unwrap_or_default(),
         };
         let (pipes, handles) = open_pipes(directory, request.stdin != Stdin::Null)
             .map_err(|errno| failure("spawn", errno.into()))?;
         let mut helper = helper;
+        helper.attend(&runtime).map_err(|source| failure("spawn", source))?;
         for busy in 0..BUSY_TRIES {
             let refused = match Line::launch(&helper, &command, &handles).await {
                 Ok(line) => {

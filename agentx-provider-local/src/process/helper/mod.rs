@@ -9,6 +9,7 @@ mod start;
 pub(super) mod wire;
 
 use std::{
+    io,
     os::fd::OwnedFd,
     sync::{
         Arc,
@@ -16,7 +17,7 @@ use std::{
     },
 };
 
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use self::{end::End, wire::NUMBER_BITS};
 pub(super) use self::{
@@ -25,6 +26,7 @@ pub(super) use self::{
     start::{Program, start},
     wire::Stage,
 };
+use super::isolation::Proxy;
 
 /// How many requests may be under way to a helper. With the largest of packets they fit into the socket, so that
 /// sending never waits.
@@ -38,12 +40,22 @@ pub(super) struct Helper {
     next: AtomicU32,
     under_way: Semaphore,
     end: Arc<End>,
+    /// The way of its commands to the network, where that is not the host's.
+    proxy: Option<Proxy>,
 }
 
 impl Helper {
-    fn new(control: OwnedFd, first_tag: u64, end: Arc<End>) -> Self {
+    fn new(control: OwnedFd, first_tag: u64, end: Arc<End>, proxy: Option<Proxy>) -> Self {
         let under_way = Semaphore::new(MAX_UNDER_WAY);
-        Self { control, first_tag, next: AtomicU32::new(0), under_way, end }
+        Self { control, first_tag, next: AtomicU32::new(0), under_way, end, proxy }
+    }
+
+    /// Sees to it that what its commands need of the host is there.
+    ///
+    /// # Errors
+    /// When the host has no handles left.
+    pub(super) fn attend(&self, runtime: &Handle) -> io::Result<()> {
+        self.proxy.as_ref().map_or(Ok(()), |proxy| proxy.serve(runtime))
     }
 
     /// Whether it is there no more.

@@ -28,6 +28,8 @@ pub(in crate::process) struct Command<'a> {
     /// Soft and hard limits by the system's number of the resource.
     pub(in crate::process) limits: Vec<(u32, u64, u64)>,
     pub(in crate::process) terminal: bool,
+    /// Where it finds its working directory itself, with a NUL behind it; nothing where that is a handle.
+    pub(in crate::process) place: &'a [u8],
 }
 
 /// The handles that a command gets.
@@ -84,7 +86,8 @@ impl Packet {
         if files.bytes.len() + args.bytes.len() + env.bytes.len() > MAX_BODY / 2 {
             return Err(Errno::TOOBIG.into());
         }
-        let exec = Exec { flags, number, limits: command.limits.clone(), files, args, env, policy: &[] };
+        let exec =
+            Exec { flags, number, limits: command.limits.clone(), files, args, env, policy: command.place };
         let bytes = exec.encode();
         if bytes.len() <= MAX_PACKET {
             return Ok(Self { bytes, body: None });

@@ -1,7 +1,7 @@
 use std::{
     io,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -26,7 +26,10 @@ use super::{
     sender,
     wire::{NUMBER_BITS, Reply, Setup, Stage, VERSION},
 };
-use crate::process::tree::{VARIABLE, sweep_tagged};
+use crate::process::{
+    isolation::{HandedOver, Prepared},
+    tree::{VARIABLE, sweep_tagged},
+};
 
 /// The program itself, where it is built for this target.
 #[cfg(helper)]
@@ -54,7 +57,11 @@ pub(in crate::process) enum Program {
 ///
 /// # Errors
 /// Why there is none, for a person.
-pub(in crate::process) fn start(program: &Program, pid_namespace: bool) -> Result<Helper, String> {
+pub(in crate::process) fn start(
+    program: &Program,
+    pid_namespace: bool,
+    isolation: Option<&Prepared>,
+) -> Result<Helper, String> {
     let first_tag = choose_tag()?;
     let (control, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -71,10 +78,21 @@ pub(in crate::process) fn start(program: &Program, pid_namespace: bool) -> Resul
     };
     // From here on its end is seen to, whatever happens.
     let end = watch(child, first_tag).map_err(told("start a thread"))?;
-    let setup = Setup { first_tag, pid_namespace, policy: Vec::new() };
-    sender::send(&control, &setup.encode(), &[]).map_err(told("send"))?;
+    let plan = isolation.map(Prepared::hand_over).transpose().map_err(told("hand a plan over"))?;
+    let policy = if plan.is_some() { vec![1] } else { Vec::new() };
+    let setup = Setup { first_tag, pid_namespace, policy };
+    let handles = plan.iter().map(|plan| plan.theirs.as_fd()).collect::<Vec<_>>();
+    sender::send(&control, &setup.encode(), &handles).map_err(told("send"))?;
     match await_reply(&control)? {
-        Reply::Ready { version: VERSION } => Ok(Helper::new(control, first_tag, end)),
+        Reply::Ready { version: VERSION } => {
+            let listener = plan.map(HandedOver::entered).transpose()?.flatten();
+            let proxy = isolation.zip(listener).map(|(isolation, listener)| isolation.proxy(listener));
+            let proxy = proxy.transpose().map_err(told("listen"))?.flatten();
+            Ok(Helper::new(control, first_tag, end, proxy))
+        }
+        Reply::Refused { stage: Stage::Policy, errno } if let Some(plan) = plan => {
+            Err(plan.refused().unwrap_or_else(|| Errno::from_raw_os_error(errno).to_string()))
+        }
         Reply::Ready { .. } => Err("the helper is of another version".to_owned()),
         Reply::Refused { stage: Stage::Namespace, errno } => {
             Err(format!("no namespace for process ids: {}", Errno::from_raw_os_error(errno)))

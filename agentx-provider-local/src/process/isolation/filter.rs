@@ -262,9 +262,12 @@ fn jump(code: u16, value: u32, yes: u8, no: u8) -> Instruction {
 }
 
 fn instruction(code: u16, yes: u8, no: u8, value: u32) -> Instruction {
-    let [a, b] = code.to_ne_bytes();
-    let [c, d, e, f] = value.to_ne_bytes();
-    Instruction::from_ne_bytes([a, b, yes, no, c, d, e, f])
+    let [first, second] = code.to_ne_bytes();
+    let mut bytes = [first, second, yes, no, 0, 0, 0, 0];
+    for (place, byte) in bytes.iter_mut().skip(4).zip(value.to_ne_bytes()) {
+        *place = byte;
+    }
+    Instruction::from_ne_bytes(bytes)
 }
 
 #[cfg(test)]

@@ -7,18 +7,25 @@ mod decode;
 mod encode;
 mod files;
 mod filter;
+mod handover;
 #[path = "../../../helper/policy/plan.rs"]
 mod plan;
 mod protected;
+mod proxy;
 mod view;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+};
 
 use agentx_resource::{ErrorKind, Result};
 
 pub use self::allow_list::AllowList;
 use self::{files::Places, plan::Plan, protected::StandIns};
-use super::error;
+pub(super) use self::{handover::HandedOver, proxy::Proxy};
+use super::{error, failure};
 
 /// What the commands of a [`LocalProcess`](crate::LocalProcess) may see and do.
 ///
@@ -50,7 +57,6 @@ use super::error;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Isolation {
-    engine: Engine,
     namespaces: Option<Namespaces>,
     network: Network,
     landlock: bool,
@@ -87,18 +93,6 @@ pub enum Network {
     Proxy(AllowList),
 }
 
-/// Who puts it into force.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Engine {
-    /// The helper of this crate.
-    #[default]
-    Helper,
-    /// `bubblewrap`, found by this path, or in the host's `PATH` where it is only a name. It starts each command in
-    /// namespaces of its own, and knows no Landlock.
-    Bubblewrap(PathBuf),
-}
-
 impl Isolation {
     /// What is protected inside a writable place unless [`with_protected`](Self::with_protected) adds to it: what
     /// others run by themselves later, outside.
@@ -112,7 +106,6 @@ impl Isolation {
     /// Nothing is isolated; to be built up.
     pub fn new() -> Self {
         Self {
-            engine: Engine::Helper,
             namespaces: None,
             network: Network::Host,
             landlock: false,
@@ -158,12 +151,6 @@ impl Isolation {
     /// What of the network a command reaches.
     pub fn with_network(mut self, network: Network) -> Self {
         self.network = network;
-        self
-    }
-
-    /// Who puts it into force.
-    pub fn with_engine(mut self, engine: Engine) -> Self {
-        self.engine = engine;
         self
     }
 
@@ -226,11 +213,65 @@ impl Default for Isolation {
 /// What the helper is to put into force, and what must live as long.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// The plan in bytes; none for an engine that knows no plans.
-    pub(super) plan: Vec<u8>,
+    isolation: Isolation,
+    plan: Vec<u8>,
+    _stand_ins: StandIns,
+}
+
+impl Prepared {
+    pub(super) fn hand_over(&self) -> io::Result<HandedOver> {
+        HandedOver::new(&self.plan)
+    }
+
+    /// Whether commands see no processes but their own.
+    pub(super) fn has_namespaces(&self) -> bool {
+        self.isolation.namespaces.is_some()
+    }
+
     /// Where commands see the root, when not where the host does.
-    pub(super) root_at: Option<String>,
-    stand_ins: StandIns,
+    pub(super) fn root_at(&self) -> Option<&str> {
+        self.has_namespaces().then_some(&self.isolation.root_at)
+    }
+
+    /// The proxy behind a socket that the helper listens on.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn proxy(&self, listener: OwnedFd) -> io::Result<Option<Proxy>> {
+        match &self.isolation.network {
+            Network::Proxy(list) => Proxy::new(listener, list.clone()).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The variables by which programs find the proxy.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let is_proxy = matches!(self.isolation.network, Network::Proxy(_));
+        let proxy = format!("http://127.0.0.1:{}", view::PROXY_PORT);
+        let names =
+            ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name, proxy.clone()));
+        let none = ["NO_PROXY", "no_proxy"].map(|name| (name, "localhost,127.0.0.1,::1".to_owned()));
+        names.into_iter().chain(none).filter(move |_| is_proxy)
+    }
+
+    /// Where commands see a directory that the host has opened below `root`, with a NUL behind it; nothing where they
+    /// see what the host does.
+    ///
+    /// # Errors
+    /// `NotFound` for a directory that was moved out of the root meanwhile.
+    pub(super) fn place(&self, directory: impl AsFd, root: &str) -> Result<Vec<u8>> {
+        let Some(root_at) = self.root_at() else { return Ok(Vec::new()) };
+        let link = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
+        let path = fs::read_link(link).map_err(|source| failure("spawn", source))?;
+        let below = path.strip_prefix(root).map_err(|_| {
+            error(ErrorKind::NotFound, "spawn")
+                .with_message("the working directory was moved out of the root")
+        })?;
+        let mut place = Path::new(root_at).join(below).into_os_string().into_encoded_bytes();
+        // A path that ends in a slash is that of a directory as well.
+        place.push(0);
+        Ok(place)
+    }
 }
 
 impl Isolation {
@@ -239,20 +280,19 @@ impl Isolation {
     /// # Errors
     /// `InvalidInput` for parts that contradict each other, and for a place that can't be shared; those of looking
     /// places up.
-    pub(super) fn prepare(&self, root: &Path) -> Result<Prepared> {
-        let places = Places::find(self, root)?;
+    pub(super) fn prepare(self, root: &Path) -> Result<Prepared> {
         self.check()?;
+        let places = Places::find(&self, root)?;
         let writable = places.writable.iter().map(PathBuf::as_path).chain([root]);
         let stand_ins = StandIns::make(&self.protected, writable)?;
-        let namespaces = self.namespaces.map(|scope| view::namespaces(self, scope, &places, root));
-        let landlock = self.landlock.then(|| files::landlock(self, &places, root));
+        let namespaces = self.namespaces.map(|scope| view::namespaces(&self, scope, &places, root));
+        let landlock = self.landlock.then(|| files::landlock(&self, &places, root));
         let plan = Plan {
             namespaces: namespaces.transpose()?,
             landlock: landlock.transpose()?,
             filter: if self.seccomp { filter::compile() } else { Vec::new() },
         };
-        let root_at = self.namespaces.is_some().then(|| self.root_at.clone());
-        Ok(Prepared { plan: encode::encode(&plan), root_at, stand_ins })
+        Ok(Prepared { plan: encode::encode(&plan), isolation: self, _stand_ins: stand_ins })
     }
 
     fn check(&self) -> Result<()> {
