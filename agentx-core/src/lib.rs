@@ -14,6 +14,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod budget;
+mod compaction;
 mod driver;
 mod event;
 mod hook;
@@ -31,6 +32,7 @@ mod usage;
 
 pub use agentx_resource::{Error, ErrorKind, Result, Retry};
 pub use budget::{Budget, Ledger, MicroDollars, OverBudget, Spent};
+pub use compaction::{CompactionOptions, CompactionRequest, CompactionStep, Compactor, SummaryCompactor};
 pub use driver::{
     BudgetKind, Compaction, Driver, DriverEvent, DriverStream, Outcome, OutcomeKind, Turn, TurnEnd,
 };

@@ -2,7 +2,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ApprovalRequest, ContentPart, Error, ModelEvent, NestedEvent, Spent, ToolCall, ToolResult};
+use crate::{
+    ApprovalRequest, ContentPart, Error, ModelEvent, NestedEvent, Spent, ToolCall, ToolResult, Usage,
+};
 
 /// A step of a turn.
 #[derive(Clone, Debug)]
@@ -16,6 +18,9 @@ pub enum DriverEvent {
     ToolStart(ToolCall),
     /// A tool call is answered; it ran, failed, or was not allowed to run.
     ToolEnd(ToolResult),
+    /// The outputs of these tool calls were cut to their beginning and end. From here on a model sees them so, also in
+    /// later turns.
+    Offloaded(Vec<String>),
     /// The history was summarised. From here on, the summary stands for what it replaces, also in later turns.
     Compacted(Compaction),
     /// Something happens in a turn that runs within a tool call of this one.
@@ -35,12 +40,14 @@ pub struct Compaction {
     /// How many of the latest messages stay as they are, counted over what a model sees: the turn's history (without
     /// errors) and what was told since. A tool result never stays without its call.
     pub kept: usize,
+    /// What the summary itself used.
+    pub usage: Usage,
 }
 
 impl Compaction {
     /// A summary of all but the latest `kept` messages.
     pub fn new(summary: Vec<ContentPart>, kept: usize) -> Self {
-        Self { summary, kept }
+        Self { summary, kept, usage: Usage::default() }
     }
 }
 

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentId, ApprovalId, ContentPart, Decision, ImageId, Message, MessageId, OutcomeKind, SessionId,
+    AgentId, ApprovalId, ContentPart, Decision, ImageId, Message, MessageId, OutcomeKind, SessionId, Spent,
     StopDetails, StopReason, Timestamp, ToolOutput, TurnId, Usage,
 };
 
@@ -218,6 +218,8 @@ pub enum EventData {
     ErrorMessage(Message),
     /// A summary in place of older messages, as it is stored.
     SummaryMessage(Message),
+    /// Outputs of tools that are no longer shown in full, as it is stored.
+    OffloadMessage(Message),
     /// The session went back, as it is stored.
     RewindMessage(Message),
 
@@ -243,6 +245,9 @@ pub enum EventData {
         duration: u64,
         /// All that it used.
         usage: Usage,
+        /// What it spent of its budget, money included, where its driver counts that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spent: Option<Spent>,
         /// The model that answered last.
         #[serde(skip_serializing_if = "Option::is_none")]
         model: Option<String>,
@@ -320,6 +325,7 @@ impl EventData {
             | E::ToolResultMessage(_)
             | E::ErrorMessage(_)
             | E::SummaryMessage(_)
+            | E::OffloadMessage(_)
             | E::RewindMessage(_) => EventLayer::Message,
             E::TurnRequest { .. } | E::TurnResponse { .. } => EventLayer::Turn,
             _ => EventLayer::Stream,
@@ -388,6 +394,7 @@ impl EventData {
             ToolResultMessage => "tool_result_message",
             ErrorMessage => "error_message",
             SummaryMessage => "summary_message",
+            OffloadMessage => "offload_message",
             RewindMessage => "rewind_message",
             TurnRequest => "turn_request",
             TurnResponse => "turn_response",
@@ -433,6 +440,7 @@ impl EventData {
             | Self::ToolResultMessage(message)
             | Self::ErrorMessage(message)
             | Self::SummaryMessage(message)
+            | Self::OffloadMessage(message)
             | Self::RewindMessage(message) => Some(message),
             _ => None,
         }

@@ -167,6 +167,10 @@ impl TurnMachine {
                     reason,
                 });
             }
+            TurnInput::Driver(DriverEvent::Offloaded(calls)) => {
+                let (id, body) = (MessageId::fresh(moment.ids), MessageBody::Offload { calls });
+                events.push(EventData::OffloadMessage(Message::new(id, moment.at, body)));
+            }
             TurnInput::Driver(DriverEvent::Compacted(compaction)) => {
                 self.compacted(moment, compaction, &mut events);
             }
@@ -257,6 +261,7 @@ impl TurnMachine {
 
     /// Stores a summary, unless there is nothing that it could stand for.
     fn compacted(&mut self, moment: Moment<'_>, compaction: Compaction, events: &mut Vec<EventData>) {
+        self.usage += compaction.usage;
         let Some(behind) = self.shown.len().checked_sub(compaction.kept) else { return };
         let Some(through) = behind.checked_sub(1).and_then(|last| self.shown.get(last)).cloned() else {
             return;
@@ -305,7 +310,7 @@ impl TurnMachine {
     }
 
     fn end(&mut self, moment: Moment<'_>, end: TurnEnd, events: &mut Vec<EventData>) {
-        let TurnEnd { outcome, .. } = end;
+        let TurnEnd { outcome, spent } = end;
         if let Some(used) = self.open.as_ref().and_then(|open| open.assembler.usage()) {
             self.usage += used;
         }
@@ -336,6 +341,7 @@ impl TurnMachine {
             message_id: self.last_message.clone(),
             duration: u64::try_from(moment.at.since(self.started).as_millis()).unwrap_or(u64::MAX),
             usage: self.usage(),
+            spent,
             model: self.model.clone(),
             stop_reason: self.stop_reason.clone(),
             outcome: outcome.kind(),

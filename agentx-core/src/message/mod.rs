@@ -66,6 +66,12 @@ pub enum MessageBody {
         /// The last message that this stands for.
         through: MessageId,
     },
+    /// The outputs of these tool calls, which came before this, are shown to a model with only their beginning and end from
+    /// here on. They stay stored in full.
+    Offload {
+        /// The calls.
+        calls: Vec<String>,
+    },
     /// The session went back: `before`, and what came behind it up to here, is no longer part of what a model is shown.
     /// It stays stored.
     Rewind {
@@ -83,7 +89,7 @@ impl MessageBody {
         Self::User { content: vec![ContentPart::text(text)] }
     }
 
-    /// The role's name, as it is stored: `user`, `assistant`, `tool`, `error`, `summary` or `rewind`; `other` for one that
+    /// The role's name, as it is stored: `user`, `assistant`, `tool`, `error`, `summary`, `offload` or `rewind`; `other` for one that
     /// has none.
     pub fn role(&self) -> &str {
         match self {
@@ -92,6 +98,7 @@ impl MessageBody {
             Self::Tool(_) => "tool",
             Self::Error { .. } => "error",
             Self::Summary { .. } => "summary",
+            Self::Offload { .. } => "offload",
             Self::Rewind { .. } => "rewind",
             Self::Other(value) => value.get("role").and_then(Value::as_str).unwrap_or("other"),
         }
@@ -109,7 +116,7 @@ impl MessageBody {
                 content.iter().filter_map(ContentPart::as_text).collect()
             }
             Self::Assistant(message) => message.text(),
-            Self::Tool(_) | Self::Rewind { .. } | Self::Other(_) => String::new(),
+            Self::Tool(_) | Self::Offload { .. } | Self::Rewind { .. } | Self::Other(_) => String::new(),
             Self::Error { content, .. } => content.clone(),
         }
     }
@@ -123,6 +130,7 @@ impl MessageBody {
             Self::Assistant(message) => message.content.iter().map(AssistantPart::size).sum(),
             Self::Tool(result) => result.output.size(),
             Self::Error { content, .. } => content.len(),
+            Self::Offload { calls } => calls.iter().map(String::len).sum(),
             Self::Rewind { before } => before.as_str().len(),
             Self::Other(value) => value.to_string().len(),
         }
@@ -215,6 +223,10 @@ mod tests {
             round_trip(MessageBody::Summary { content: vec![ContentPart::text("so far")], through }),
             json!({"id": "msg_1", "timestamp": 5, "role": "summary", "through": "msg_0",
                    "content": [{"type": "text", "text": "so far"}]})
+        );
+        assert_eq!(
+            round_trip(MessageBody::Offload { calls: vec!["call_1".into()] }),
+            json!({"id": "msg_1", "timestamp": 5, "role": "offload", "calls": ["call_1"]})
         );
         round_trip(MessageBody::Rewind { before: MessageId::new("msg_0").unwrap() });
         let json = json!({"id": "msg_1", "timestamp": 5, "role": "oracle", "content": "?", "n": [1]});

@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, mem, sync::Arc, time::SystemTime};
+use std::{collections::VecDeque, mem, panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
 
 use agentx_resource::BoxFuture;
 use futures::{
@@ -10,13 +10,15 @@ use futures::{
 use super::{
     Options,
     calls::{Calls, Next},
+    context::{Context, model_name},
     judge::Judge,
     meter::Meter,
+    metered::{Metered, Seen},
 };
 use crate::{
-    AssistantMessage, DriverEvent, Error, ErrorKind, HookAction, HookPoint, Ledger, MessageAssembler,
-    MessageBody, Model, ModelEvent, ModelRequest, ModelStream, Outcome, OverBudget, StopReason, ToolCall,
-    ToolChoice, ToolResult, Turn, TurnEnd, hook,
+    AssistantMessage, CompactionRequest, CompactionStep, DriverEvent, Error, ErrorKind, HookAction,
+    HookPoint, Ledger, MessageAssembler, MessageBody, Model, ModelEvent, ModelRequest, ModelStream, Outcome,
+    OverBudget, Result, StopReason, ToolCall, ToolChoice, ToolResult, Turn, TurnEnd, hook,
     tool::{Teller, Told, TurnScope},
 };
 
@@ -32,9 +34,11 @@ pub(super) struct Run<M> {
     ledger: Ledger,
     started: SystemTime,
     deadline: BoxFuture<'static, OverBudget>,
-    messages: Arc<Vec<MessageBody>>,
+    context: Context,
     /// The model that answered last, as it names itself.
     answered: Option<String>,
+    /// Whether the model was asked before.
+    called: bool,
     teller: Teller,
     told: mpsc::Receiver<Told>,
     /// A tool that waits until what it told is taken.
@@ -47,8 +51,12 @@ pub(super) struct Run<M> {
 enum Phase {
     /// Nothing has happened yet.
     Begin,
-    /// The model is to be asked.
+    /// The model is to be asked, if the conversation fits.
     Ask,
+    /// The conversation is compacted.
+    Compact { step: BoxFuture<'static, Result<CompactionStep>>, seen: Seen },
+    /// The model is asked.
+    Call,
     /// The model answers.
     Answer { stream: ModelStream, message: MessageAssembler, meter: Meter },
     /// The answer is complete.
@@ -63,8 +71,8 @@ enum Phase {
 
 impl<M: Model> Run<M> {
     pub(super) fn new(model: Arc<M>, mut turn: Turn, options: Options) -> Self {
-        let history = mem::take(&mut turn.history).into_iter();
-        let messages = Arc::new(history.filter_map(|message| message.body.into_shown()).collect());
+        let history = mem::take(&mut turn.history);
+        let context = Context::new(history, &turn);
         let ledger = Ledger::of_turn(turn.budget.clone(), turn.within.clone());
         let deadline = match ledger.time_left() {
             Some((left, over)) => turn.clock.sleep(left).map(move |()| over).boxed(),
@@ -78,8 +86,9 @@ impl<M: Model> Run<M> {
             turn,
             ledger,
             deadline,
-            messages,
+            context,
             answered: None,
+            called: false,
             teller,
             told,
             taken: None,
@@ -124,7 +133,9 @@ impl<M: Model> Run<M> {
     async fn step(&mut self) -> Result<Option<DriverEvent>, Outcome> {
         match mem::replace(&mut self.phase, Phase::Over) {
             Phase::Begin => self.begin().await,
-            Phase::Ask => self.ask(),
+            Phase::Ask => Ok(self.ask()),
+            Phase::Compact { step, seen } => self.compact(step, &seen).await,
+            Phase::Call => self.call(),
             Phase::Answer { stream, message, meter } => self.answer(stream, message, meter).await,
             Phase::Judge { message, reason } => self.judge(message, &reason),
             Phase::Run { calls } => self.run(calls).await,
@@ -140,7 +151,7 @@ impl<M: Model> Run<M> {
             self.ledger.begin_turn()?;
         }
         for hook in &self.turn.hooks {
-            let point = HookPoint::BeforeTurn { message: self.messages.last().cloned() };
+            let point = HookPoint::BeforeTurn { message: self.context.messages().last().cloned() };
             match hook::ask(hook, point, &*self.turn.clock).await {
                 Ok(HookAction::Deny(reason)) => {
                     let error = Error::new(ErrorKind::PermissionDenied, "begin turn").with_message(reason);
@@ -153,7 +164,7 @@ impl<M: Model> Run<M> {
         self.phase = if resume.is_empty() {
             Phase::Ask
         } else {
-            let messages = self.messages.clone();
+            let messages = self.context.messages().clone();
             let made = move |call: &ToolCall| {
                 messages.iter().any(|message| match message {
                     MessageBody::Assistant(message) => message.tool_calls().any(|made| made == call),
@@ -167,19 +178,84 @@ impl<M: Model> Run<M> {
         Ok(None)
     }
 
-    fn ask(&mut self) -> Result<Option<DriverEvent>, Outcome> {
+    fn ask(&mut self) -> Option<DriverEvent> {
+        let model = model_name(self.answered.as_ref(), &self.turn.settings);
+        let excess = self.context.excess(&self.options, model);
+        self.phase = match (excess, self.options.compactor.clone()) {
+            (Some((tokens, limit, window)), Some(compactor)) => {
+                let seen = Seen::default();
+                let request = CompactionRequest {
+                    messages: self.context.messages().clone(),
+                    tokens,
+                    limit,
+                    window,
+                    model: Arc::new(Metered {
+                        model: self.model.clone(),
+                        ledger: self.ledger.clone(),
+                        models: self.options.models.clone(),
+                        seen: seen.clone(),
+                    }),
+                    settings: self.turn.settings.clone(),
+                };
+                let step = AssertUnwindSafe(async move { compactor.compact(request).await }).catch_unwind();
+                let step = step.map(|step| step.unwrap_or_else(|_| Err(compaction_panicked()))).boxed();
+                Phase::Compact { step, seen }
+            }
+            _ => Phase::Call,
+        };
+        None
+    }
+
+    async fn compact(
+        &mut self,
+        step: BoxFuture<'static, Result<CompactionStep>>,
+        seen: &Seen,
+    ) -> Result<Option<DriverEvent>, Outcome> {
+        let step = step.await.map_err(|error| seen.over().map_or(Outcome::Failed(error), Outcome::from))?;
+        self.phase = Phase::Call;
+        match step {
+            CompactionStep::Nothing => {
+                self.context.leave();
+                Ok(None)
+            }
+            // A summary that stands for nothing is none.
+            CompactionStep::Summarize(compaction) if compaction.kept >= self.context.messages().len() => {
+                self.context.leave();
+                Ok(None)
+            }
+            CompactionStep::Offload(calls) => {
+                let calls = self.context.offload(&calls);
+                if calls.is_empty() {
+                    self.context.leave();
+                    return Ok(None);
+                }
+                // Each round has less to offload.
+                self.phase = Phase::Ask;
+                Ok(Some(DriverEvent::Offloaded(calls)))
+            }
+            CompactionStep::Summarize(compaction) => {
+                let mut compaction = self.context.summarize(compaction).map_err(Outcome::Failed)?;
+                compaction.usage = seen.used();
+                self.context.leave();
+                Ok(Some(DriverEvent::Compacted(compaction)))
+            }
+        }
+    }
+
+    fn call(&mut self) -> Result<Option<DriverEvent>, Outcome> {
         let mut settings = self.turn.settings.clone();
-        let model = self.answered.clone().or_else(|| settings.model.clone());
+        let model = model_name(self.answered.as_ref(), &settings).map(str::to_owned);
         self.check_price(model.as_deref())?;
         self.ledger.begin_step()?;
         // Forced each time, the model could never end the turn.
-        if self.ledger.spent().steps > 1 && settings.tool_choice.as_ref().is_some_and(ToolChoice::is_forced) {
+        let forced = settings.tool_choice.as_ref().is_some_and(ToolChoice::is_forced);
+        if forced && mem::replace(&mut self.called, true) {
             settings.tool_choice = Some(ToolChoice::Auto);
         }
         let meter = Meter::new(self.ledger.clone(), self.options.models.clone(), model);
         let request = ModelRequest {
             system: self.turn.system.clone(),
-            messages: self.messages.clone(),
+            messages: self.context.messages().clone(),
             tools: self.turn.tools.definitions(),
             settings,
         };
@@ -235,7 +311,11 @@ impl<M: Model> Run<M> {
     ) -> Result<Option<DriverEvent>, Outcome> {
         let calls: Vec<_> = message.tool_calls().cloned().collect();
         if !message.content.is_empty() {
-            Arc::make_mut(&mut self.messages).push(MessageBody::Assistant(message));
+            let usage = message.usage;
+            self.context.push(MessageBody::Assistant(message));
+            if let Some(usage) = usage {
+                self.context.measure(usage);
+            }
         }
         self.phase = match reason {
             StopReason::ToolUse | StopReason::PauseTurn if !calls.is_empty() => {
@@ -304,8 +384,12 @@ impl<M: Model> Run<M> {
     }
 
     fn record(&mut self, result: &ToolResult) {
-        Arc::make_mut(&mut self.messages).push(MessageBody::Tool(result.clone().into_shown()));
+        self.context.push(MessageBody::Tool(result.clone().into_shown()));
     }
+}
+
+fn compaction_panicked() -> Error {
+    Error::new(ErrorKind::Internal, "compact conversation").with_message("the compactor panicked")
 }
 
 fn failed(kind: ErrorKind, message: &'static str) -> Outcome {

@@ -4,6 +4,7 @@
 
 mod approvals;
 mod budgets;
+mod compaction;
 mod hooks;
 mod subagents;
 #[path = "../support/mod.rs"]
