@@ -343,7 +343,7 @@ impl Scenario {
     fn matches(&self, tree: &Tree) -> Result<(), String> {
         let lines: Vec<String> = (tree.iter())
             .map(|(path, content)| match content {
-                Some(content) => format!("{path}: {}", content.trim_end_matches('x').trim_end()),
+                Some(content) => format!("{path}: {}", content.split(" xx").next().unwrap()),
                 None => format!("{path}/"),
             })
             .collect();

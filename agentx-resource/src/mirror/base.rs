@@ -13,15 +13,15 @@ use crate::{Error, ErrorKind, Metadata, ResourcePath, Result, Version};
 const MAGIC: &str = "agentx-mirror ";
 const FORMAT: u32 = 1;
 
-/// What tells one content of a path from the next: the version, or the time of the last change where there is none.
+/// What tells one content of a path from the next. At least one of them is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stamp {
-    Version(Version),
-    Time(SystemTime),
+pub(super) struct Stamp {
+    version: Option<Version>,
+    modified: Option<SystemTime>,
 }
 
 /// A file as it was listed, read or written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct File {
     pub(super) len: u64,
     pub(super) stamp: Stamp,
@@ -42,18 +42,42 @@ pub(super) struct Base {
     pub(super) remote_marker: Option<Stamp>,
 }
 
+impl Stamp {
+    pub(super) fn version(&self) -> Option<&Version> {
+        self.version.as_ref()
+    }
+
+    /// Whether this is the same content of the same path: by version, or by time where there is none.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (&self.version, &other.version) {
+            (Some(version), Some(other)) => version == other,
+            _ => self.modified.is_some() && self.modified == other.modified,
+        }
+    }
+}
+
 impl File {
+    /// Whether this is the same content of the same path.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.len == other.len && self.stamp.is(&other.stamp)
+    }
+
+    /// Whether this is the same content after a rename, which may change the version but not the time.
+    pub(super) fn is_renamed(&self, other: &Self) -> bool {
+        let (Stamp { version, modified }, then) = (&self.stamp, &other.stamp);
+        self.len == other.len
+            && (version.is_some() && *version == then.version
+                || modified.is_some() && *modified == then.modified)
+    }
+
     /// # Errors
     /// `Unsupported` where nothing tells one content from the next.
     pub(super) fn of(metadata: &Metadata, side: Side) -> Result<Self> {
-        let stamp = match (&metadata.version, metadata.modified) {
-            (Some(version), _) => Stamp::Version(version.clone()),
-            (None, Some(modified)) => Stamp::Time(modified),
-            (None, None) => {
-                return Err(Error::new(ErrorKind::Unsupported, "sync")
-                    .with_message(format!("the {side} tree tells neither versions nor times of change")));
-            }
-        };
+        if metadata.version.is_none() && metadata.modified.is_none() {
+            return Err(Error::new(ErrorKind::Unsupported, "sync")
+                .with_message(format!("the {side} tree tells neither versions nor times of change")));
+        }
+        let stamp = Stamp { version: metadata.version.clone(), modified: metadata.modified };
         Ok(Self { len: metadata.len, stamp })
     }
 }
@@ -138,18 +162,18 @@ impl Base {
         let kind = words.next()?;
         let record = match kind {
             "l" => {
-                self.local_marker = Some(decode_stamp(words.next()?)?);
+                self.local_marker = Some(decode_stamp(&mut words)?);
                 return Some(());
             }
             "r" => {
-                self.remote_marker = Some(decode_stamp(words.next()?)?);
+                self.remote_marker = Some(decode_stamp(&mut words)?);
                 return Some(());
             }
             "d" => Record::Directory,
             "f" => Record::File {
                 len: words.next()?.parse().ok()?,
-                local: decode_stamp(words.next()?)?,
-                remote: decode_stamp(words.next()?)?,
+                local: decode_stamp(&mut words)?,
+                remote: decode_stamp(&mut words)?,
             },
             _ => return None,
         };
@@ -159,37 +183,44 @@ impl Base {
     }
 }
 
-fn encode_stamp(text: &mut String, stamp: &Stamp) {
-    match stamp {
-        Stamp::Version(version) => {
-            text.push('v');
-            escape(text, version.as_str());
-        }
-        Stamp::Time(time) => {
-            let (sign, distance) = match time.duration_since(UNIX_EPOCH) {
-                Ok(after) => ('+', after),
-                Err(before) => ('-', before.duration()),
-            };
-            let _ = write!(text, "t{sign}{}.{}", distance.as_secs(), distance.subsec_nanos());
-        }
+fn encode_stamp(text: &mut String, Stamp { version, modified }: &Stamp) {
+    if let Some(version) = version {
+        text.push('v');
+        escape(text, version.as_str());
+    }
+    text.push(' ');
+    if let Some(time) = modified {
+        let (sign, distance) = match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => ('+', after),
+            Err(before) => ('-', before.duration()),
+        };
+        let _ = write!(text, "{sign}{}.{}", distance.as_secs(), distance.subsec_nanos());
     }
     text.push(' ');
 }
 
-fn decode_stamp(word: &str) -> Option<Stamp> {
-    if let Some(token) = word.strip_prefix('v') {
-        return Some(Stamp::Version(Version::new(unescape(token)?)));
-    }
-    let time = word.strip_prefix('t')?;
-    let (seconds, nanos) = time.get(1..)?.split_once('.')?;
+fn decode_stamp<'t>(words: &mut impl Iterator<Item = &'t str>) -> Option<Stamp> {
+    let version = match words.next()? {
+        "" => None,
+        word => Some(Version::new(unescape(word.strip_prefix('v')?)?)),
+    };
+    let modified = match words.next()? {
+        "" => None,
+        word => Some(decode_time(word)?),
+    };
+    Some(Stamp { version, modified })
+}
+
+fn decode_time(word: &str) -> Option<SystemTime> {
+    let (sign, time) = word.split_at_checked(1)?;
+    let (seconds, nanos) = time.split_once('.')?;
     let distance = Duration::from_secs(seconds.parse().ok()?)
         .checked_add(Duration::from_nanos(u64::from(nanos.parse::<u32>().ok()?)))?;
-    let time = match time.get(..1)? {
+    match sign {
         "+" => UNIX_EPOCH.checked_add(distance),
         "-" => UNIX_EPOCH.checked_sub(distance),
         _ => None,
-    };
-    time.map(Stamp::Time)
+    }
 }
 
 /// Writes `word` without a space or a line's end.
@@ -237,7 +268,7 @@ mod tests {
     use super::*;
 
     fn base() -> Base {
-        let version = |token: &str| Stamp::Version(Version::new(token));
+        let stamp = |version: Option<&str>, modified| Stamp { version: version.map(Version::new), modified };
         let early = UNIX_EPOCH - Duration::new(3, 7);
         let late = UNIX_EPOCH + Duration::new(1_700_000_000, 999_999_999);
         let file = |len, local, remote| Record::File { len, local, remote };
@@ -245,10 +276,10 @@ mod tests {
         Base {
             records: BTreeMap::from([
                 (path("/d"), Record::Directory),
-                (path("/d/a b\n%20ü\r"), file(0, version(""), version("\"x y%\""))),
-                (path("/z"), file(u64::MAX, Stamp::Time(early), Stamp::Time(late))),
+                (path("/d/a b\n%20ü\r"), file(0, stamp(Some(""), None), stamp(Some("\"x y%\""), Some(late)))),
+                (path("/z"), file(u64::MAX, stamp(None, Some(early)), stamp(None, Some(late)))),
             ]),
-            local_marker: Some(version("-")),
+            local_marker: Some(stamp(Some("-"), None)),
             remote_marker: None,
         }
     }

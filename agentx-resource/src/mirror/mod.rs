@@ -30,8 +30,9 @@
 //! * **Nothing is removed that has changed.** The other tree is asked again whether it is missing there. The file is
 //!   renamed first (`.agentx-mirror-removed.name`, beside it), looked at, and only then removed.
 //! * **A sync may end anywhere**, dropped, failed or killed. The state is written only after what it tells of, whole. The
-//!   next sync finds what is done already: equal contents are no conflict, and what was about to be removed is put back
-//!   and looked at again. What was created or changed, *and* removed again before that next sync, may come back.
+//!   next sync finds what is done already: equal contents are no conflict, and what was about to be removed is removed if
+//!   it is still that, and gets its name again if not. What was created or changed *and* removed again before that next
+//!   sync may come back, and what was copied and changed again before it may be told as a conflict.
 //! * **A tree that is not the one** of the last sync (an empty directory in its place, another bucket) is known by its
 //!   marker, `/.agentx-mirror/marker`. Then, as where the state is missing or damaged, both trees are compared whole, and
 //!   nothing is removed.

@@ -14,24 +14,24 @@ use super::{
 use crate::ResourcePath;
 
 /// One thing to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) path: ResourcePath,
     pub(super) action: Action,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Action {
     /// The file gets the name of a conflict, since the other side has a directory.
     SetAside { file: Side },
-    /// It was removed from the other side, and not changed on this one.
-    RemoveFile { from: Side, file: File },
+    /// It was removed from the other side, and not changed on this one. `make` if the other side has a directory there.
+    RemoveFile { from: Side, file: File, make: bool },
     /// It was removed from the other side, and nothing is kept in it.
     RemoveDirectory { from: Side },
     /// It is on the other side only.
     MakeDirectory { on: Side },
     /// The other side has another content, and this one has not changed.
-    Copy { to: Side, len: u64, over: Option<File>, why: Why },
+    Copy { to: Side, over: Option<File>, why: Why },
     /// Both have a content that is not the one of the last sync. `new` if neither was there then.
     Compare { local: File, remote: File, new: bool },
     /// A directory on both sides, which was not known of yet.
@@ -154,8 +154,8 @@ impl<'a> Planner<'a> {
     /// A file that is on one side only.
     fn file(&mut self, path: &ResourcePath, side: Side, file: &File, base: Option<&Record>) {
         let why = match base.and_then(|base| base.on(side)) {
-            Some(before) if before == *file => {
-                return self.step(path, Action::RemoveFile { from: side, file: file.clone() });
+            Some(before) if before.is(file) => {
+                return self.step(path, Action::RemoveFile { from: side, file: file.clone(), make: false });
             }
             Some(_) => Why::ChangedAndRemoved,
             None => Why::New,
@@ -167,11 +167,9 @@ impl<'a> Planner<'a> {
     /// A file on one side, and a directory on the other.
     fn file_and_directory(&mut self, path: &ResourcePath, side: Side, file: &File, base: Option<&Record>) {
         self.keep(path);
-        let make = Action::MakeDirectory { on: side };
-        if base.and_then(|base| base.on(side)).as_ref() == Some(file) {
+        if base.and_then(|base| base.on(side)).is_some_and(|before| before.is(file)) {
             // The other side made a directory of it.
-            self.step(path, Action::RemoveFile { from: side, file: file.clone() });
-            self.step(path, make);
+            self.step(path, Action::RemoveFile { from: side, file: file.clone(), make: true });
         } else if base == Some(&Record::Directory)
             && !self.kept.contains(path)
             && !self.holds(path, side.other())
@@ -181,14 +179,15 @@ impl<'a> Planner<'a> {
             self.copy(path, side.other(), file, None, Why::New);
         } else {
             self.step(path, Action::SetAside { file: side });
-            self.step(path, make);
+            self.step(path, Action::MakeDirectory { on: side });
         }
     }
 
     /// A file on both sides.
     fn both(&mut self, path: &ResourcePath, local: &File, remote: &File, base: Option<&Record>) {
         self.keep(path);
-        let unchanged = |side, file| base.and_then(|base| base.on(side)).as_ref() == Some(file);
+        let unchanged =
+            |side, file| base.and_then(|base| base.on(side)).is_some_and(|before| before.is(file));
         match (unchanged(Side::Local, local), unchanged(Side::Remote, remote)) {
             (true, true) => {}
             (false, true) => self.copy(path, Side::Remote, local, Some(remote), Why::Changed),
@@ -204,7 +203,7 @@ impl<'a> Planner<'a> {
 
     fn copy(&mut self, path: &ResourcePath, to: Side, from: &File, over: Option<&File>, why: Why) {
         self.plan.bytes = self.plan.bytes.saturating_add(from.len);
-        self.step(path, Action::Copy { to, len: from.len, over: over.cloned(), why });
+        self.step(path, Action::Copy { to, over: over.cloned(), why });
     }
 
     /// Something is at `path` in the end, and so the directory that holds it is kept.

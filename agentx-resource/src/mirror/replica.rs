@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 
 use super::{
     MirrorOptions, Side, Skipped,
-    base::{File, Stamp},
+    base::{Base, File, Stamp},
     name,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(super) struct Snapshot {
     pub(super) skipped: Skipped,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Entry {
     File(File),
     Directory,
@@ -154,7 +154,7 @@ impl Replica {
     fn shows(&self, now: &Metadata, entry: &Entry) -> Result<bool> {
         Ok(match entry {
             Entry::Directory => now.is_dir(),
-            Entry::File(file) => now.is_file() && File::of(now, self.side)? == *file,
+            Entry::File(file) => now.is_file() && File::of(now, self.side)?.is(file),
         })
     }
 
@@ -174,13 +174,13 @@ impl Replica {
     pub(super) async fn mode(&self, path: &ResourcePath, over: Option<&File>) -> Result<WriteMode, Issue> {
         match over {
             None => Ok(WriteMode::CreateNew),
-            Some(File { stamp: Stamp::Version(version), .. })
-                if self.fs.capabilities().if_match.is_some() =>
-            {
-                Ok(WriteMode::IfMatch(version.clone()))
-            }
-            Some(file) if self.is(path, &Entry::File(file.clone())).await? => Ok(WriteMode::Overwrite),
-            Some(_) => Err(Issue::Changed),
+            Some(file) => match file.stamp.version() {
+                Some(version) if self.fs.capabilities().if_match.is_some() => {
+                    Ok(WriteMode::IfMatch(version.clone()))
+                }
+                _ if self.is(path, &Entry::File(file.clone())).await? => Ok(WriteMode::Overwrite),
+                _ => Err(Issue::Changed),
+            },
         }
     }
 
@@ -204,25 +204,54 @@ impl Replica {
         let Some(aside) = name::aside(path).filter(|_| at_once) else {
             return Ok(self.fs.rm(path, RemoveOptions::default()).await?);
         };
-        let result = self.remove_aside(path, &aside, &before).await;
-        if result.is_err() {
-            // Also where it is unknown whether it was taken aside at all.
-            self.put_back(&aside).await?;
+        self.fs.rename(path, &aside, TransferOptions::create_new()).await?;
+        let result = match (self.look(&aside).await?, entry) {
+            (Some(now), Entry::Directory) if now.is_dir() => self.remove_aside(&aside).await,
+            (Some(now), Entry::File(file))
+                if now.is_file() && file.is_renamed(&File::of(&now, self.side)?) =>
+            {
+                self.remove_aside(&aside).await
+            }
+            _ => Err(Issue::Changed),
+        };
+        match &result {
+            // What failed is left aside. The next look at the tree finds it there.
+            Ok(()) => {}
+            Err(Issue::Failed(error)) if error.kind() != ErrorKind::DirectoryNotEmpty => {}
+            Err(_) => self.put_back(&aside).await?,
         }
         result
     }
 
-    async fn remove_aside(
-        &self,
-        path: &ResourcePath,
-        aside: &ResourcePath,
-        before: &Metadata,
-    ) -> Result<(), Issue> {
-        self.fs.rename(path, aside, TransferOptions::create_new()).await?;
-        match self.look(aside).await? {
-            Some(moved) if same(before, &moved) => Ok(self.fs.rm(aside, RemoveOptions::default()).await?),
-            _ => Err(Issue::Changed),
+    async fn remove_aside(&self, aside: &ResourcePath) -> Result<(), Issue> {
+        Ok(self.fs.rm(aside, RemoveOptions::default()).await?)
+    }
+
+    /// Ends a removal that was interrupted: what is still the file that was to be removed is, and anything else gets its
+    /// name again.
+    ///
+    /// # Errors
+    /// What the file systems report.
+    pub(super) async fn recover(&self, aside: &ResourcePath, base: &Base, other: &Self) -> Result<()> {
+        let (Some(path), Some(now)) = (name::put_aside(aside), self.look(aside).await?) else {
+            return Ok(());
+        };
+        let known = base.records.get(&path).and_then(|record| record.on(self.side));
+        let finish = match known {
+            _ if now.is_dir() => true,
+            Some(file) => {
+                file.is_renamed(&File::of(&now, self.side)?)
+                    && other.look(&path).await?.is_none_or(|there| there.is_dir())
+            }
+            None => false,
+        };
+        if finish {
+            match self.fs.rm(aside, RemoveOptions::default().with_force()).await {
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+                result => return result,
+            }
         }
+        self.put_back(aside).await
     }
 
     /// Gives what was taken aside its name again, or that of a conflict if something else has the name by now.
@@ -298,15 +327,6 @@ impl Snapshot {
                 .chain([text])
                 .any(|prefix| self.blocked.contains(prefix))
     }
-}
-
-/// Whether a thing that was renamed is the one that was looked at before. A rename may change the version.
-fn same(before: &Metadata, after: &Metadata) -> bool {
-    before.kind == after.kind
-        && before.len == after.len
-        && (before.is_dir()
-            || (before.version.is_some() && before.version == after.version)
-            || (before.modified.is_some() && before.modified == after.modified))
 }
 
 fn no_number(path: &ResourcePath) -> Error {

@@ -54,20 +54,21 @@ impl Job {
     }
 
     async fn act(&self, effect: &mut Effect) -> Result<(), Issue> {
-        let Step { path, action } = &self.step;
-        match action {
+        match &self.step.action {
             Action::Adopt => effect.change = Change::Set(Record::Directory),
             Action::Forget => effect.change = Change::Remove,
             Action::SetAside { file } => {
                 self.set_aside(*file, ConflictKind::FileAndDirectory { file: *file }, effect).await?;
             }
-            Action::RemoveFile { from, file } => self.remove_file(*from, file, effect).await?,
-            Action::RemoveDirectory { from } => self.remove_directory(*from, effect).await?,
-            Action::MakeDirectory { on } => {
-                self.pair.on(*on).fs.mkdir(path, MkdirOptions::recursive()).await?;
-                effect.change = Change::Set(Record::Directory);
+            Action::RemoveFile { from, file, make } => {
+                self.remove_file(*from, file, effect).await?;
+                if *make {
+                    self.make_directory(*from, effect).await?;
+                }
             }
-            Action::Copy { to, over, why, .. } => self.copy(*to, over.as_ref(), *why, effect).await?,
+            Action::RemoveDirectory { from } => self.remove_directory(*from, effect).await?,
+            Action::MakeDirectory { on } => self.make_directory(*on, effect).await?,
+            Action::Copy { to, over, why } => self.copy(*to, over.as_ref(), *why, effect).await?,
             Action::Compare { local, remote, new } => {
                 self.compare(local, remote, effect).await?;
                 if *new && effect.conflict.is_none() {
@@ -87,6 +88,12 @@ impl Job {
         self.pair.on(from).remove(path, &Entry::File(file.clone())).await?;
         effect.change = Change::Remove;
         effect.removed = Some(from);
+        Ok(())
+    }
+
+    async fn make_directory(&self, on: Side, effect: &mut Effect) -> Result<(), Issue> {
+        self.pair.on(on).fs.mkdir(&self.step.path, MkdirOptions::recursive()).await?;
+        effect.change = Change::Set(Record::Directory);
         Ok(())
     }
 

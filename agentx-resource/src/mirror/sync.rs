@@ -56,11 +56,19 @@ struct Unsaved {
 impl Sync<'_> {
     /// Looks at both trees, and does what is to be done. Says whether another look is needed.
     async fn round(&mut self, first: bool) -> Result<bool> {
-        let (local, remote) =
-            try_join!(recovered(&self.pair.local, self.options), recovered(&self.pair.remote, self.options))?;
+        let Pair { local, remote } = &**self.pair;
+        let (mut seen_local, mut seen_remote) =
+            try_join!(local.snapshot(self.options), remote.snapshot(self.options))?;
         if first {
-            self.know_trees(&local, &remote).await?;
+            self.know_trees(&seen_local, &seen_remote).await?;
         }
+        if self.recovered(local, remote, &seen_local).await? {
+            seen_local = local.snapshot(self.options).await?;
+        }
+        if self.recovered(remote, local, &seen_remote).await? {
+            seen_remote = remote.snapshot(self.options).await?;
+        }
+        let (local, remote) = (seen_local, seen_remote);
         let plan = Plan::new(&self.base, &local, &remote, self.options);
         if plan.bytes > self.options.max_bytes {
             return Err(Error::new(ErrorKind::LimitExceeded, "sync").with_message(format!(
@@ -110,25 +118,38 @@ impl Sync<'_> {
     /// Forgets what is known of the last sync if that was with other trees, since all that is missing in these would
     /// seem to have been removed.
     async fn know_trees(&mut self, local: &Snapshot, remote: &Snapshot) -> Result<()> {
-        let known = |marker: &Option<_>, seen: &Snapshot| marker.is_none() || *marker == seen.marker;
-        let same = known(&self.base.local_marker, local) && known(&self.base.remote_marker, remote);
-        if !same {
-            self.base = Base::default();
+        let markers = [
+            (&self.pair.local, &local.marker, &mut self.base.local_marker),
+            (&self.pair.remote, &remote.marker, &mut self.base.remote_marker),
+        ];
+        let mut others = false;
+        for (replica, seen, known) in markers {
+            let same = match (&*known, seen) {
+                (Some(known), Some(seen)) => known.is(seen),
+                (known, _) => known.is_none(),
+            };
+            others |= !same;
+            if !same || known.is_none() {
+                *known = match seen {
+                    Some(seen) => Some(seen.clone()),
+                    None => replica.make_marker().await?,
+                };
+                self.unsaved.markers |= known.is_some();
+            }
+        }
+        if others {
+            self.base.records.clear();
             self.report.base = BaseState::OtherTrees;
         }
-        for (replica, seen) in [(&self.pair.local, local), (&self.pair.remote, remote)] {
-            let marker = match &seen.marker {
-                Some(marker) => Some(marker.clone()),
-                None => replica.make_marker().await?,
-            };
-            let known = match replica.side {
-                Side::Local => &mut self.base.local_marker,
-                Side::Remote => &mut self.base.remote_marker,
-            };
-            self.unsaved.markers |= *known != marker;
-            *known = marker;
-        }
         Ok(())
+    }
+
+    /// Ends what an interrupted sync has left aside. Says whether there was anything.
+    async fn recovered(&self, replica: &Replica, other: &Replica, seen: &Snapshot) -> Result<bool> {
+        for aside in &seen.aside {
+            replica.recover(aside, &self.base, other).await?;
+        }
+        Ok(!seen.aside.is_empty())
     }
 
     fn note(&mut self, Finished { path, effect, result }: Finished) {
@@ -200,16 +221,4 @@ impl Unsaved {
         // In proportion to what is written, so that all writes together cost no more than a few times the last one.
         self.paths >= CHECKPOINT_PATHS.max(records / 8) || self.bytes >= CHECKPOINT_BYTES
     }
-}
-
-/// A look at a tree in which nothing is left aside by a sync that was interrupted.
-async fn recovered(replica: &Replica, options: &MirrorOptions) -> Result<Snapshot> {
-    let snapshot = replica.snapshot(options).await?;
-    if snapshot.aside.is_empty() {
-        return Ok(snapshot);
-    }
-    for aside in &snapshot.aside {
-        replica.put_back(aside).await?;
-    }
-    replica.snapshot(options).await
 }
