@@ -1,6 +1,7 @@
 //! Events: what users see of an agent.
 
 mod data;
+mod kind;
 mod machine;
 mod nested;
 
@@ -9,7 +10,8 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 pub use self::{
-    data::{EventCategory, EventData, EventIntent, EventLayer, EventSource},
+    data::EventData,
+    kind::{EventCategory, EventIntent, EventLayer, EventSource},
     machine::{AgentState, Moment, TurnInput, TurnMachine},
 };
 use crate::{AgentId, ContainerId, ImageId, SessionId, Timestamp, TurnId};
