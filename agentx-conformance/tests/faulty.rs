@@ -29,7 +29,7 @@ const LONG: [&str; 4] = ["list-many", "write-seen-whole", "append-race", "if-mat
 
 /// Cases of commands that have process ids: a Rust function has none, so these faults are shown where there are real
 /// commands.
-const REAL: [&str; 3] = ["kill-tree", "drop-ends", "exit-signal"];
+const REAL: [&str; 4] = ["kill-tree", "drop-ends", "exit-signal", "signal-ended"];
 
 /// Whether a race is met is chance: a racer may be alone on a loaded machine, but not each time.
 fn attempts(id: &str) -> usize {
@@ -137,11 +137,13 @@ async fn planted_things() {
 async fn processes() {
     let faults: Vec<_> =
         ProcessFault::ALL.iter().copied().filter(|fault| !REAL.contains(&fault.caught_by())).collect();
-    all_are_caught(process::CASES, &faults, ProcessFault::caught_by, |fault| {
+    let mut failed = all_are_caught(process::CASES, &faults, ProcessFault::caught_by, |fault| {
         let toolbox = Arc::new(process::toolbox(Arc::new(TokioClock)));
         Arc::new(FaultyProcess::new(toolbox, fault)) as Arc<dyn Process>
     })
     .await;
+    failed.extend(REAL.map(str::to_owned));
+    assert_all_can_fail(process::CASES, &failed);
 }
 
 // Two trees, or one that is seen elsewhere, are found by most cases: it is enough that the named one does.

@@ -33,3 +33,8 @@ async fn a_command_that_goes_on_after_a_drop() {
 async fn a_signal_that_is_told_as_success() {
     is_caught(ProcessFault::SignalAsSuccess).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_to_what_has_ended_that_is_an_error() {
+    is_caught(ProcessFault::RefusesLateSignals).await;
+}

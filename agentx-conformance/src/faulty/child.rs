@@ -7,7 +7,10 @@ use agentx_resource::{Child, Error, ErrorKind, ExecEvent, ExitStatus, Result, Si
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{ProcessFault as Fault, process::Strays};
+use super::{
+    ProcessFault as Fault,
+    process::{Running, Strays},
+};
 
 /// A command that tells of itself what is not so, or outlives those who hold it.
 #[derive(Debug)]
@@ -15,10 +18,25 @@ pub(super) struct FaultyChild {
     /// Taken by `Drop` alone.
     inner: Option<Box<dyn Child>>,
     fault: Fault,
-    timed: bool,
-    live: bool,
-    strays: Strays,
+    asked: Asked,
+    shared: Shared,
     state: Mutex<State>,
+}
+
+/// What was asked of the command.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) timed: bool,
+    pub(super) live: bool,
+    /// How many bytes of input it was given at once.
+    pub(super) input: usize,
+}
+
+/// What it shares with other children of its process.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) strays: Strays,
+    pub(super) running: Running,
 }
 
 #[derive(Debug, Default)]
@@ -29,11 +47,14 @@ struct State {
     held: Vec<ExecEvent>,
     closed: bool,
     killed: bool,
+    exited: bool,
+    /// How many bytes of output were told.
+    output: usize,
 }
 
 impl FaultyChild {
-    pub(super) fn new(inner: Box<dyn Child>, fault: Fault, timed: bool, live: bool, strays: Strays) -> Self {
-        Self { inner: Some(inner), fault, timed, live, strays, state: Mutex::default() }
+    pub(super) fn new(inner: Box<dyn Child>, fault: Fault, asked: Asked, shared: Shared) -> Self {
+        Self { inner: Some(inner), fault, asked, shared, state: Mutex::default() }
     }
 
     fn inner(&self) -> Result<&dyn Child> {
@@ -48,8 +69,23 @@ impl FaultyChild {
     fn told(&self, event: ExecEvent) -> Result<Option<ExecEvent>> {
         use ExecEvent::{Exited, Stderr, Stdout, Truncated};
         let mut state = self.state();
+        match &event {
+            Stdout(bytes) => state.output += bytes.len(),
+            Exited(_) => state.exited = true,
+            _ => {}
+        }
         Ok(Some(match (self.fault, event) {
-            (Fault::LosesLastPiece, event @ Stdout(_)) if !self.live => {
+            (Fault::TrimsOutput, Stdout(bytes)) => {
+                let trimmed = bytes.strip_suffix(b"\n").map_or(bytes.len(), <[u8]>::len);
+                Stdout(bytes.slice(..trimmed))
+            }
+            (Fault::UnreadIsLost, Exited(_)) if self.asked.input > state.output.max(1 << 16) => {
+                Exited(ExitStatus::Lost)
+            }
+            (Fault::TimedIsTimedOut, Exited(ExitStatus::Code(_))) if self.asked.timed => {
+                Exited(ExitStatus::TimedOut)
+            }
+            (Fault::LosesLastPiece, event @ Stdout(_)) if !self.asked.live => {
                 state.held.push(event.clone());
                 match state.held.len() {
                     1 => event,
@@ -79,7 +115,9 @@ impl FaultyChild {
             }
             (Fault::MistakesLimit, Exited(ExitStatus::OutputLimit))
             | (Fault::MistakesTimeout, Exited(ExitStatus::TimedOut)) => Exited(ExitStatus::Killed),
-            (Fault::ForgetsOutputAtTimeout, event @ (Stdout(_) | Stderr(_))) if self.timed && !self.live => {
+            (Fault::ForgetsOutputAtTimeout, event @ (Stdout(_) | Stderr(_)))
+                if self.asked.timed && !self.asked.live =>
+            {
                 state.held.push(event);
                 return Ok(None);
             }
@@ -114,7 +152,11 @@ impl Child for FaultyChild {
     async fn write_stdin(&self, data: Bytes) -> Result<()> {
         match self.fault {
             Fault::SwallowsInput if self.state().closed => Ok(()),
-            Fault::LeavesInputOpen if !self.live => Err(Error::new(ErrorKind::Unsupported, "write stdin")),
+            Fault::SwallowsLateInput if self.state().exited => Ok(()),
+            Fault::SwallowsUnaskedInput if !self.asked.live => Ok(()),
+            Fault::LeavesInputOpen if !self.asked.live => {
+                Err(Error::new(ErrorKind::Unsupported, "write stdin"))
+            }
             _ => self.inner()?.write_stdin(data).await,
         }
     }
@@ -144,8 +186,12 @@ impl Child for FaultyChild {
     }
 
     async fn signal(&self, signal: Signal) -> Result<()> {
-        if self.fault == Fault::SwallowsSignals {
-            return Ok(());
+        match self.fault {
+            Fault::SwallowsSignals => return Ok(()),
+            Fault::RefusesLateSignals if self.state().exited => {
+                return Err(Error::new(ErrorKind::NotFound, "signal"));
+            }
+            _ => {}
         }
         self.inner()?.signal(signal).await
     }
@@ -171,10 +217,11 @@ impl Child for FaultyChild {
 
 impl Drop for FaultyChild {
     fn drop(&mut self) {
+        self.shared.running.leaks = self.fault == Fault::LeaksSlots && !self.state().exited;
         let leaves =
             self.fault == Fault::LeavesOnDrop || (self.fault == Fault::LeavesOnKill && self.state().killed);
         if let Some(inner) = self.inner.take().filter(|_| leaves) {
-            self.strays.lock().unwrap_or_else(PoisonError::into_inner).push(inner);
+            self.shared.strays.lock().unwrap_or_else(PoisonError::into_inner).push(inner);
         }
     }
 }

@@ -250,6 +250,8 @@ faults! {
 faults! {
     /// What is wrong with a [`FaultyProcess`](super::FaultyProcess).
     ProcessFault {
+        /// The newline at the end of output is cut off.
+        TrimsOutput => "exec-output",
         /// A command that fails is an error.
         FailureIsError => "exec-code",
         /// Standard error is thrown away.
@@ -258,6 +260,16 @@ faults! {
         MergesStreams => "exec-shell",
         /// The arguments are put into one line, and taken apart at its spaces.
         SplitsArguments => "exec-arguments",
+        /// No program at all is one that is not there.
+        EmptyIsMissing => "exec-empty-program",
+        /// What follows a NUL is cut off, as by C.
+        CutsAtNul => "exec-nul",
+        /// A variable that can't be set is left out.
+        DropsBadVariables => "exec-bad-variable",
+        /// One command runs at a time.
+        OneAtATime => "exec-many",
+        /// Commands see their root elsewhere than is declared.
+        MisstatesRoot => "exec-cwd-root",
         /// Output is taken for UTF-8.
         DecodesOutput => "exec-binary",
         /// Commands start at the root, wherever they are to start.
@@ -269,6 +281,14 @@ faults! {
 
         /// A command that gets no input is left waiting for it.
         LeavesInputOpen => "stdin-null",
+        /// A newline is added to the input.
+        AddsNewline => "stdin-bytes",
+        /// A command that does not read its input is told as lost.
+        UnreadIsLost => "stdin-unread",
+        /// A write to a command that has ended is thrown away.
+        SwallowsLateInput => "stdin-live-ended",
+        /// A write to a command without live input is thrown away.
+        SwallowsUnaskedInput => "stdin-not-live",
         /// Closing live input does nothing.
         IgnoresInputClose => "stdin-live",
         /// A write to an input that is closed is thrown away.
@@ -276,6 +296,8 @@ faults! {
 
         /// Of output that comes in several pieces, the last is not read.
         LosesLastPiece => "stdin-large",
+        /// As much output as the limit is one byte too much.
+        LimitOffByOne => "limit-below",
         /// What is cut off is not told.
         TruncatesSilently => "limit-truncates",
         /// A command that writes too much is told as killed on request.
@@ -296,6 +318,8 @@ faults! {
         FakesTerminal => "terminal-is-one",
         /// A resize without a terminal is accepted.
         SwallowsResize => "terminal-resize",
+        /// A command that may take so long takes so long.
+        TimedIsTimedOut => "timeout-unneeded",
         /// The timeout is not heeded.
         IgnoresTimeout => "timeout-ends",
         /// A command that takes too long is told as killed on request.
@@ -309,6 +333,10 @@ faults! {
         LeavesOnKill => "kill-tree",
         /// A dropped child goes on.
         LeavesOnDrop => "drop-ends",
+        /// A dropped child keeps its slot, and there are three.
+        LeaksSlots => "drop-exec",
+        /// A signal to what has ended is an error.
+        RefusesLateSignals => "signal-ended",
         /// A signal is told as the exit code 0.
         SignalAsSuccess => "exit-signal",
         /// The exit is told twice.

@@ -1,17 +1,47 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use agentx_resource::{
-    Child, ExecRequest, Invocation, Process, ProcessCapabilities, ResourceLimits, Result, Stdin,
+    Child, Error, ErrorKind, ExecRequest, Invocation, Process, ProcessCapabilities, ResourceLimits, Result,
+    Stdin,
 };
 use async_trait::async_trait;
 
-use super::{ProcessFault as Fault, child::FaultyChild};
+use super::{
+    ProcessFault as Fault,
+    child::{Asked, FaultyChild, Shared},
+};
 
 /// Children that go on although nobody holds them any more, until their process is dropped.
 pub(super) type Strays = Arc<Mutex<Vec<Box<dyn Child>>>>;
+
+/// A command among those that run, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Running {
+    all: Arc<AtomicUsize>,
+    before: usize,
+    /// Whether it counts for ever.
+    pub(super) leaks: bool,
+}
+
+impl Running {
+    fn new(all: &Arc<AtomicUsize>) -> Self {
+        Self { all: Arc::clone(all), before: all.fetch_add(1, Ordering::SeqCst), leaks: false }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.leaks {
+            self.all.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
 
 /// A process with one fault.
 ///
@@ -24,12 +54,13 @@ pub struct FaultyProcess {
     fault: Fault,
     strays: Strays,
     last: Arc<Mutex<String>>,
+    running: Arc<AtomicUsize>,
 }
 
 impl FaultyProcess {
     /// Runs commands by `inner`, with this fault.
     pub fn new(inner: Arc<dyn Process>, fault: Fault) -> Self {
-        Self { inner, fault, strays: Arc::default(), last: Arc::default() }
+        Self { inner, fault, strays: Arc::default(), last: Arc::default(), running: Arc::default() }
     }
 
     /// The request as the fault sees it.
@@ -44,6 +75,36 @@ impl FaultyProcess {
                     *program = words.next().unwrap_or_default();
                     *args = words.collect();
                 }
+            }
+            Fault::EmptyIsMissing => {
+                if let Invocation::Program { program, .. } = &mut request.invocation
+                    && program.is_empty()
+                {
+                    "agentx-kit-nothing".clone_into(program);
+                }
+            }
+            Fault::CutsAtNul => {
+                let cut = |text: &mut String| {
+                    if let Some(at) = text.find('\0') {
+                        text.truncate(at);
+                    }
+                };
+                if let Invocation::Program { program, args } = &mut request.invocation {
+                    cut(program);
+                    args.iter_mut().for_each(cut);
+                }
+                request.env.values_mut().for_each(cut);
+            }
+            Fault::DropsBadVariables => {
+                request.env.retain(|name, _| !name.is_empty() && !name.contains(['=', '\0']));
+            }
+            Fault::AddsNewline => {
+                if let Stdin::Bytes(bytes) = &request.stdin {
+                    request.stdin = Stdin::Bytes([bytes, &b"\n"[..]].concat().into());
+                }
+            }
+            Fault::LimitOffByOne => {
+                request.output_limit.head = request.output_limit.head.saturating_sub(1);
             }
             Fault::IgnoresCwd => request.cwd = agentx_resource::ResourcePath::root(),
             Fault::LosesEmptyVariables => request.env.retain(|_, value| !value.is_empty()),
@@ -80,12 +141,36 @@ impl fmt::Debug for FaultyProcess {
 #[async_trait]
 impl Process for FaultyProcess {
     fn capabilities(&self) -> ProcessCapabilities {
-        self.inner.capabilities()
+        let mut capabilities = self.inner.capabilities();
+        if self.fault == Fault::MisstatesRoot {
+            capabilities.root.push_str("/elsewhere");
+        }
+        capabilities
     }
 
     async fn spawn(&self, request: ExecRequest) -> Result<Box<dyn Child>> {
-        let (timed, live) = (request.timeout.is_some(), request.stdin == Stdin::Piped);
+        let slots = match self.fault {
+            Fault::OneAtATime => 1,
+            Fault::LeaksSlots => 3,
+            _ => usize::MAX,
+        };
+        let running = Running::new(&self.running);
+        if running.before >= slots {
+            return Err(Error::new(ErrorKind::Busy, "spawn"));
+        }
+        if self.fault == Fault::OneAtATime {
+            tokio::task::yield_now().await;
+        }
+        let asked = Asked {
+            timed: request.timeout.is_some(),
+            live: request.stdin == Stdin::Piped,
+            input: match &request.stdin {
+                Stdin::Bytes(bytes) => bytes.len(),
+                _ => 0,
+            },
+        };
         let child = self.inner.spawn(self.request(request)).await?;
-        Ok(Box::new(FaultyChild::new(child, self.fault, timed, live, Arc::clone(&self.strays))))
+        let shared = Shared { strays: Arc::clone(&self.strays), running };
+        Ok(Box::new(FaultyChild::new(child, self.fault, asked, shared)))
     }
 }
