@@ -54,6 +54,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod case;
+mod clock;
 pub mod disk;
 pub mod env;
 mod failure;
@@ -71,6 +72,8 @@ mod summary;
 pub use case::Case;
 pub use failure::{Failure, Outcome};
 pub use fresh::{Fresh, IntoFresh};
+#[doc(hidden)]
+pub use process::{background as process_background, session as process_session};
 pub use profile::Profile;
 pub use summary::{Subject, Summary};
 

@@ -52,6 +52,19 @@ fn process() {
 }
 
 #[test]
+fn process_session() {
+    assert_same("Process in a session", agentx_conformance::process::session::CASES.iter().map(Case::id));
+}
+
+#[test]
+fn process_background() {
+    assert_same(
+        "Process in the background",
+        agentx_conformance::process::background::CASES.iter().map(Case::id),
+    );
+}
+
+#[test]
 fn pair() {
     assert_same("Pair", agentx_conformance::pair::CASES.iter().map(Case::id));
 }

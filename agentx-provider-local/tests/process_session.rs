@@ -12,11 +12,48 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use agentx_conformance::{
+    Case, Fresh,
+    faulty::{FaultyLive, LiveFault},
+    process::{background, session as in_session},
+};
 use agentx_provider_local::LocalProcess;
 use agentx_resource::{
-    BoxFuture, Clock, ExecEvent, ExecRequest, ExitStatus, OutputLimit, ProcessExt, ResourcePath,
+    BoxFuture, Clock, ExecEvent, ExecRequest, ExitStatus, OutputLimit, Process, ProcessExt, ResourcePath,
     ShellOptions, ShellOutput, ShellSession,
 };
+
+agentx_conformance::process_session_suite!(session_suite, fresh);
+agentx_conformance::process_background_suite!(background_suite, fresh);
+
+async fn fresh() -> Fresh<dyn Process> {
+    let dir = tempfile::tempdir().unwrap();
+    Fresh::process(LocalProcess::new(dir.path()).unwrap()).with_guard(dir)
+}
+
+/// Cases of the background that only commands with process ids and signals can fail.
+const REAL: [&str; 2] = ["background-drop-ends", "background-signal"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_processes_are_caught() {
+    // All at once, since some are caught only when a wait is over.
+    futures::future::join_all(LiveFault::ALL.iter().map(async |fault| {
+        // The others are shown over programs in memory.
+        let real = fault.caught_in_background().filter(|id| REAL.contains(id));
+        let in_session = is_caught(in_session::CASES, fault.caught_in_session(), *fault);
+        futures::future::join(in_session, is_caught(background::CASES, real, *fault)).await;
+    }))
+    .await;
+}
+
+async fn is_caught(cases: &[Case<dyn Process>], id: Option<&'static str>, fault: LiveFault) {
+    let Some(id) = id else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let sound: Arc<dyn Process> = Arc::new(LocalProcess::new(dir.path()).unwrap());
+    let case = cases.iter().find(|case| case.id() == id).unwrap();
+    let outcome = case.attempt(Arc::new(FaultyLive::new(sound, fault))).await;
+    assert!(outcome.is_err(), "{fault:?} passes {id}");
+}
 
 /// The shells of this machine. The first two are everywhere where this is built.
 fn shells() -> Vec<ExecRequest> {

@@ -20,6 +20,7 @@ mod disk;
 mod env;
 mod fault;
 mod file_system;
+mod live;
 mod llm;
 mod mutant;
 mod pair;
@@ -36,6 +37,7 @@ pub use self::{
         RepositoryFault,
     },
     file_system::FaultyFileSystem,
+    live::{FaultyLive, LiveFault},
     llm::FaultyLlmProvider,
     mutant::{FileSystemMutation, MutantFileSystem},
     pair::faulty_pair,

@@ -4,9 +4,11 @@
 //! mkdir printf pwd sleep touch true yes` as POSIX has them. A declared shell is a POSIX shell. A process without real
 //! programs can take them from [`toolbox`].
 
+pub mod background;
 mod end;
 mod exec;
 mod limit;
+pub mod session;
 mod signal;
 mod stdin;
 mod support;

@@ -10,6 +10,7 @@ pub mod sse_to_text;
 pub mod stall_guard;
 pub mod stat_list;
 pub mod turn;
+pub mod warm_shell;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ pub const ALL: &[NamedRow] = &[
     ("layers", layers::row),
     ("mirror", mirror::row),
     ("exec", exec::row),
+    ("warm_shell", warm_shell::row),
     ("sse_to_text", sse_to_text::row),
     ("turn", turn::row),
 ];

@@ -60,7 +60,7 @@ pub(super) fn prologue(answer: &str, directory: Option<&str>, mark: &Mark) -> St
     format!(
         "exec 6<>/dev/null 7>&1 8>&2\n\
          {answer}() {{ \\unset -f command; \
-         \\command printf '\\036%s%s%s %s\\036%s%s' \"$2\" \"$3\" \"$1\" \"${{PWD-}}\" \"$2\" \"$3\" >&7 && \
+         \\command printf '\\036%s%s%s %s\\036%s%s' \"$2\" \"$3\" \"$1\" \"${{PWD-}}\" \"$2\" \"$3\" && \
          \\command printf '\\036%s%s' \"$2\" \"$3\" >&8; }}\n\
          {go}{answer} 0 {first} {second}\n"
     )
