@@ -23,8 +23,9 @@
 //!
 //! The same goes for [`process_suite!`], [`env_suite!`], [`disk_suite!`], [`llm_provider_suite!`],
 //! [`repository_suite!`], for [`pair_suite!`], a file system and a process over one tree, and for [`planted_suite!`], what
-//! comes into a file system from outside. The module of each suite
-//! says what it expects of what the factory gives.
+//! comes into a file system from outside. For what stands on a process there are [`process_session_suite!`] (a shell that
+//! stays) and [`process_background_suite!`] (commands left alone). The module of each suite says what it expects of what
+//! the factory gives.
 //!
 //! # The factory
 //! A closure or an `async fn` that gives a [`Fresh`], or a `Result` of one: the resource, and a guard that is dropped

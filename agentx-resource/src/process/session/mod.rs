@@ -31,7 +31,7 @@ use crate::{Clock, Error, ErrorKind, ExecRequest, Process, Result};
 /// it does to its own descriptors 0, 1, 2, 6, 7 and 8 by `exec` lasts until its end. A command that ends the shell
 /// (`exit`, `exec`, a failure under `set -e`) is told as such: [`ShellOutput::ended`].
 ///
-/// **One at a time.** A command waits until those before it have ended.
+/// **One at a time.** A command waits while another runs; which of several that wait comes next is left open.
 ///
 /// **A command that hangs** is ended by its timeout, and the whole shell with it, since nothing else can be said of a
 /// shell that does not answer. The same goes for too much output, where that kills, and for a command whose future is
