@@ -10,10 +10,11 @@ mod machine;
 
 pub use agentx_core as core;
 pub use agentx_core::{
-    Agent, AgentState, Budget, ContainerId, Decision, Error, ErrorKind, Event, EventData, Host, ImageId,
-    ImageSpec, Message, MessageBody, Model, ModelSettings, Outcome, Permission, PermissionRequest, Reply,
-    Repositories, Result, Retry, Runtime, ScriptedModel, Tool, ToolCall, ToolContext, ToolDefinition,
-    ToolLoop, ToolOutput, TurnEvents, TurnReport, Usage, tool_fn,
+    Agent, AgentState, AgentTool, Budget, ContainerId, Decision, Error, ErrorKind, Event, EventData, Hook,
+    HookAction, HookPoint, Host, ImageId, ImageSpec, Message, MessageBody, MicroDollars, Model,
+    ModelSettings, ModelTable, Outcome, Permission, PermissionRequest, Reply, Repositories, Result, Retry,
+    Runtime, ScriptedModel, Tool, ToolCall, ToolContext, ToolDefinition, ToolLoop, ToolOutput, TurnEvents,
+    TurnReport, Usage, tool_fn,
 };
 #[cfg(feature = "claude")]
 pub use agentx_driver_claude as claude;
@@ -34,6 +35,16 @@ pub use self::{
     builder::{AgentBuilder, SoloAgent, agent},
     host::{SystemClock, TokioSpawn, UuidSource, tokio_host},
 };
+
+/// The examples of the guides run.
+#[cfg(all(doctest, feature = "local"))]
+mod guides {
+    #[doc = include_str!("../../docs/guides/custom-tool.md")]
+    struct CustomTool;
+
+    #[doc = include_str!("../../docs/guides/custom-driver.md")]
+    struct CustomDriver;
+}
 
 /// What a program that embeds an agent needs most.
 pub mod prelude {
