@@ -19,5 +19,7 @@ pub use disk::LocalDisk;
 pub use env::LocalEnv;
 pub use fs::{Durability, LocalFileSystem, Resolution};
 pub use llm::ApiKey;
-pub use process::{AllowList, Containment, Isolation, LocalProcess, Namespaces, Network};
+pub use process::{
+    AllowList, Attempt, Containment, Guarantee, Isolation, LocalProcess, Namespaces, Network, Outcome, Probe, Verdict,
+};
 pub use sqlite::SqliteExecutor;

@@ -29,7 +29,9 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     ("udp", |t| {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        socket.send_to(b"?", (Ipv4Addr::LOCALHOST, t.udp))?;
+        // Connected, it is told when nobody is there.
+        socket.connect((Ipv4Addr::LOCALHOST, t.udp))?;
+        socket.send(b"?")?;
         let mut bytes = [0; 256];
         let count = socket.recv(&mut bytes)?;
         secret(bytes.get(..count).unwrap_or_default())

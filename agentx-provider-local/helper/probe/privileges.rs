@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     os::{
-        fd::AsRawFd,
+        fd::{AsRawFd, IntoRawFd},
         unix::fs::{OpenOptionsExt, PermissionsExt, chown},
     },
 };
@@ -11,7 +11,7 @@ use std::{
 use super::{
     Attempt, Outcome,
     call::{self, Errno, at, c, call},
-    done, own,
+    done,
 };
 
 const AT_FDCWD: usize = (-100_isize) as usize;
@@ -103,8 +103,9 @@ fn type_into(request: usize) -> Outcome {
     let master = OpenOptions::new().read(true).write(true).custom_flags(0o400).open("/dev/ptmx")?;
     let unlock = 0_i32;
     call(call::IOCTL, [master.as_raw_fd() as usize, TIOCSPTLCK, (&raw const unlock) as usize])?;
-    let slave = own(call(call::IOCTL, [master.as_raw_fd() as usize, TIOCGPTPEER, 0o402])?);
-    let slave = slave.as_raw_fd() as usize;
+    // Both ends stay open until this process ends: where they close, it is hung up on before it can tell.
+    let master = master.into_raw_fd() as usize;
+    let slave = call(call::IOCTL, [master, TIOCGPTPEER, 0o402])?;
     call(call::IOCTL, [slave, TIOCSCTTY, 0])?;
     let letter = b'x';
     done(call(call::IOCTL, [slave, request, (&raw const letter) as usize]))

@@ -36,7 +36,9 @@ use rustix::io::Errno;
 
 pub use self::{
     containment::Containment,
-    isolation::{AllowList, Isolation, Namespaces, Network},
+    isolation::{
+        AllowList, Attempt, Guarantee, Isolation, Namespaces, Network, Outcome, Probe, Verdict,
+    },
 };
 use self::{containment::Helpers, environment::Environment, isolation::Prepared};
 
@@ -175,6 +177,16 @@ impl LocalProcess {
         }
         self.helpers = Arc::new(self.helpers.with_isolation(prepared)?);
         Ok(self)
+    }
+
+    /// Tries what the isolation of this process holds back on this machine; without one, that is nothing. See
+    /// [`Isolation::probe`].
+    ///
+    /// # Errors
+    /// Those of [`Isolation::probe`].
+    pub async fn probe(&self) -> Result<Probe> {
+        let isolation = self.helpers.isolation().map(Prepared::isolation);
+        isolation.cloned().unwrap_or_default().probe().await
     }
 
     /// How what commands leave behind is ended on this machine. Starts the helper, where none runs yet.

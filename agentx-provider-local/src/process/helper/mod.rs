@@ -23,7 +23,7 @@ use self::{end::End, wire::NUMBER_BITS};
 pub(super) use self::{
     line::{Line, NotLaunched},
     request::{Command, Handles, List},
-    start::{Program, start},
+    start::{Program, program, start},
     wire::Stage,
 };
 use super::isolation::Proxy;

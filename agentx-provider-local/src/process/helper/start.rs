@@ -37,6 +37,11 @@ const EMBEDDED: Option<&[u8]> = Some(include_bytes!(concat!(env!("OUT_DIR"), "/h
 #[cfg(not(helper))]
 const EMBEDDED: Option<&[u8]> = None;
 
+/// The program within this library, where it is built for this machine.
+pub(in crate::process) fn program() -> Option<&'static [u8]> {
+    EMBEDDED
+}
+
 /// How long a helper may take to say that it is there.
 const MAX_START: Duration = Duration::from_secs(10);
 /// How many bits of a tag must be left to tell helpers apart.

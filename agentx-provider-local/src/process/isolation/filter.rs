@@ -278,14 +278,16 @@ mod tests {
     fn run(program: &[Instruction], architecture: u32, number: u32, args: [u64; 6]) -> u32 {
         let (mut at, mut value) = (0, 0);
         for _ in 0..program.len() {
-            let [a, b, yes, no, c, d, e, f] = program[at].to_ne_bytes();
-            let (code, k) = (u16::from_ne_bytes([a, b]), u32::from_ne_bytes([c, d, e, f]));
+            let bytes = program[at].to_ne_bytes();
+            let (yes, no) = (bytes[2], bytes[3]);
+            let code = u16::from_ne_bytes(*bytes.first_chunk().unwrap());
+            let k = u32::from_ne_bytes(*bytes.last_chunk().unwrap());
             let skip = |condition| usize::from(if condition { yes } else { no });
             at += 1;
             match code {
                 LOAD if k == NUMBER => value = number,
                 LOAD if k == ARCHITECTURE => value = architecture,
-                LOAD => value = args[(k as usize - 16) / 8] as u32,
+                LOAD => value = (args[(k as usize - 16) / 8] & 0xffff_ffff).try_into().unwrap(),
                 JUMP => at += k as usize,
                 IF_EQUAL => at += skip(value == k),
                 IF_AT_LEAST => at += skip(value >= k),
@@ -333,7 +335,7 @@ mod tests {
     #[test]
     fn flags_decide() {
         for bit in [17, 25, 26, 27, 28, 29, 30] {
-            assert_eq!(verdict(number("clone"), [1 << bit | 17, 0, 0, 0, 0, 0]), PERM, "{bit}");
+            assert_eq!(verdict(number("clone"), [1 << bit | 0x11, 0, 0, 0, 0, 0]), PERM, "{bit}");
             assert_eq!(verdict(number("unshare"), [1 << bit, 0, 0, 0, 0, 0]), PERM, "{bit}");
         }
         // What a thread is made with, and `fork`.

@@ -10,6 +10,7 @@ mod filter;
 mod handover;
 #[path = "../../../helper/policy/plan.rs"]
 mod plan;
+mod probe;
 mod protected;
 mod proxy;
 mod view;
@@ -22,7 +23,10 @@ use std::{
 
 use agentx_resource::{ErrorKind, Result};
 
-pub use self::allow_list::AllowList;
+pub use self::{
+    allow_list::AllowList,
+    probe::{Attempt, Guarantee, Outcome, Probe, Verdict},
+};
 use self::{files::Places, plan::Plan, protected::StandIns};
 pub(super) use self::{handover::HandedOver, proxy::Proxy};
 use super::{error, failure};
@@ -223,6 +227,10 @@ impl Prepared {
         HandedOver::new(&self.plan)
     }
 
+    pub(super) fn isolation(&self) -> &Isolation {
+        &self.isolation
+    }
+
     /// Whether commands see no processes but their own.
     pub(super) fn has_namespaces(&self) -> bool {
         self.isolation.namespaces.is_some()
@@ -293,6 +301,11 @@ impl Isolation {
             filter: if self.seccomp { filter::compile() } else { Vec::new() },
         };
         Ok(Prepared { plan: encode::encode(&plan), isolation: self, _stand_ins: stand_ins })
+    }
+
+    /// The places of the host that are given to commands, but for the system's and the root.
+    fn places(&self) -> impl Iterator<Item = &Path> {
+        self.readable.iter().chain(&self.writable).map(PathBuf::as_path)
     }
 
     fn check(&self) -> Result<()> {

@@ -1,0 +1,49 @@
+//! Isolation: what holds, what is caught where a part is missing, and how it agrees with the rest.
+#![cfg(test)]
+
+mod isolation {
+    mod conformance;
+    mod probe;
+    mod proxy;
+    mod refusals;
+    mod views;
+
+    use agentx_provider_local::{Isolation, LocalProcess, Namespaces};
+    use agentx_resource::{ErrorKind, ExecOutput, ExecRequest, ProcessExt};
+    use tempfile::TempDir;
+
+    /// Everything, for each command or for all together.
+    const SCOPES: [Namespaces; 2] = [Namespaces::PerCommand, Namespaces::PerOwner];
+
+    fn full(scope: Namespaces) -> Isolation {
+        Isolation::full().with_namespaces(Some(scope))
+    }
+
+    /// Landlock and the filter alone.
+    fn light() -> Isolation {
+        Isolation::new().with_landlock(true).with_seccomp(true)
+    }
+
+    /// Commands under this isolation, in a directory of their own. Says what is left out where the machine lacks it.
+    fn isolated(isolation: Isolation) -> Option<(LocalProcess, TempDir)> {
+        let dir = tempfile::tempdir().unwrap();
+        match LocalProcess::new(dir.path()).unwrap().with_isolation(isolation) {
+            Ok(process) => Some((process, dir)),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                eprintln!("LEFT OUT: {error}");
+                None
+            }
+        }
+    }
+
+    async fn sh(process: &LocalProcess, script: &str) -> ExecOutput {
+        process.exec(ExecRequest::shell(script)).await.unwrap()
+    }
+
+    async fn said(process: &LocalProcess, script: &str) -> String {
+        let output = sh(process, script).await;
+        assert!(output.status.success(), "{script}: {} {}", output.status, output.stderr_text());
+        output.stdout_text().trim_end().to_owned()
+    }
+}

@@ -1,0 +1,203 @@
+//! What commands see of the file system, and what is theirs alone.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use agentx_provider_local::{Isolation, LocalProcess, Namespaces};
+use agentx_resource::{ErrorKind, ExecRequest, Process, ProcessExt, ResourcePath};
+
+use super::{SCOPES, full, isolated, said, sh};
+
+fn at(path: &str) -> ResourcePath {
+    ResourcePath::new(path).unwrap()
+}
+
+#[tokio::test]
+async fn a_path_has_one_meaning() {
+    for scope in SCOPES {
+        let Some((process, dir)) = isolated(full(scope)) else { continue };
+        assert_eq!(process.capabilities().root, "/workspace");
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        let pwd = ExecRequest::shell("pwd; echo $PWD; pwd -P; echo hello > here; cat /workspace/a/b/here");
+        let output = process.exec(pwd.with_cwd(at("/a/b"))).await.unwrap();
+        assert_eq!(output.stdout_text(), "/workspace/a/b\n/workspace/a/b\n/workspace/a/b\nhello\n");
+        assert_eq!(fs::read_to_string(dir.path().join("a/b/here")).unwrap(), "hello\n");
+    }
+}
+
+#[tokio::test]
+async fn the_root_can_be_seen_elsewhere() {
+    let Some((process, _dir)) = isolated(Isolation::full().with_root_at("/home/agent/project")) else {
+        return;
+    };
+    assert_eq!(process.capabilities().root, "/home/agent/project");
+    assert_eq!(said(&process, "pwd").await, "/home/agent/project");
+}
+
+#[tokio::test]
+async fn a_working_directory_leads_nowhere_else() {
+    for scope in SCOPES {
+        let Some((process, dir)) = isolated(full(scope)) else { continue };
+        symlink("/usr", dir.path().join("out")).unwrap();
+        fs::create_dir(dir.path().join("real")).unwrap();
+        symlink("real", dir.path().join("inside")).unwrap();
+        let exec = |path| process.exec(ExecRequest::shell("pwd").with_cwd(at(path)));
+        assert_eq!(exec("/out").await.unwrap_err().kind(), ErrorKind::Escapes);
+        assert_eq!(exec("/missing").await.unwrap_err().kind(), ErrorKind::NotFound);
+        // Inside, a link is followed by the host, and the command starts where it leads.
+        assert_eq!(exec("/inside").await.unwrap().stdout_text(), "/workspace/real\n");
+    }
+}
+
+#[tokio::test]
+async fn readable_and_writable_places_are_seen_at_their_own_paths() {
+    let (readable, writable) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(readable.path().join("x"), "read me").unwrap();
+    let (r, w) = (readable.path().display(), writable.path().display());
+    for isolation in [full(Namespaces::PerCommand), full(Namespaces::PerOwner), super::light()] {
+        let isolation = isolation.with_readable(readable.path()).with_writable(writable.path());
+        let Some((process, _dir)) = isolated(isolation) else { continue };
+        assert_eq!(said(&process, &format!("cat {r}/x")).await, "read me");
+        assert!(!sh(&process, &format!("echo no > {r}/x")).await.status.success());
+        assert_eq!(said(&process, &format!("echo yes > {w}/y; cat {w}/y")).await, "yes");
+    }
+    assert_eq!(fs::read_to_string(readable.path().join("x")).unwrap(), "read me");
+    assert_eq!(fs::read_to_string(writable.path().join("y")).unwrap(), "yes\n");
+}
+
+#[tokio::test]
+async fn temporary_files_are_a_commands_own_or_its_owners() {
+    let mine = format!("/tmp/agentx-test-{}", std::process::id());
+    if let Some((process, _dir)) = isolated(full(Namespaces::PerCommand)) {
+        said(&process, &format!("echo x > {mine}; echo x > /dev/shm/y; test -e /tmp/y")).await;
+        assert_eq!(said(&process, "ls -A /tmp /var/tmp/").await, "/tmp:\n\n/var/tmp/:");
+    }
+    if let Some((process, _dir)) = isolated(full(Namespaces::PerOwner)) {
+        said(&process, &format!("echo x > {mine}")).await;
+        assert_eq!(said(&process, &format!("cat {mine}")).await, "x");
+    }
+    assert!(!Path::new(&mine).exists());
+}
+
+#[tokio::test]
+async fn temporary_files_are_bounded() {
+    let Some((process, _dir)) = isolated(Isolation::full().with_scratch(1 << 20)) else { return };
+    let output = sh(&process, "head -c 3000000 /dev/zero > /tmp/large").await;
+    assert!(!output.status.success());
+    assert!(output.stderr_text().contains("No space"), "{}", output.stderr_text());
+}
+
+#[tokio::test]
+async fn a_command_is_a_process_like_any_other() {
+    for scope in SCOPES {
+        let Some((process, _dir)) = isolated(full(scope)) else { continue };
+        // The first process of a PID namespace would not be ended by its own signals.
+        let output = sh(&process, "kill -TERM $$; sleep 1; echo alive").await;
+        assert_eq!(output.status, agentx_resource::ExitStatus::Signal(15));
+        assert_ne!(said(&process, "echo $$").await, "1");
+        // Pipes of its own, devices and a loopback device are there.
+        assert_eq!(said(&process, "echo hi | cat > /dev/null; echo ok > /dev/stdout").await, "ok");
+        assert_eq!(said(&process, "cat /proc/self/comm").await, "cat");
+    }
+}
+
+#[tokio::test]
+async fn commands_of_their_own_namespaces_do_not_see_each_other() {
+    let Some((process, _dir)) = isolated(full(Namespaces::PerCommand)) else { return };
+    let waiting = process.spawn(ExecRequest::shell("sleep 100")).await.unwrap();
+    let seen = said(&process, "cat /proc/[0-9]*/comm | sort -u | tr '\\n' ' '").await;
+    assert!(!seen.contains("sleep"), "{seen}");
+    drop(waiting);
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_behind_ends_with_it() {
+    for scope in SCOPES {
+        let Some((process, _dir)) = isolated(full(scope)) else { continue };
+        let mark = format!("31{}", std::process::id());
+        let script = format!(
+            "(setsid nohup sleep {mark} >/dev/null 2>&1 &) ; (sleep {mark} & setsid sleep {mark} &) >/dev/null 2>&1; echo done"
+        );
+        for _ in 0..20 {
+            assert_eq!(said(&process, &script).await, "done");
+            assert_eq!(alive(&mark), 0, "{scope:?}");
+        }
+        // What holds the output is given its time, and then ended.
+        let slow = process.clone().with_drain_grace(Duration::from_millis(50));
+        assert_eq!(said(&slow, &format!("sleep {mark} & echo done")).await, "done");
+        assert_eq!(alive(&mark), 0, "{scope:?}");
+        let child =
+            process.spawn(ExecRequest::shell(format!("setsid sleep {mark} & sleep {mark}"))).await.unwrap();
+        drop(child);
+        assert_eq!(alive(&mark), 0, "{scope:?}");
+    }
+}
+
+#[tokio::test]
+async fn output_of_what_was_left_behind_is_read() {
+    let Some((process, _dir)) = isolated(full(Namespaces::PerCommand)) else { return };
+    assert_eq!(said(&process, "(sleep 0.2; echo late) & echo early").await, "early\nlate");
+}
+
+#[tokio::test]
+async fn everything_ends_with_the_process() {
+    for scope in SCOPES {
+        let Some((process, _dir)) = isolated(full(scope)) else { continue };
+        let mark = format!("32{}", std::process::id());
+        let child = process.spawn(ExecRequest::shell(format!("sleep {mark}"))).await.unwrap();
+        drop(process);
+        drop(child);
+        let since = Instant::now();
+        while alive(&mark) > 0 {
+            assert!(since.elapsed() < Duration::from_secs(5), "{scope:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_are_many() {
+    for scope in SCOPES {
+        let Some((process, dir)) = isolated(full(scope)) else { continue };
+        let commands = (0..40).map(|number| {
+            let process = process.clone();
+            tokio::spawn(async move {
+                said(&process, &format!("echo {number} > out{number}; cat out{number}")).await
+            })
+        });
+        for (number, command) in commands.collect::<Vec<_>>().into_iter().enumerate() {
+            assert_eq!(command.await.unwrap(), number.to_string());
+        }
+        assert!(dir.path().join("out39").exists());
+    }
+}
+
+#[tokio::test]
+async fn protected_paths_stay_and_what_stands_in_for_them_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join(".git/hooks")).unwrap();
+    let process = LocalProcess::new(dir.path()).unwrap();
+    let Ok(process) = process.with_isolation(Isolation::full()) else {
+        return eprintln!("LEFT OUT: isolation");
+    };
+    assert!(dir.path().join(".bashrc").exists());
+    assert!(!sh(&process, "echo evil >> .bashrc").await.status.success());
+    assert!(!sh(&process, "mv .git x").await.status.success());
+    assert!(!sh(&process, "echo evil > .git/hooks/pre-commit").await.status.success());
+    // All else in there can be changed.
+    said(&process, "echo ok > .git/HEAD").await;
+    drop(process);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(dir.path().join(".git")).unwrap().count(), 2);
+}
+
+/// How many processes of the machine sleep for so long.
+fn alive(mark: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.filter(|line| line.split(|byte| *byte == 0).eq([b"sleep".as_slice(), mark.as_bytes(), b""])).count()
+}
