@@ -43,6 +43,15 @@ impl<R: ?Sized> Fresh<R> {
         Ok(())
     }
 
+    /// What `make` makes of the resource, with the same guards and checks: such as a layer over it.
+    pub fn map(self, make: impl FnOnce(R) -> R) -> Self
+    where
+        R: Sized + Clone,
+    {
+        let Self { resource, guard, checks } = self;
+        Self { resource: Arc::new(make((*resource).clone())), guard, checks }
+    }
+
     /// Keeps `guard` until the case is over and the resource is dropped.
     pub fn with_guard(mut self, guard: impl Send + 'static) -> Self {
         self.guard = Box::new((self.guard, guard));

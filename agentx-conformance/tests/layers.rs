@@ -8,7 +8,7 @@ use std::{
 };
 
 use agentx_conformance::{
-    Case, Failure, Fresh, Profile, env, file_system, llm, pair,
+    Case, Failure, Fresh, Profile, env, file_system, llm, pair, planted,
     process::{self, toolbox},
 };
 use agentx_resource::{
@@ -203,6 +203,36 @@ fn route_passes() -> Result<(), Failure> {
         })?;
     }
     Ok(())
+}
+
+/// What is planted below a layer shows above it. A chroot is no boundary, and an overlay sees the links of its base
+/// without what was changed above it: both say so, and are not among these.
+fn planted_passes<F>(build: impl Fn(Files) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<Files>>,
+{
+    let fresh = || async {
+        let (files, plant) = planted::memory();
+        build(files).await.map(|files| Fresh::planted(files, plant))
+    };
+    Case::run_all(planted::CASES, fresh, &Profile::new())
+}
+
+#[test]
+fn what_is_planted_shows_above_each_layer() -> Result<(), Failure> {
+    planted_passes(|fs| async { Ok(Trace.layer(fs)) })?;
+    planted_passes(|fs| async { Ok(quota().layer(fs)) })?;
+    planted_passes(|fs| async { Ok(cache(Freshness::Validate).layer(fs)) })?;
+    planted_passes(|fs| async { Ok(retry().layer(fs)) })?;
+    planted_passes(|fs| async { Ok(timeout().layer(fs)) })?;
+    planted_passes(|fs| async { Ok(limit().layer(fs)) })?;
+    planted_passes(|fs| async { Ok(meter().layer(fs)) })?;
+    planted_passes(|fs| async { Ok(Route::new().layer(fs)) })?;
+    planted_passes(|fs| async {
+        let fs = limit().layer(meter().layer(fs));
+        let fs = cache(Freshness::Validate).layer(retry().layer(timeout().layer(fs)));
+        Ok(Trace.layer(quota().layer(fs)))
+    })
 }
 
 /// All of them, in the order that is documented.

@@ -6,15 +6,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agentx_conformance::{Case, Failure, Fresh, Profile, file_system, pair, pair::Pair, process};
-use agentx_provider_local::{LocalFileSystem, LocalProcess};
+use agentx_conformance::{
+    Case, Failure, Fresh, Profile, file_system, pair, pair::Pair, planted::Planted, process,
+};
+use agentx_provider_local::{LocalFileSystem, LocalProcess, Resolution};
 use agentx_resource::{
     BoxFuture, Clock, FileSystem, FileSystemExt, Layer, MkdirOptions, Process, ResourcePath, Result,
     layer::{Cache, Chroot, Freshness, Limit, Meter, Overlay, Quota, Retry, Route, Timeout, Trace},
 };
 use tempfile::TempDir;
 
-use crate::leftovers;
+use crate::{leftovers, planted};
 
 type Files = Arc<dyn FileSystem>;
 type Commands = Arc<dyn Process>;
@@ -154,6 +156,20 @@ fn route_files() -> Result<(), Failure> {
         Case::run_all(file_system::CASES, fresh, &Profile::new())?;
     }
     Ok(())
+}
+
+/// What is planted in a directory shows above its layers.
+#[test]
+fn stacked_planted() -> Result<(), Failure> {
+    let fresh = || async {
+        let fresh = planted::world(Resolution::Kernel)?;
+        let layers = |fs| {
+            let fs = cache().layer(retry().layer(timeout().layer(limit().layer(meter().layer(fs)))));
+            Trace.layer(quota().layer(fs))
+        };
+        Ok::<_, agentx_resource::Error>(fresh.map(|made| Planted { files: layers(made.files), ..made }))
+    };
+    Case::run_all(agentx_conformance::planted::CASES, fresh, &Profile::new())
 }
 
 /// All of them, in the order that is documented.

@@ -54,7 +54,9 @@ impl QuotaFileSystem {
         match self.inner.metadata(path).await {
             Ok(metadata) if metadata.is_dir() => Ok(QuotaUsage::default()),
             Ok(metadata) => Ok(QuotaUsage::file(metadata.len)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(QuotaUsage::default()),
+            Err(error) if is_absence(error.kind()) || error.kind() == ErrorKind::PermissionDenied => {
+                Ok(QuotaUsage::default())
+            }
             Err(error) => Err(error),
         }
     }
@@ -87,9 +89,12 @@ fn usage(metadata: &Metadata) -> QuotaUsage {
     }
 }
 
-/// Nothing is there, or nothing can be below it: the operation itself tells which.
+/// Nothing is there, nothing can be below it, or no way leads there: the operation itself tells which.
 fn is_absence(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
+    matches!(
+        kind,
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::Escapes | ErrorKind::InvalidPath
+    )
 }
 
 #[async_trait]
