@@ -23,7 +23,7 @@ pub(crate) struct Scenario {
     races: &'static [&'static str],
 }
 
-const FILES: Scenario = Scenario {
+pub(crate) const FILES: Scenario = Scenario {
     before: &[
         Edit::Write(Local, "/same.md"),
         Edit::Write(Local, "/here.md"),
@@ -62,7 +62,7 @@ const FILES: Scenario = Scenario {
     ],
 };
 
-const NEW: Scenario = Scenario {
+pub(crate) const NEW: Scenario = Scenario {
     before: &[Edit::Write(Local, "/edited-gone.md"), Edit::Write(Local, "/gone-edited.md")],
     edits: &[
         Edit::Write(Local, "/edited-gone.md"),
@@ -105,7 +105,7 @@ const NEW: Scenario = Scenario {
     ],
 };
 
-const DIRECTORIES: Scenario = Scenario {
+pub(crate) const DIRECTORIES: Scenario = Scenario {
     before: &[
         Edit::Write(Local, "/old/a.md"),
         Edit::Write(Local, "/old/deep/b.md"),
@@ -142,7 +142,7 @@ const DIRECTORIES: Scenario = Scenario {
     ],
 };
 
-const KINDS: Scenario = Scenario {
+pub(crate) const KINDS: Scenario = Scenario {
     before: &[
         Edit::Write(Local, "/becomes-dir"),
         Edit::Write(Local, "/becomes-file/a.md"),
@@ -190,7 +190,7 @@ const KINDS: Scenario = Scenario {
 };
 
 /// The first sync of two trees, with files that are written in pieces.
-const FIRST: Scenario = Scenario {
+pub(crate) const FIRST: Scenario = Scenario {
     before: &[],
     edits: &[
         Edit::WriteLarge(Local, "/here.bin"),

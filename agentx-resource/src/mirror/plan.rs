@@ -36,7 +36,9 @@ pub(super) enum Action {
     Compare { local: File, remote: File, new: bool },
     /// A directory on both sides, which was not known of yet.
     Adopt,
-    /// On neither side any more, or no longer mirrored.
+    /// On neither side any more.
+    Vanish,
+    /// No longer mirrored.
     Forget,
 }
 
@@ -117,7 +119,7 @@ impl<'a> Planner<'a> {
             return;
         }
         match (local, remote) {
-            (None, None) => self.step(path, Action::Forget),
+            (None, None) => self.step(path, Action::Vanish),
             (Some(Entry::Directory), Some(Entry::Directory)) => {
                 self.keep(path);
                 if base != Some(&Record::Directory) {
@@ -247,7 +249,7 @@ impl<'a> Planner<'a> {
 fn order(step: &Step) -> (u8, Reverse<usize>, usize) {
     let depth = step.path.components().count();
     match step.action {
-        Action::Adopt | Action::Forget => (0, Reverse(0), 0),
+        Action::Adopt | Action::Vanish | Action::Forget => (0, Reverse(0), 0),
         Action::SetAside { .. } => (1, Reverse(0), 0),
         Action::RemoveFile { .. } => (2, Reverse(0), 0),
         Action::RemoveDirectory { .. } => (3, Reverse(depth), 0),

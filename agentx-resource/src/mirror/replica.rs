@@ -145,16 +145,10 @@ impl Replica {
 
     /// Whether `path` is still `entry`.
     pub(super) async fn is(&self, path: &ResourcePath, entry: &Entry) -> Result<bool> {
-        match self.look(path).await? {
-            Some(now) => self.shows(&now, entry),
-            None => Ok(false),
-        }
-    }
-
-    fn shows(&self, now: &Metadata, entry: &Entry) -> Result<bool> {
-        Ok(match entry {
-            Entry::Directory => now.is_dir(),
-            Entry::File(file) => now.is_file() && File::of(now, self.side)?.is(file),
+        Ok(match (self.look(path).await?, entry) {
+            (Some(now), Entry::Directory) => now.is_dir(),
+            (Some(now), Entry::File(file)) => now.is_file() && File::of(&now, self.side)?.is(file),
+            (None, _) => false,
         })
     }
 
@@ -192,8 +186,8 @@ impl Replica {
     /// # Errors
     /// `Changed`; `DirectoryNotEmpty`; what the file system reports.
     pub(super) async fn remove(&self, path: &ResourcePath, entry: &Entry) -> Result<(), Issue> {
-        let Some(before) = self.look(path).await? else { return Ok(()) };
-        if !self.shows(&before, entry)? {
+        // What is gone may have been taken aside by a sync that was cut, and that is to be found before it is forgotten.
+        if !self.is(path, entry).await? {
             return Err(Issue::Changed);
         }
         let capabilities = self.fs.capabilities();

@@ -56,6 +56,7 @@ impl Job {
     async fn act(&self, effect: &mut Effect) -> Result<(), Issue> {
         match &self.step.action {
             Action::Adopt => effect.change = Change::Set(Record::Directory),
+            Action::Vanish => self.vanish(effect).await?,
             Action::Forget => effect.change = Change::Remove,
             Action::SetAside { file } => {
                 self.set_aside(*file, ConflictKind::FileAndDirectory { file: *file }, effect).await?;
@@ -76,6 +77,21 @@ impl Job {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A list may miss what gets another name while it runs. What is forgotten must be missing for certain, also where a
+    /// sync that was cut has taken it aside.
+    async fn vanish(&self, effect: &mut Effect) -> Result<(), Issue> {
+        let path = &self.step.path;
+        for side in [Side::Local, Side::Remote] {
+            for place in [Some(path.clone()), name::aside(path)].iter().flatten() {
+                if self.pair.on(side).look(place).await?.is_some() {
+                    return Err(Issue::Changed);
+                }
+            }
+        }
+        effect.change = Change::Remove;
         Ok(())
     }
 
