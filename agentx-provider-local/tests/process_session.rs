@@ -55,15 +55,16 @@ async fn is_caught(cases: &[Case<dyn Process>], id: Option<&'static str>, fault:
     assert!(outcome.is_err(), "{fault:?} passes {id}");
 }
 
-/// The shells of this machine. The first two are everywhere where this is built.
+/// The shells of this machine: `sh`, and which others there are.
 fn shells() -> Vec<ExecRequest> {
     let found = |name: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
     };
-    let mut shells = vec![ExecRequest::program("sh", [""; 0]), ExecRequest::program("bash", [""; 0])];
-    shells.extend(found("dash").then(|| ExecRequest::program("dash", [""; 0])));
-    shells.extend(found("busybox").then(|| ExecRequest::program("busybox", ["sh"])));
+    let mut shells = vec![ExecRequest::program("sh", [""; 0])];
+    for (name, args) in [("bash", &[][..]), ("dash", &[]), ("busybox", &["sh"])] {
+        shells.extend(found(name).then(|| ExecRequest::program(name, args.iter().copied())));
+    }
     shells
 }
 

@@ -36,9 +36,7 @@ use rustix::io::Errno;
 
 pub use self::{
     containment::Containment,
-    isolation::{
-        AllowList, Attempt, Guarantee, Isolation, Namespaces, Network, Outcome, Probe, Verdict,
-    },
+    isolation::{AllowList, Attempt, Guarantee, Isolation, Namespaces, Network, Outcome, Probe, Verdict},
 };
 use self::{containment::Helpers, environment::Environment, isolation::Prepared};
 
