@@ -11,7 +11,13 @@ mod tap;
 mod world;
 
 use agentx_conformance::Fresh;
-use agentx_resource::{memory::MemoryFileSystem, mirror::MirrorDisk};
+use agentx_resource::{
+    ResourcePath,
+    memory::MemoryFileSystem,
+    mirror::{MirrorDisk, Side},
+};
+
+use futures::executor::block_on;
 
 use crate::{
     broken::Fault,
@@ -78,6 +84,17 @@ mod an_edit_before_any_operation_is_not_lost {
 fn another_mirror_of_the_same_trees_at_any_operation_loses_nothing() {
     let others = battery::all(|scenario| scenario.survives_another(&plain)).unwrap();
     assert!(others > 100, "{others}");
+}
+
+#[test]
+fn what_a_list_leaves_out_is_not_taken_for_removed() {
+    let short = broken::with(Fault::ShortLists);
+    let (script, world) = (tap::Script::nothing(), World::new());
+    world.edit(&world::Edit::Write(Side::Local, "/same.md"));
+    world.sync(&short).unwrap();
+    let report = block_on(world.disk(&short, &script, World::options()).sync()).unwrap();
+    assert_eq!(report.deferred.iter().map(ResourcePath::as_str).collect::<Vec<_>>(), ["/same.md"]);
+    world.check().unwrap();
 }
 
 #[test]
