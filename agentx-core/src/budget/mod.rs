@@ -31,7 +31,7 @@ pub struct Budget {
     pub tokens: Option<u64>,
     /// The most money. A model without a known price is then not asked.
     pub cost: Option<MicroDollars>,
-    /// The longest time. It is the one bound that also ends what has begun.
+    /// The longest time, waits for approvals included. It is the one bound that also ends what has begun.
     pub duration: Option<Duration>,
 }
 

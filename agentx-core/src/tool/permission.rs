@@ -8,7 +8,8 @@ use crate::{Result, ToolCall};
 
 /// Decides which tool calls may run.
 ///
-/// It fails closed: an `Err` or a panic denies the call, and the model is told so.
+/// It fails closed: an `Err` or a panic denies the call, and the model is told so. The calls of one answer are put to it
+/// one after another, and none runs before all are decided: what takes a person's time answers [`Decision::Ask`].
 ///
 /// ```
 /// use agentx_core::{Decision, Permission, PermissionRequest, Result};

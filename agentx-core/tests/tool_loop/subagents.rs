@@ -1,14 +1,19 @@
 //! Agents that a tool call asks.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, Mutex, atomic::Ordering};
 
 use agentx_core::{
-    AgentTool, Budget, BudgetKind, Decision, Driver, DriverEvent, Ledger, ModelEvent, NestedStep, Outcome,
-    Permission, PermissionRequest, Reply, Result, ScriptedModel, Spent, Tool, ToolLoop, ToolOutput, ToolSet,
-    Turn, TurnEnd, Usage,
+    AgentTool, ApprovalId, Approvals, Budget, BudgetKind, Decision, Driver, DriverEvent, Ledger, ModelEvent,
+    NestedStep, Outcome, Permission, PermissionRequest, Reply, Result, ScriptedModel, Spent, Tool, ToolLoop,
+    ToolOutput, ToolSet, Turn, TurnEnd, Usage,
 };
 use async_trait::async_trait;
-use futures::{FutureExt, StreamExt, executor::block_on};
+use futures::{
+    FutureExt, StreamExt,
+    executor::{LocalPool, block_on},
+    future::ready,
+    task::LocalSpawnExt,
+};
 use serde_json::json;
 
 use crate::{call, events, outcome, results, support::Echo, turn};
@@ -188,4 +193,82 @@ fn a_prompt_that_is_none_and_a_call_outside_of_a_loop_are_errors() {
     }
     let context = agentx_core::ToolContext::new("1", Arc::new(crate::support::StillClock));
     assert!(block_on(helper(Echo::new()).call(json!({"prompt": "x"}), context)).is_err());
+}
+
+#[test]
+fn several_run_at_the_same_time_and_each_event_is_told_under_its_own_call() {
+    let (echo, open) = Echo::gated();
+    let (running, most) = (echo.running.clone(), echo.most.clone());
+    let ask = ["a", "b", "c"]
+        .into_iter()
+        .fold(Reply::default(), |reply, label| reply.call(label, "helper", json!({"prompt": label})));
+    let driver = ToolLoop::new(ScriptedModel::replies([ask, Reply::text("done")]));
+    let stream = driver.start(turn(vec![Arc::new(helper(echo))]));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let mut pool = LocalPool::new();
+    let kept = told.clone();
+    pool.spawner()
+        .spawn_local(stream.for_each(move |event| ready(kept.lock().unwrap().push(event))))
+        .unwrap();
+    pool.run_until_stalled();
+    assert_eq!(running.load(Ordering::SeqCst), 3);
+    open.send(()).unwrap();
+    pool.run_until_stalled();
+    let told = told.lock().unwrap().clone();
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+    assert_eq!(results(&told).len(), 3);
+    for (call_id, _) in results(&told) {
+        let own: Vec<_> = told
+            .iter()
+            .filter(|event| matches!(event, DriverEvent::Nested(nested) if nested.call_id == call_id))
+            .cloned()
+            .collect();
+        let asked = call_id.split('_').nth(1).unwrap();
+        assert_eq!(
+            nested(&own),
+            [&format!("helper {asked}"), "start echo", r#"end {"do":"x"}"#, "completed"]
+        );
+    }
+}
+
+/// Asks about `echo`, and is answered at once.
+#[derive(Debug)]
+struct AsksAboutEcho;
+
+#[async_trait]
+impl Permission for AsksAboutEcho {
+    async fn decide(&self, request: PermissionRequest) -> Result<Decision> {
+        Ok(match request.call.name.as_str() {
+            "echo" => Decision::Ask("may it?".to_owned()),
+            _ => Decision::Allow,
+        })
+    }
+}
+
+#[async_trait]
+impl Approvals for AsksAboutEcho {
+    fn fresh_id(&self) -> ApprovalId {
+        ApprovalId::new("appr_1").unwrap()
+    }
+
+    async fn answer(&self, _: &ApprovalId) -> Result<Decision> {
+        Ok(Decision::AllowWith(json!({"do": "less"})))
+    }
+}
+
+#[test]
+fn its_calls_wait_for_the_callers_approvals() {
+    let turn = turn(vec![Arc::new(helper(Echo::new()))])
+        .with_permission(Arc::new(AsksAboutEcho))
+        .with_approvals(Arc::new(AsksAboutEcho));
+    let events = events(&asks("helper"), turn);
+    let asked = events.iter().any(|event| match event {
+        DriverEvent::Nested(nested) => matches!(
+            &nested.step,
+            NestedStep::Driver(event) if matches!(&**event, DriverEvent::ApprovalRequested(_))
+        ),
+        _ => false,
+    });
+    assert!(asked);
+    assert!(nested(&events).contains(&r#"end {"do":"less"}"#.to_owned()), "{:?}", nested(&events));
 }
