@@ -53,9 +53,10 @@ fn floor() -> Result<Variant> {
             stderr.read_line(&mut rest)?;
             check(output.trim_end_matches("mark\n").as_bytes())?;
         }
-        // It ends with its input.
-        let _shell = &shell;
-        Ok(())
+        match shell.try_wait()? {
+            Some(status) => Err(format!("the shell has ended: {status}").into()),
+            None => Ok(()),
+        }
     }))
 }
 
