@@ -3,6 +3,7 @@
 
 mod isolation {
     mod conformance;
+    mod engines;
     mod probe;
     mod proxy;
     mod refusals;
