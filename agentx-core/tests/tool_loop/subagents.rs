@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use futures::{
     FutureExt, StreamExt,
     executor::{LocalPool, block_on},
-    future::ready,
     task::LocalSpawnExt,
 };
 use serde_json::json;
@@ -207,9 +206,13 @@ fn several_run_at_the_same_time_and_each_event_is_told_under_its_own_call() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let mut pool = LocalPool::new();
     let kept = told.clone();
-    pool.spawner()
-        .spawn_local(stream.for_each(move |event| ready(kept.lock().unwrap().push(event))))
-        .unwrap();
+    let turn = async move {
+        let mut stream = stream;
+        while let Some(event) = stream.next().await {
+            kept.lock().unwrap().push(event);
+        }
+    };
+    pool.spawner().spawn_local(turn).unwrap();
     pool.run_until_stalled();
     assert_eq!(running.load(Ordering::SeqCst), 3);
     open.send(()).unwrap();
