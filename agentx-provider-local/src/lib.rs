@@ -20,7 +20,7 @@ pub use env::LocalEnv;
 pub use fs::{Durability, LocalFileSystem, Resolution};
 pub use llm::ApiKey;
 pub use process::{
-    AllowList, Attempt, Containment, Guarantee, Isolation, LocalProcess, Namespaces, Network, Outcome, Probe,
-    Verdict,
+    AllowList, Attempt, Containment, Engine, Guarantee, Isolation, LocalProcess, Namespaces, Network,
+    Outcome, Probe, Verdict,
 };
 pub use sqlite::SqliteExecutor;

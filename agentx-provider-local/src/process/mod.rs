@@ -36,7 +36,9 @@ use rustix::io::Errno;
 
 pub use self::{
     containment::Containment,
-    isolation::{AllowList, Attempt, Guarantee, Isolation, Namespaces, Network, Outcome, Probe, Verdict},
+    isolation::{
+        AllowList, Attempt, Engine, Guarantee, Isolation, Namespaces, Network, Outcome, Probe, Verdict,
+    },
 };
 use self::{containment::Helpers, environment::Environment, isolation::Prepared};
 

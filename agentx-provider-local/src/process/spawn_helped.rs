@@ -31,18 +31,24 @@ impl LocalProcess {
         let variables = self.environment.of_command(&request.env, None)?;
         let isolation = self.helpers.isolation();
         let place = isolation.map(|isolation| isolation.place(&directory, &self.root.path)).transpose()?;
+        let place = place.unwrap_or_default();
+        let wrapped = isolation.and_then(|isolation| isolation.wrap(&place, &words.program, &words.args));
+        let (program, args) = match &wrapped {
+            Some((program, args)) => (*program, args),
+            None => (words.program.as_str(), &words.args),
+        };
         let mut env = List::default();
         for (name, value) in variables.iter() {
             env.push(&[name, "=".as_ref(), value]);
         }
         let command = Command {
-            files: &program::candidates(&words.program, &variables),
-            name: &words.program,
-            args: &words.args,
+            files: &program::candidates(program, &variables),
+            name: program,
+            args,
             env,
             limits: limits::of_request(&request.limits),
             terminal: false,
-            place: &place.unwrap_or_default(),
+            place: &place,
         };
         let (pipes, handles) = open_pipes(directory, request.stdin != Stdin::Null)
             .map_err(|errno| failure("spawn", errno.into()))?;

@@ -83,7 +83,7 @@ pub(in crate::process) fn start(
     };
     // From here on its end is seen to, whatever happens.
     let end = watch(child, first_tag).map_err(told("start a thread"))?;
-    let plan = isolation.map(Prepared::hand_over).transpose().map_err(told("hand a plan over"))?;
+    let plan = isolation.map(Prepared::hand_over).transpose().map_err(told("hand a plan over"))?.flatten();
     let policy = if plan.is_some() { vec![1] } else { Vec::new() };
     let setup = Setup { first_tag, pid_namespace, policy };
     let handles = plan.iter().map(|plan| plan.theirs.as_fd()).collect::<Vec<_>>();
