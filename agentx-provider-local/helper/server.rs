@@ -1,7 +1,7 @@
 //! What the helper does all day.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
@@ -17,11 +17,15 @@ use crate::{
 const CONTROL: u64 = u64::MAX;
 const CHILDREN: u64 = u64::MAX - 1;
 /// How many requests are taken before the others get their turn.
-const MAX_REQUESTS: usize = 8;
+const MAX_REQUESTS: usize = 1;
 /// How long the helper tries to end what does not end.
 const MAX_KILL: Duration = Duration::from_secs(2);
 /// How often it looks again meanwhile, without being told that a child has ended.
 const KILL_PAUSE_MS: u16 = 20;
+
+/// How long the start of a command is kept from the host. Most commands have ended by then, and the end tells of the
+/// start too: the host is then woken once.
+const START_DELAY_MS: u16 = 2;
 
 pub(crate) struct Server {
     epoll: Epoll,
@@ -29,6 +33,8 @@ pub(crate) struct Server {
     launcher: Launcher,
     family: Family,
     commands: HashMap<u32, Command>,
+    /// The commands whose start was not told, the oldest first, and when it is to be.
+    untold: VecDeque<(u32, Instant)>,
     first_tag: u64,
     buffer: Vec<u8>,
 }
@@ -45,9 +51,15 @@ struct Command {
     killed: Option<Instant>,
     /// The host was told that the rest can't be ended.
     stuck: bool,
+    /// The host was told of its end, which tells of its start.
+    told: bool,
 }
 
 impl Command {
+    fn new(line: OwnedFd, first: u32, holder: Option<Holder>) -> Self {
+        Self { line: Some(line), first: Some(first), holder, killed: None, stuck: false, told: false }
+    }
+
     fn tell(&self, reply: Reply) {
         if let Some(line) = &self.line {
             sys::send_now(line, &reply.encode());
@@ -66,6 +78,7 @@ impl Server {
             launcher: Launcher::new(policy)?,
             family: Family::new(first_tag),
             commands: HashMap::new(),
+            untold: VecDeque::new(),
             first_tag,
             buffer: vec![0; MAX_PACKET],
         })
@@ -81,7 +94,9 @@ impl Server {
         let mut events = [Event::NONE; 64];
         loop {
             let pause = self.commands.values().any(|command| command.killed.is_some() && !command.stuck);
-            let found = self.epoll.wait(&mut events, pause.then_some(KILL_PAUSE_MS));
+            let millis = if self.untold.is_empty() { KILL_PAUSE_MS } else { START_DELAY_MS };
+            let millis = (pause || !self.untold.is_empty()).then_some(millis);
+            let found = self.epoll.wait(&mut events, millis);
             if pause || found.iter().any(|event| event.data == CHILDREN) {
                 sys::drain(&self.signals);
                 self.settle();
@@ -97,6 +112,23 @@ impl Server {
                     line => self.take_orders(u32::try_from(line).unwrap_or(u32::MAX)),
                 }
             }
+            self.tell_starts();
+        }
+    }
+
+    /// Tells of the commands that have not ended soon.
+    fn tell_starts(&mut self) {
+        while let Some((number, due)) = self.untold.front() {
+            match self.commands.get(number) {
+                Some(command) if !command.told => {
+                    if *due > Instant::now() {
+                        return;
+                    }
+                    command.tell(Reply::Started);
+                }
+                _ => {}
+            }
+            self.untold.pop_front();
         }
     }
 
@@ -113,13 +145,10 @@ impl Server {
             // Without a line there is nobody to answer.
             let Some(line) = handles.next() else { continue };
             let bytes = self.buffer.get(..packet.length).filter(|_| !packet.cut).unwrap_or_default();
-            let started = Request::parse(bytes, handles).and_then(|request| self.start(request, &line));
+            let started = Request::parse(bytes, handles).and_then(|request| self.start(request));
             match started {
                 Ok((number, pid, holder)) => {
-                    sys::send_now(&line, &Reply::Started { pid }.encode());
-                    let (line, first) = (Some(line), Some(pid));
-                    let command = Command { line, first, holder, killed: None, stuck: false };
-                    self.commands.insert(number, command);
+                    self.take_on(line, number, pid, holder);
                     self.launcher.policy.refill();
                 }
                 Err((stage, errno)) => sys::send_now(&line, &Reply::Refused { stage, errno }.encode()),
@@ -128,7 +157,7 @@ impl Server {
         true
     }
 
-    fn start(&mut self, request: Request, line: &OwnedFd) -> Result<(u32, u32, Option<Holder>), Refusal> {
+    fn start(&mut self, request: Request) -> Result<(u32, u32, Option<Holder>), Refusal> {
         let number = request.number();
         if number >> NUMBER_BITS != 0 {
             return Err((Stage::Request, sys::EINVAL));
@@ -136,13 +165,26 @@ impl Server {
         if self.commands.contains_key(&number) {
             return Err((Stage::Request, sys::EEXIST));
         }
-        self.epoll.add(line.as_fd(), number.into()).map_err(|errno| (Stage::Handles, errno))?;
         let (pid, holder) = self.launcher.launch(request, self.first_tag)?;
         self.family.add(pid, number);
         if let Some(holder) = holder {
             self.family.add_holder(holder.pid(), number);
         }
         Ok((number, pid, holder))
+    }
+
+    /// While the command begins to run.
+    fn take_on(&mut self, line: OwnedFd, number: u32, pid: u32, holder: Option<Holder>) {
+        let mut command = Command::new(line, pid, holder);
+        let watched = command.line.as_ref().map(|line| self.epoll.add(line.as_fd(), number.into()));
+        if !matches!(watched, Some(Ok(()))) {
+            // Nobody could end it. The host learns that nothing is known of it.
+            command.line = None;
+            command.killed = Some(Instant::now());
+        }
+        let due = Instant::now() + Duration::from_millis(START_DELAY_MS.into());
+        self.untold.push_back((number, due));
+        self.commands.insert(number, command);
     }
 
     /// Does what the host says about one command.
@@ -208,7 +250,8 @@ impl Server {
         let members = if alone || !self.commands.values().any(waits) { Vec::new() } else { self.look() };
         let is_left = |number: u32| members.iter().any(|(_, member)| member.command() == Some(number));
         for (number, ended) in &ended {
-            if let Some(command) = self.commands.get(number) {
+            if let Some(command) = self.commands.get_mut(number) {
+                command.told = true;
                 let Ended { signalled, value, .. } = *ended;
                 command.tell(Reply::Exited { signalled, value, gone: !is_left(*number) });
             }

@@ -1,15 +1,18 @@
 use std::{
     io,
+    os::fd::{AsFd, OwnedFd},
     task::{Context, Poll, ready},
 };
 
 use agentx_resource::{ExecEvent, LimitedOutput, OutputLimit, OutputStream};
-use tokio::net::unix::pipe::Receiver;
+use tokio::{net::unix::pipe::Receiver, runtime::Handle};
 
 /// The largest piece of output that one event carries.
 const MAX_PIECE: usize = 64 << 10;
 /// Most commands write little; the buffer grows for those that fill it.
 const FIRST_PIECE: usize = 8 << 10;
+/// How much is read before the runtime is asked to tell when there is more.
+const MAX_UNWATCHED: u64 = 64 << 10;
 /// What is read at most of a pipe that is given up: the most that a pipe can hold.
 const MAX_REST: u64 = 1 << 20;
 
@@ -17,13 +20,20 @@ const MAX_REST: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Output {
     /// None once it has ended.
-    pipe: Option<Receiver>,
+    pipe: Option<Pipe>,
     keep: LimitedOutput,
     /// Exceeding the limit was told.
     exceeded_told: bool,
     read: u64,
     /// How much more is read once the pipe is given up.
     rest: u64,
+}
+
+/// Waiting for a pipe costs, and most commands have ended before it comes to that.
+#[derive(Debug)]
+enum Pipe {
+    Unwatched(OwnedFd),
+    Watched(Receiver),
 }
 
 /// What came of a look at a pipe.
@@ -38,9 +48,10 @@ pub(super) enum Step {
 }
 
 impl Output {
-    pub(super) fn new(pipe: Receiver, stream: OutputStream, limit: OutputLimit) -> Self {
+    /// Output that comes through this pipe, which never blocks.
+    pub(super) fn new(pipe: OwnedFd, stream: OutputStream, limit: OutputLimit) -> Self {
         Self {
-            pipe: Some(pipe),
+            pipe: Some(Pipe::Unwatched(pipe)),
             keep: LimitedOutput::new(stream, limit),
             exceeded_told: false,
             read: 0,
@@ -52,6 +63,7 @@ impl Output {
     pub(super) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
+        runtime: &Handle,
         buffer: &mut Vec<u8>,
         eager: bool,
     ) -> Poll<io::Result<Step>> {
@@ -60,14 +72,20 @@ impl Output {
             if self.keep.is_exceeded() && !std::mem::replace(&mut self.exceeded_told, true) {
                 return Poll::Ready(Ok(Step::Exceeded));
             }
-            let Some(pipe) = &self.pipe else { return Poll::Ready(Ok(self.end())) };
-            if buffer.is_empty() {
-                buffer.resize(FIRST_PIECE, 0);
+            // A runtime shares the time between tasks by what they wait for: much must not come without it.
+            if self.read >= MAX_UNWATCHED
+                && let Err(error) = self.watch(runtime)
+            {
+                return Poll::Ready(Err(error));
             }
-            let count = if std::mem::take(&mut eager) {
-                read(pipe, buffer)
-            } else {
-                ready!(pipe.poll_read_ready(cx)).and_then(|()| pipe.try_io(|| read(pipe, buffer)))
+            let Some(pipe) = &self.pipe else { return Poll::Ready(Ok(self.end())) };
+            make_room(buffer);
+            let count = match pipe {
+                Pipe::Unwatched(pipe) => read(pipe, buffer),
+                Pipe::Watched(pipe) if std::mem::take(&mut eager) => read(pipe, buffer),
+                Pipe::Watched(pipe) => {
+                    ready!(pipe.poll_read_ready(cx)).and_then(|()| pipe.try_io(|| read(pipe, buffer)))
+                }
             };
             match count {
                 Ok(count) => {
@@ -75,13 +93,28 @@ impl Output {
                         return Poll::Ready(Ok(Step::Event(event)));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Err(error) = self.watch(runtime) {
+                        return Poll::Ready(Err(error));
+                    }
+                }
                 Err(error) => {
                     self.pipe = None;
                     return Poll::Ready(Err(error));
                 }
             }
         }
+    }
+
+    /// Has the runtime tell when there is more.
+    fn watch(&mut self, runtime: &Handle) -> io::Result<()> {
+        if let Some(Pipe::Unwatched(_)) = &self.pipe
+            && let Some(Pipe::Unwatched(pipe)) = self.pipe.take()
+        {
+            let _entered = runtime.enter();
+            self.pipe = Some(Pipe::Watched(Receiver::from_owned_fd_unchecked(pipe)?));
+        }
+        Ok(())
     }
 
     /// How many bytes were read, kept or not.
@@ -91,8 +124,13 @@ impl Output {
 
     /// Reads what the pipe still holds and then gives it up, whoever has its other end. Never waits.
     pub(super) fn finish(&mut self, buffer: &mut Vec<u8>) -> Step {
+        make_room(buffer);
         while let Some(pipe) = &self.pipe {
-            match read(pipe, buffer) {
+            let count = match pipe {
+                Pipe::Unwatched(pipe) => read(pipe, buffer),
+                Pipe::Watched(pipe) => read(pipe, buffer),
+            };
+            match count {
                 Ok(count) if self.rest > 0 => {
                     self.rest = self.rest.saturating_sub(count as u64);
                     if let Some(event) = self.take(count, buffer) {
@@ -125,6 +163,12 @@ impl Output {
     }
 }
 
-fn read(pipe: &Receiver, buffer: &mut [u8]) -> io::Result<usize> {
-    Ok(rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut *buffer))?)
+fn make_room(buffer: &mut Vec<u8>) {
+    if buffer.is_empty() {
+        buffer.resize(FIRST_PIECE, 0);
+    }
+}
+
+fn read(pipe: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::retry_on_intr(|| rustix::io::read(&pipe, &mut *buffer))?)
 }

@@ -141,10 +141,10 @@ impl Pump {
         let mut ended = 0;
         for _ in 0..self.outputs.len() {
             let [output, _] = &mut self.outputs;
-            let mut step = output.poll_next(cx, &mut self.buffer, eager)?;
+            let mut step = output.poll_next(cx, &self.runtime, &mut self.buffer, eager)?;
             if matches!(step, Poll::Ready(Step::Exceeded)) {
                 self.ending.begin(ExitStatus::OutputLimit);
-                step = output.poll_next(cx, &mut self.buffer, eager)?;
+                step = output.poll_next(cx, &self.runtime, &mut self.buffer, eager)?;
             }
             self.outputs.reverse();
             match step {

@@ -9,11 +9,7 @@ use agentx_resource::{
     Child, ErrorKind, ExecRequest, Invocation, OutputStream, ResourceLimits, Result, Stdin,
 };
 use bytes::Bytes;
-use rustix::io::ioctl_fionbio;
-use tokio::{
-    net::unix::pipe::{Receiver, Sender},
-    runtime::Handle,
-};
+use tokio::{net::unix::pipe::Sender, runtime::Handle};
 
 use super::{
     LocalProcess,
@@ -38,7 +34,7 @@ pub(super) struct Words {
     pub(super) args: Vec<String>,
 }
 
-/// The host's ends of a command's pipes.
+/// The host's ends of a command's pipes, which never block.
 #[derive(Debug)]
 pub(super) struct Pipes {
     pub(super) stdin: Option<OwnedFd>,
@@ -82,10 +78,7 @@ impl LocalProcess {
         runtime: Handle,
     ) -> io::Result<LocalChild> {
         let tree = Arc::new(tree);
-        let stdin =
-            pipes.stdin.map(nonblocking).transpose()?.map(Sender::from_owned_fd_unchecked).transpose()?;
-        let stdout = Receiver::from_owned_fd_unchecked(nonblocking(pipes.stdout)?)?;
-        let stderr = Receiver::from_owned_fd_unchecked(nonblocking(pipes.stderr)?)?;
+        let stdin = pipes.stdin.map(Sender::from_owned_fd_unchecked).transpose()?;
         let input = match &request.stdin {
             Stdin::Piped => Input::live(stdin),
             Stdin::Bytes(bytes) => Input::bytes(stdin, bytes.clone()),
@@ -97,8 +90,8 @@ impl LocalProcess {
             ending: Arc::clone(&ending),
             runtime,
             outputs: [
-                Output::new(stdout, OutputStream::Stdout, request.output_limit),
-                Output::new(stderr, OutputStream::Stderr, request.output_limit),
+                Output::new(pipes.stdout, OutputStream::Stdout, request.output_limit),
+                Output::new(pipes.stderr, OutputStream::Stderr, request.output_limit),
             ],
             idle: request.idle_timeout.map(Idle::new),
             kill_grace: self.kill_grace,
@@ -140,11 +133,6 @@ pub(super) fn runtime(operation: &'static str) -> Result<Handle> {
     Handle::try_current().map_err(|source| {
         error(ErrorKind::Unavailable, operation).with_message("there is no tokio runtime").with_source(source)
     })
-}
-
-fn nonblocking(pipe: OwnedFd) -> io::Result<OwnedFd> {
-    ioctl_fionbio(&pipe, true)?;
-    Ok(pipe)
 }
 
 fn unsupported(message: &'static str) -> agentx_resource::Error {

@@ -4,7 +4,7 @@ use std::{os::fd::OwnedFd, sync::Arc};
 
 use agentx_resource::{Child, ErrorKind, ExecRequest, Result, Retry, Stdin};
 use rustix::{
-    io::Errno,
+    io::{Errno, ioctl_fionbio},
     pipe::{PipeFlags, pipe_with},
 };
 use tokio::runtime::Handle;
@@ -50,17 +50,13 @@ impl LocalProcess {
             terminal: false,
             place: &place,
         };
-        let (pipes, handles) = open_pipes(directory, request.stdin != Stdin::Null)
-            .map_err(|errno| failure("spawn", errno.into()))?;
         let mut helper = helper;
         helper.attend(&runtime).map_err(|source| failure("spawn", source))?;
         for busy in 0..BUSY_TRIES {
-            let refused = match Line::launch(&helper, &command, &handles).await {
-                Ok(line) => {
-                    // The command's ends of the pipes are the command's alone.
-                    drop(handles);
-                    return self.watch(Tree::Helped(line), pipes, request, runtime);
-                }
+            let (pipes, handles) = open_pipes(&directory, request.stdin != Stdin::Null)
+                .map_err(|errno| failure("spawn", errno.into()))?;
+            let refused = match Line::launch(&helper, &command, handles).await {
+                Ok(line) => return self.watch(Tree::Helped(line), pipes, request, runtime),
                 Err(refused) => refused,
             };
             match refused {
@@ -95,14 +91,17 @@ impl LocalProcess {
     }
 }
 
-/// Pipes, and the command's ends of them.
-fn open_pipes(directory: OwnedFd, with_stdin: bool) -> Result<(Pipes, Handles), Errno> {
+/// Pipes, of which the host's ends never block, and the command's ends of them.
+fn open_pipes(directory: &OwnedFd, with_stdin: bool) -> Result<(Pipes, Handles<'_>), Errno> {
     let open = || pipe_with(PipeFlags::CLOEXEC);
     let ((stdout, command_stdout), (stderr, command_stderr)) = (open()?, open()?);
     let (command_stdin, stdin) = match with_stdin.then(open).transpose()? {
         Some((reader, writer)) => (Some(reader), Some(writer)),
         None => (None, None),
     };
+    for pipe in [Some(&stdout), Some(&stderr), stdin.as_ref()].into_iter().flatten() {
+        ioctl_fionbio(pipe, true)?;
+    }
     let handles = Handles { directory, stdin: command_stdin, stdout: command_stdout, stderr: command_stderr };
     Ok((Pipes { stdin, stdout, stderr }, handles))
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use agentx_resource::{Child, ExecRequest, Result, Stdin};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 use tokio::runtime::Handle;
 
 use super::{
@@ -54,6 +54,9 @@ impl LocalProcess {
             return Err(failure("spawn", Errno::BADF.into()));
         };
         let pipes = Pipes { stdin: stdin.map(OwnedFd::from), stdout: stdout.into(), stderr: stderr.into() };
+        for pipe in [Some(&pipes.stdout), Some(&pipes.stderr), pipes.stdin.as_ref()].into_iter().flatten() {
+            ioctl_fionbio(pipe, true).map_err(|errno| failure("spawn", errno.into()))?;
+        }
         self.watch(Tree::Swept(tree), pipes, request, runtime)
     }
 }

@@ -45,8 +45,6 @@ pub(in crate::process) struct Line {
 /// What was told so far.
 #[derive(Debug, Default)]
 struct State {
-    /// The helper may have the request.
-    sent: bool,
     status: Option<ExitStatus>,
     /// Nothing of the command is left, as far as that can be brought about.
     over: bool,
@@ -73,7 +71,7 @@ impl Line {
     pub(in crate::process) async fn launch(
         helper: &Arc<Helper>,
         command: &Command<'_>,
-        handles: &Handles,
+        handles: Handles<'_>,
     ) -> Result<Self, NotLaunched> {
         let Ok(_turn) = helper.under_way.acquire().await else { return Err(NotLaunched::Gone) };
         let number = helper.next_number();
@@ -84,40 +82,20 @@ impl Line {
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,
         )?;
+        send_request(&helper.control, &packet, &theirs, &handles).await?;
+        // While the helper is at it.
+        drop((theirs, handles));
+        // An error closes the socket, by which the helper ends the command.
         let socket = Receiver::from_owned_fd_unchecked(ours)?;
         let id = format!("{}", helper.first_tag | u64::from(number));
         let line = Self { id, socket, helper: Arc::clone(helper), state: Mutex::default() };
-        line.send_request(&packet, &theirs, handles).await?;
-        drop(theirs);
         match poll_fn(|cx| line.poll_reply(cx)).await? {
             Some(Reply::Refused { stage, errno }) => {
                 Err(NotLaunched::Refused(stage, Errno::from_raw_os_error(errno), line.id.clone()))
             }
-            // It runs; or the helper has ended meanwhile, and nobody knows whether it ran.
+            // It runs, or has run; or the helper has ended meanwhile, and nobody knows whether it ran.
             Some(_) | None => Ok(line),
         }
-    }
-
-    async fn send_request(
-        &self,
-        packet: &Packet,
-        theirs: &OwnedFd,
-        handles: &Handles,
-    ) -> Result<(), NotLaunched> {
-        for _ in 0..SEND_TRIES {
-            match sender::send(&self.helper.control, &packet.bytes, &packet.handles(theirs, handles)) {
-                Ok(()) => {
-                    self.state().sent = true;
-                    return Ok(());
-                }
-                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(NotLaunched::Gone),
-                Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => {
-                    tokio::time::sleep(SEND_PAUSE).await;
-                }
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Err(Errno::AGAIN.into())
     }
 
     pub(in crate::process) fn id(&self) -> &str {
@@ -191,7 +169,7 @@ impl Line {
     /// seconds at most.
     pub(in crate::process) fn end_now(&self) {
         let deadline = Instant::now() + MAX_END;
-        if !self.state().sent || self.is_over() {
+        if self.is_over() {
             return;
         }
         self.order(Order::Kill);
@@ -238,7 +216,7 @@ impl Line {
                 state.over |= gone;
             }
             Some(Reply::Gone | Reply::Stuck | Reply::Refused { .. }) => state.over = true,
-            Some(Reply::Started { .. } | Reply::Ready { .. }) => {}
+            Some(Reply::Started | Reply::Ready { .. }) => {}
             None => state.cut = true,
         }
         Ok(reply)
@@ -265,6 +243,25 @@ impl From<Errno> for NotLaunched {
     fn from(errno: Errno) -> Self {
         Self::Failed(errno.into())
     }
+}
+
+async fn send_request(
+    control: &OwnedFd,
+    packet: &Packet,
+    theirs: &OwnedFd,
+    handles: &Handles<'_>,
+) -> Result<(), NotLaunched> {
+    for _ in 0..SEND_TRIES {
+        match sender::send(control, &packet.bytes, &packet.handles(theirs, handles)) {
+            Ok(()) => return Ok(()),
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(NotLaunched::Gone),
+            Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => {
+                tokio::time::sleep(SEND_PAUSE).await;
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Err(Errno::AGAIN.into())
 }
 
 fn wait_readable(fd: impl AsFd, deadline: Instant) -> bool {

@@ -34,8 +34,8 @@ pub(in crate::process) struct Command<'a> {
 
 /// The handles that a command gets.
 #[derive(Debug)]
-pub(in crate::process) struct Handles {
-    pub(in crate::process) directory: OwnedFd,
+pub(in crate::process) struct Handles<'a> {
+    pub(in crate::process) directory: &'a OwnedFd,
     pub(in crate::process) stdin: Option<OwnedFd>,
     pub(in crate::process) stdout: OwnedFd,
     pub(in crate::process) stderr: OwnedFd,
@@ -97,7 +97,7 @@ impl Packet {
     }
 
     /// The handles in the order of the wire.
-    pub(super) fn handles<'a>(&'a self, line: &'a OwnedFd, handles: &'a Handles) -> Vec<BorrowedFd<'a>> {
+    pub(super) fn handles<'a>(&'a self, line: &'a OwnedFd, handles: &'a Handles<'_>) -> Vec<BorrowedFd<'a>> {
         let mut all =
             vec![line.as_fd(), handles.directory.as_fd(), handles.stdout.as_fd(), handles.stderr.as_fd()];
         all.extend(handles.stdin.as_ref().map(AsFd::as_fd));

@@ -112,8 +112,8 @@ pub(crate) enum Reply {
     Ready { version: u32 },
     /// Nothing was started, or the helper itself could not do what it was told to.
     Refused { stage: Stage, errno: i32 },
-    /// The program runs.
-    Started { pid: u32 },
+    /// The program runs. Not told of a command that ends soon: its end tells so, too.
+    Started,
     /// The command's first process has ended: with this code, or by this signal. `gone` says that nothing else of it
     /// is left either, and is then the last word.
     Exited { signalled: bool, value: i32, gone: bool },
@@ -249,10 +249,7 @@ impl Reply {
                     .map_or(0, |(_, place)| place));
                 out.i32(errno);
             }
-            Self::Started { pid } => {
-                out.u8(2);
-                out.u32(pid);
-            }
+            Self::Started => out.u8(2),
             Self::Exited { signalled, value, gone } => {
                 out.u8(3);
                 out.u8(signalled.into());
@@ -273,7 +270,7 @@ impl Reply {
                 let stage = *STAGES.get(usize::from(rest.u8()?))?;
                 Self::Refused { stage, errno: rest.i32()? }
             }
-            2 => Self::Started { pid: rest.u32()? },
+            2 => Self::Started,
             3 => {
                 let signalled = rest.u8()? == 1;
                 Self::Exited { signalled, value: rest.i32()?, gone: rest.u8()? == 1 }
@@ -428,7 +425,7 @@ mod tests {
     fn replies_and_orders_arrive_as_they_were_sent() {
         let mut replies = vec![
             Reply::Ready { version: 3 },
-            Reply::Started { pid: 4 },
+            Reply::Started,
             Reply::Exited { signalled: true, value: 9, gone: false },
             Reply::Exited { signalled: false, value: -1, gone: true },
             Reply::Gone,
