@@ -9,7 +9,13 @@ mod support;
 mod answers;
 #[path = "messages/faults.rs"]
 mod faults;
+#[path = "messages/images.rs"]
+mod images;
 #[path = "messages/requests.rs"]
 mod requests;
+#[path = "messages/retries.rs"]
+mod retries;
 #[path = "messages/server.rs"]
 mod server;
+#[path = "messages/turns.rs"]
+mod turns;

@@ -1,5 +1,5 @@
 use agentx_core::{Error, ErrorKind, Result};
-use memchr::memchr2;
+use memchr::{memchr, memchr2, memchr2_iter};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -24,9 +24,10 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 #[derive(Clone, Debug)]
 pub struct SseParser {
     limit: usize,
-    /// The beginning of a line whose end has not come.
-    line: Vec<u8>,
-    /// The event so far, or the last one: it is cleared when the next begins.
+    mode: Mode,
+    /// What has come of an event that is not whole; line by line, of a line. Cleared when the next begins.
+    buffer: Vec<u8>,
+    /// The event so far, line by line, or the last one.
     name: Vec<u8>,
     data: Vec<u8>,
     state: State,
@@ -36,10 +37,19 @@ pub struct SseParser {
     bom: usize,
 }
 
+/// How events are read that are not whole within a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// They are put together, and then read at once: as long as all lines end with LF.
+    Whole,
+    /// They are read line by line, since a line ended with CR.
+    Lines,
+}
+
 /// What `name` and `data` are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing of an event has come, but perhaps the beginning of a line.
+    /// Nothing of an event was read.
     Between,
     /// An event without data, which is none yet.
     Named,
@@ -47,6 +57,16 @@ enum State {
     Data,
     /// An event that was handed out.
     Told,
+}
+
+/// Where the event ends to which a chunk belongs.
+enum End {
+    /// Behind so many bytes of the chunk.
+    At(usize),
+    /// Behind the chunk.
+    Beyond,
+    /// Somewhere, and there is a CR before it.
+    Unclear,
 }
 
 /// One server-sent event. Bytes, since what does not concern the reader need not be text.
@@ -69,8 +89,8 @@ impl SseParser {
 
     /// A parser that takes events of up to `limit` bytes.
     pub fn with_limit(limit: usize) -> Self {
-        let (line, name, data) = (Vec::new(), Vec::new(), Vec::new());
-        Self { limit, line, name, data, state: State::Between, after_cr: false, bom: 0 }
+        let (buffer, name, data) = (Vec::new(), Vec::new(), Vec::new());
+        Self { limit, mode: Mode::Whole, buffer, name, data, state: State::Between, after_cr: false, bom: 0 }
     }
 
     /// Takes the next bytes and hands each event that they complete to `sink`.
@@ -105,18 +125,83 @@ impl SseParser {
     /// Whether the next byte begins an event.
     #[inline]
     pub(super) fn is_between_events(&self) -> bool {
-        matches!(self.state, State::Between | State::Told)
-            && self.line.is_empty()
-            && self.bom == BOM.len()
-            && !self.after_cr
+        let between = self.state == State::Told || (self.state == State::Between && self.buffer.is_empty());
+        between && self.mode == Mode::Whole && self.bom == BOM.len()
     }
 
-    /// Any event, line by line, whatever came before.
+    /// Any event, whatever came before.
     fn next_in_pieces<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Result<Option<SseEvent<'s>>> {
         if self.state == State::Told {
             self.clear();
+            self.buffer.clear();
         }
-        let mut rest = self.skip_bom(chunk);
+        *chunk = self.skip_bom(chunk);
+        while self.mode == Mode::Whole {
+            match self.end_of_event(chunk) {
+                End::At(end) => {
+                    let (head, tail) = chunk.split_at(end);
+                    self.buffer.extend_from_slice(head);
+                    *chunk = tail;
+                    self.check(self.buffer.len())?;
+                    if self.read_buffer()? {
+                        self.state = State::Told;
+                        let stored = SseEvent { name: &self.name, data: &self.data };
+                        return Ok(Some(simple(&self.buffer).map_or(stored, |(event, _)| event)));
+                    }
+                    self.clear();
+                    self.buffer.clear();
+                }
+                End::Beyond => {
+                    self.buffer.extend_from_slice(chunk);
+                    *chunk = &[];
+                    self.check(self.buffer.len())?;
+                    return Ok(None);
+                }
+                End::Unclear => {
+                    // No event is whole in the buffer, so nothing is told of it.
+                    self.read_buffer()?;
+                    let line = self.buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                    self.buffer.drain(..line);
+                    self.mode = Mode::Lines;
+                }
+            }
+        }
+        self.next_by_lines(chunk)
+    }
+
+    /// Where the event in the buffer, which may be empty, ends in the chunk.
+    fn end_of_event(&self, chunk: &[u8]) -> End {
+        let mut line = if self.buffer.last().is_none_or(|last| *last == b'\n') { 0 } else { usize::MAX };
+        for at in memchr2_iter(b'\n', b'\r', chunk) {
+            if chunk.get(at) == Some(&b'\r') {
+                return End::Unclear;
+            }
+            if at == line {
+                return End::At(at + 1);
+            }
+            line = at + 1;
+        }
+        End::Beyond
+    }
+
+    /// Reads the whole lines in the buffer; whether they make an event. One that is simple is left there.
+    fn read_buffer(&mut self) -> Result<bool> {
+        if simple(&self.buffer).is_some() {
+            return Ok(true);
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut rest = buffer.as_slice();
+        while let Some((line, after)) = memchr(b'\n', rest).and_then(|end| rest.split_at_checked(end)) {
+            rest = after.get(1..).unwrap_or_default();
+            self.take_line(line)?;
+        }
+        self.buffer = buffer;
+        Ok(self.state == State::Data)
+    }
+
+    /// Line by line.
+    fn next_by_lines<'s>(&'s mut self, chunk: &mut &[u8]) -> Result<Option<SseEvent<'s>>> {
+        let mut rest = *chunk;
         if !rest.is_empty() && std::mem::take(&mut self.after_cr) {
             rest = rest.strip_prefix(b"\n").unwrap_or(rest);
         }
@@ -127,30 +212,30 @@ impl SseParser {
                 [] => tail,
             };
             self.after_cr = tail == b"\r";
-            if self.line.is_empty() && head.is_empty() {
+            if self.buffer.is_empty() && head.is_empty() {
                 if self.state == State::Data {
                     self.state = State::Told;
                     *chunk = rest;
                     return Ok(Some(SseEvent { name: &self.name, data: &self.data }));
                 }
                 self.clear();
-            } else if self.line.is_empty() {
+            } else if self.buffer.is_empty() {
                 self.take_line(head)?;
             } else {
-                let mut line = std::mem::take(&mut self.line);
+                let mut line = std::mem::take(&mut self.buffer);
                 line.extend_from_slice(head);
                 self.take_line(&line)?;
                 line.clear();
-                self.line = line;
+                self.buffer = line;
             }
         }
-        self.line.extend_from_slice(rest);
+        self.buffer.extend_from_slice(rest);
         *chunk = &[];
-        self.check(self.line.len() + self.name.len() + self.data.len())?;
+        self.check(self.buffer.len() + self.name.len() + self.data.len())?;
         Ok(None)
     }
 
-    /// A line that is not empty.
+    /// Any line; one that is empty is of no effect.
     fn take_line(&mut self, line: &[u8]) -> Result<()> {
         if let Some(value) = value(line, b"data") {
             self.check(self.data.len() + value.len() + self.name.len())?;
@@ -184,7 +269,7 @@ impl SseParser {
                 rest = after;
             } else {
                 // No mark after all: what was held back is the beginning of the first line.
-                self.line.extend_from_slice(BOM.get(..self.bom).unwrap_or_default());
+                self.buffer.extend_from_slice(BOM.get(..self.bom).unwrap_or_default());
                 self.bom = BOM.len();
             }
         }

@@ -4,6 +4,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
+    /// Not at all: the call goes well, and the next fault befalls the next one.
+    Healthy,
     /// 429, with or without `retry-after`.
     RateLimited {
         /// The wait that the answer asks for.
@@ -46,6 +48,11 @@ pub enum Fault {
     /// The answer stands still until the client hangs up.
     Stall {
         /// After so many events of the stream; with 0 not even the head of the response comes.
+        events: usize,
+    },
+    /// The answer stands still, but for pings without end.
+    Pings {
+        /// After so many events of the stream.
         events: usize,
     },
     /// Each byte in a chunk of its own.

@@ -12,14 +12,17 @@ mod validate;
 use std::{
     collections::VecDeque,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use agentx_core::ScriptedModel;
 use serde_json::Value;
 use tokio::{sync::watch, task::JoinHandle};
 
-pub use self::fault::Fault;
+pub use self::{fault::Fault, validate::check_body};
 
 /// A server that speaks the wire format of `POST /v1/messages`, and answers with what a [`ScriptedModel`] says.
 ///
@@ -70,7 +73,10 @@ impl RecordedRequest {
 struct State {
     model: ScriptedModel,
     requests: Mutex<Vec<RecordedRequest>>,
+    counts: Mutex<Vec<RecordedRequest>>,
     faults: Mutex<VecDeque<Fault>>,
+    count_faults: Mutex<VecDeque<Fault>>,
+    checks_images: AtomicBool,
     /// How many answers stand still.
     stalled: watch::Sender<usize>,
     /// How many answers the client no longer wanted.
@@ -92,7 +98,10 @@ impl MessagesServer {
         let state = Arc::new(State {
             model,
             requests: Mutex::default(),
+            counts: Mutex::default(),
             faults: Mutex::default(),
+            count_faults: Mutex::default(),
+            checks_images: AtomicBool::new(false),
             stalled: watch::Sender::new(0),
             abandoned: watch::Sender::new(0),
             connections: watch::Sender::new(0),
@@ -111,9 +120,24 @@ impl MessagesServer {
         lock(&self.state.requests).clone()
     }
 
+    /// The calls of `POST /v1/messages/count_tokens` so far, oldest first.
+    pub fn counts(&self) -> Vec<RecordedRequest> {
+        lock(&self.state.counts).clone()
+    }
+
+    /// From now on an image that is none is refused, as the API does it.
+    pub fn check_images(&self) {
+        self.state.checks_images.store(true, Ordering::Relaxed);
+    }
+
     /// Lets the next call go wrong. Several faults befall one call after another, in the order of their injection.
     pub fn inject(&self, fault: Fault) {
         lock(&self.state.faults).push_back(fault);
+    }
+
+    /// Lets the next count of tokens go wrong, with one of the faults that come instead of an answer.
+    pub fn inject_into_count(&self, fault: Fault) {
+        lock(&self.state.count_faults).push_back(fault);
     }
 
     /// How many connections clients have opened so far.

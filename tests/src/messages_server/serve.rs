@@ -1,4 +1,7 @@
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -10,11 +13,18 @@ use super::{
     Fault, RecordedRequest, State, convert, encode,
     http::{Connection, Request},
     lock,
-    validate::{Refusal, validate},
+    validate::{Refusal, check_images, validate},
 };
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const EVENTS: (&str, &str) = ("content-type", "text/event-stream; charset=utf-8");
+
+/// What a response says of the limits of its account.
+const LIMITS: [(&str, &str); 3] = [
+    ("anthropic-ratelimit-requests-limit", "50"),
+    ("anthropic-ratelimit-requests-remaining", "49"),
+    ("anthropic-ratelimit-requests-reset", "2026-11-22T07:00:30Z"),
+];
 
 /// Whether the connection serves another request.
 enum Next {
@@ -53,7 +63,13 @@ async fn serve(connection: &mut Connection, request: Request, state: &State) -> 
     match (method.as_str(), route.as_str()) {
         ("HEAD", "/") => connection.respond(200, &[], b"").await?,
         ("POST", "/v1/messages/count_tokens") => {
-            let count = body.to_string().split_whitespace().count();
+            let request = RecordedRequest { method, path, headers, body };
+            lock(&state.counts).push(request.clone());
+            let fault = lock(&state.count_faults).pop_front();
+            if let Some(next) = fail_early(connection, "req_count", fault.as_ref(), state).await? {
+                return Ok(next);
+            }
+            let count = request.body.to_string().split_whitespace().count();
             connection.respond(200, &[JSON], json!({"input_tokens": count}).to_string().as_bytes()).await?;
         }
         ("POST", "/v1/messages") => {
@@ -76,7 +92,11 @@ async fn messages(connection: &mut Connection, request: RecordedRequest, state: 
     if let Some(next) = fail_early(connection, &id, fault.as_ref(), state).await? {
         return Ok(next);
     }
-    let events = match validate(&request) {
+    let mut checked = validate(&request);
+    if state.checks_images.load(Ordering::Relaxed) {
+        checked = checked.and_then(|()| check_images(&request.body));
+    }
+    let events = match checked {
         Ok(()) => state.model.reply(&convert::request(&request.body)).map_err(|error| {
             // A script that has no answer is a mistake of the test, which trying again would only hide.
             (400, "invalid_request_error", format!("the script has no answer: {error}"))
@@ -96,7 +116,8 @@ async fn messages(connection: &mut Connection, request: RecordedRequest, state: 
         connection.respond(200, &[JSON, ("request-id", &id)], message.as_bytes()).await?;
         return Ok(Next::Request);
     }
-    connection.begin(200, &[EVENTS, ("request-id", &id)]).await?;
+    let headers: Vec<_> = [EVENTS, ("request-id", &id)].into_iter().chain(LIMITS).collect();
+    connection.begin(200, &headers).await?;
     stream(connection, encode::answer(&message_id, &events), fault, state).await
 }
 
@@ -174,6 +195,17 @@ async fn stream(
         Some(Fault::Stall { events }) => {
             connection.chunk(first(events).as_bytes()).await?;
             stall(connection, state).await;
+            return Ok(Next::Close);
+        }
+        Some(Fault::Pings { events }) => {
+            connection.chunk(first(events).as_bytes()).await?;
+            state.stalled.send_modify(|count| *count += 1);
+            let ping = encode::event(&json!({"type": "ping"}));
+            // It ends with the error of a connection that the client has closed.
+            while connection.chunk(ping.as_bytes()).await.is_ok() {
+                yield_now().await;
+            }
+            state.abandoned.send_modify(|count| *count += 1);
             return Ok(Next::Close);
         }
         Some(Fault::ErrorEvent { events, kind }) => {

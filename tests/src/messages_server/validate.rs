@@ -37,7 +37,36 @@ pub(super) fn validate(request: &RecordedRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_body(body: &Value) -> Result<(), String> {
+/// Data that is no image: the API decodes each, and names the one that it can't.
+pub(super) fn check_images(body: &Value) -> Result<(), Refusal> {
+    let beginnings = ["iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR"];
+    let is_image = |image: &Value| {
+        let data = image["source"]["data"].as_str().unwrap_or_default();
+        image["type"] != "image" || beginnings.iter().any(|beginning| data.starts_with(beginning))
+    };
+    let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (index, message) in messages.iter().enumerate() {
+        for (place, block) in blocks(message).iter().enumerate() {
+            let within = blocks(block).iter().position(|part| !is_image(part));
+            let part = match within {
+                _ if !is_image(block) => String::new(),
+                Some(part) => format!(".tool_result.content.{part}"),
+                None => continue,
+            };
+            let message = format!(
+                "messages.{index}.content.{place}{part}.image.source.base64.data: Could not process image"
+            );
+            return Err((400, "invalid_request_error", message));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the API takes this body of a request.
+///
+/// # Errors
+/// What it says where it does not.
+pub fn check_body(body: &Value) -> Result<(), String> {
     if !body.is_object() {
         return Err("The request body is not valid JSON".to_owned());
     }
