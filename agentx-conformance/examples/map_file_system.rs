@@ -191,7 +191,8 @@ impl FileSystem for MapFileSystem {
             return Err(fail("read", path)(ErrorKind::ConditionFailed));
         }
         let metadata = Metadata::file(content.len() as u64);
-        let range = options.range.unwrap_or(ReadRange::From(0)).resolve(metadata.len)?;
+        let range = options.range.unwrap_or(ReadRange::From(0)).resolve(metadata.len);
+        let range = range.map_err(|error| error.with_path(path))?;
         let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
         let (start, end) = bounds.ok_or_else(|| fail("read", path)(ErrorKind::Internal))?;
         let body = stream::iter([Ok(content.slice(start..end))]);

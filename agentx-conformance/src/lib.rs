@@ -62,6 +62,7 @@ mod failure;
 pub mod faulty;
 pub mod file_system;
 mod fresh;
+pub mod limits;
 pub mod llm;
 pub mod pair;
 pub mod planted;

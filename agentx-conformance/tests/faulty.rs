@@ -12,10 +12,13 @@ use agentx_conformance::{
     Case, disk, env,
     faulty::{
         DiskFault, EnvFault, FaultyDisk, FaultyEnv, FaultyFileSystem, FaultyLlmProvider, FaultyProcess,
-        FaultyRepositories, FileSystemFault, FileSystemMutation, LlmProviderFault, MutantFileSystem,
-        PairFault, PlantedFault, ProcessFault, RepositoryFault, faulty_pair, faulty_planted,
+        FaultyRepositories, FileSystemFault, FileSystemMutation, LimitsFault, LlmProviderFault,
+        MutantFileSystem, PairFault, PlantedFault, ProcessFault, RepositoryFault, faulty_limited,
+        faulty_pair, faulty_planted,
     },
-    file_system, llm, pair,
+    file_system,
+    limits::{self, Limited},
+    llm, pair,
     planted::{self, Planted},
     process, repository,
 };
@@ -130,6 +133,29 @@ async fn planted_things() {
         }
     }
     assert_all_can_fail(planted::CASES, &failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_of_names_and_sizes() {
+    let mut failed = BTreeSet::new();
+    for case in limits::CASES {
+        case.attempt(Arc::new(faulty_limited(None))).await.unwrap();
+        for fault in LimitsFault::ALL {
+            if case.attempt(Arc::new(faulty_limited(Some(*fault)))).await.is_err() {
+                failed.insert(case.id());
+            } else {
+                assert_ne!(case.id(), fault.caught_by(), "{fault:?} is not caught");
+            }
+        }
+        for mutation in FileSystemMutation::all() {
+            let Limited { files, limits } = faulty_limited(None);
+            let files = Arc::new(MutantFileSystem::new(files, mutation));
+            if case.attempt(Arc::new(Limited { files, limits })).await.is_err() {
+                failed.insert(case.id());
+            }
+        }
+    }
+    assert_all_can_fail(limits::CASES, &failed);
 }
 
 // Time stands still unless all wait for it, so that a command that hangs is given up at once.

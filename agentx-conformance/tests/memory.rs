@@ -5,13 +5,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agentx_conformance::{Fresh, Profile, env, llm, pair::Pair, process::toolbox};
+use agentx_conformance::{Fresh, Profile, env, limits::Limits, llm, pair::Pair, process::toolbox};
 use agentx_resource::{
     ApiSupply, BoxFuture, Clock, FileSystem,
     memory::{MemoryDisk, MemoryEnv, MemoryFileSystem, MemoryLlmProvider},
 };
 
 agentx_conformance::file_system_suite!(file_system, || async { Fresh::file_system(MemoryFileSystem::new()) });
+
+agentx_conformance::limits_suite!(limits, || async {
+    Fresh::limited(Arc::new(MemoryFileSystem::new()), Limits::new())
+});
 
 agentx_conformance::process_suite!(
     process,

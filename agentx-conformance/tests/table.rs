@@ -42,6 +42,11 @@ fn file_system() {
 }
 
 #[test]
+fn limits() {
+    assert_same("Limits", agentx_conformance::limits::CASES.iter().map(Case::id));
+}
+
+#[test]
 fn planted() {
     assert_same("Planted", agentx_conformance::planted::CASES.iter().map(Case::id));
 }

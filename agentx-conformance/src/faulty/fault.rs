@@ -248,6 +248,28 @@ faults! {
 }
 
 faults! {
+    /// What is wrong with what [`faulty_limited`](super::faulty_limited) gives.
+    LimitsFault {
+        /// The longest name and path that are stated are one too long.
+        LosesOne => "most-path",
+        /// A name's length is counted in letters of three bytes.
+        CountsLetters => "most-name",
+        /// Directories lie in one another half as deep as is stated.
+        Shallow => "most-depth",
+        /// A name that is too long is taken.
+        TakesAnyName => "over-name",
+        /// A path that is too long is a fault of the provider.
+        TooLongIsInternal => "over-path",
+        /// The error does not say which path is too long.
+        TooLongIsNameless => "over-path",
+        /// A file that is too large is cut off.
+        CutsFiles => "over-file",
+        /// A file that is too large is taken.
+        TakesAnySize => "over-file-writer",
+    }
+}
+
+faults! {
     /// What is wrong with a [`FaultyProcess`](super::FaultyProcess).
     ProcessFault {
         /// The newline at the end of output is cut off.

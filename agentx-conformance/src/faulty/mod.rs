@@ -20,6 +20,7 @@ mod disk;
 mod env;
 mod fault;
 mod file_system;
+mod limited;
 mod live;
 mod llm;
 mod mutant;
@@ -33,10 +34,11 @@ pub use self::{
     disk::FaultyDisk,
     env::FaultyEnv,
     fault::{
-        DiskFault, EnvFault, FileSystemFault, LlmProviderFault, PairFault, PlantedFault, ProcessFault,
-        RepositoryFault,
+        DiskFault, EnvFault, FileSystemFault, LimitsFault, LlmProviderFault, PairFault, PlantedFault,
+        ProcessFault, RepositoryFault,
     },
     file_system::FaultyFileSystem,
+    limited::faulty_limited,
     live::{FaultyLive, LiveFault},
     llm::FaultyLlmProvider,
     mutant::{FileSystemMutation, MutantFileSystem},

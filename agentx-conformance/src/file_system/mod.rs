@@ -71,7 +71,7 @@ macro_rules! __file_system_cases {
             writer_if_match writer_if_match_late writer_append writer_append_dropped
 
             stat_file stat_directory stat_root stat_no_follow stat_missing stat_below_file exists_yes exists_no
-            exists_below_file error_subject
+            exists_below_file error_subject error_bad_request
 
             list_empty_root list_entries list_empty_directory list_missing list_file list_below_file
             list_error_ends list_shallow list_recursive list_recursive_root list_metadata list_similar_names

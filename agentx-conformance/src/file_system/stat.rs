@@ -1,8 +1,9 @@
 use agentx_resource::{
-    ErrorKind, FileKind, FileSystemExt, MkdirOptions, RemoveOptions, StatOptions, TransferOptions,
+    ErrorKind, FileKind, FileSystemExt, MkdirOptions, ReadOptions, RemoveOptions, StatOptions,
+    TransferOptions,
 };
 
-use super::support::{Fs, path, put, put_directory, put_implied};
+use super::support::{Fs, path, put, put_directory, put_implied, tree_is};
 use crate::{
     Outcome,
     failure::{ensure, ensure_eq, ensure_kind},
@@ -95,4 +96,27 @@ pub(super) async fn error_subject(fs: Fs) -> Outcome {
         ensure_eq(error.path(), Some(at), format!("the subject that the error of {operation} names"))?;
     }
     Ok(())
+}
+
+pub(super) async fn error_bad_request(fs: Fs) -> Outcome {
+    fs.write_file(&path("/a")?, vec![0xff, 0xfe]).await?;
+    put_directory(&fs, "/d").await?;
+    let (root, a, d) = (path("/")?, path("/a")?, path("/d")?);
+    let (inside, transfer) = (path("/d/inside")?, TransferOptions::default());
+    #[expect(clippy::reversed_empty_ranges, reason = "the case under test")]
+    let inverted = ReadOptions::default().with_range(5..2);
+    let errors = [
+        ("read", fs.read(&a, inverted).await.err(), ErrorKind::InvalidInput),
+        ("read", fs.read_to_string(&a).await.err(), ErrorKind::Corrupt),
+        ("rm", fs.rm(&root, RemoveOptions::recursive()).await.err(), ErrorKind::InvalidInput),
+        ("rename", fs.rename(&d, &inside, transfer.clone()).await.err(), ErrorKind::InvalidInput),
+        ("copy", fs.copy(&d, &inside, transfer).await.err(), ErrorKind::InvalidInput),
+    ];
+    for (operation, error, kind) in errors {
+        let Some(error) = error else { return ensure(false, format!("{operation} is no error")) };
+        ensure_eq((error.kind(), error.operation()), (kind, operation), "the error")?;
+        let named = error.path().is_some_and(|named| ["/", "/a", "/d", "/d/inside"].contains(&named));
+        ensure(named, format!("the error of {operation} names {:?}", error.path()))?;
+    }
+    tree_is(&fs, &["/a", "/d"]).await
 }
