@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use agentx_conformance::{
     Case,
     faulty::{
-        DiskFault, EnvFault, FileSystemFault, LlmProviderFault, PairFault, ProcessFault, RepositoryFault,
+        DiskFault, EnvFault, FileSystemFault, LimitsFault, LlmProviderFault, PairFault, PlantedFault,
+        ProcessFault, RepositoryFault,
     },
 };
 
@@ -101,6 +102,8 @@ fn every_mistake_of_the_guide_is_one_that_a_fault_makes() {
     let mistakes = guide.split_once("| the mistake | the case |").unwrap().1;
     let told = mistakes.split('`').skip(1).step_by(2);
     let caught: BTreeSet<&str> = (FileSystemFault::ALL.iter().map(|fault| fault.caught_by()))
+        .chain(PlantedFault::ALL.iter().map(|fault| fault.caught_by()))
+        .chain(LimitsFault::ALL.iter().map(|fault| fault.caught_by()))
         .chain(ProcessFault::ALL.iter().map(|fault| fault.caught_by()))
         .chain(PairFault::ALL.iter().map(|fault| fault.caught_by()))
         .chain(EnvFault::ALL.iter().map(|fault| fault.caught_by()))
