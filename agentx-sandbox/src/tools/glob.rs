@@ -38,7 +38,8 @@ impl Action for Glob {
     fn definition(&self) -> ToolDefinition {
         let description = format!(
             "Finds files below {} by their names: src/**/*.ts, *.{{json,toml}}. `*` stays within a directory, `**` \
-             crosses them. At most {MAX_FILES} files are told, the last modified first; .git is left out.",
+             crosses them. At most {MAX_FILES} files are told, the last modified first; .git and what \
+             git ignores are left out.",
             self.0.root()
         );
         let properties = json!({
@@ -92,6 +93,7 @@ async fn find(start: Place, matcher: &GlobMatcher) -> Result<ToolOutput> {
     more += fit(&mut lines);
     if lines.is_empty() {
         lines.push("No files found.".to_owned());
+        lines.extend(walk.left_out());
     }
     if more > 0 {
         lines.push(format!("({more} more files; use a narrower pattern)"));

@@ -1,3 +1,9 @@
+use std::{
+    future::poll_fn,
+    task::Poll,
+    time::{Duration, SystemTime},
+};
+
 use agentx_core::{ErrorKind, Result, ToolContext, ToolDefinition, ToolOutput};
 use agentx_resource::{FileKind, FileSystemExt, ReadOptions};
 use async_trait::async_trait;
@@ -19,6 +25,10 @@ use crate::{NodeRuntime, runtime::Place};
 const MAX_FILE_BYTES: u64 = 4 << 20;
 /// How many files are read at a time: it bounds memory, and hides the latency of a store.
 const FILES_AT_ONCE: usize = 8;
+/// How much is searched, in all.
+const MAX_BYTES: u64 = 1 << 30;
+/// How long is searched: even a pattern within its bounds may be slow.
+const MAX_TIME: Duration = Duration::from_mins(1);
 /// The most lines of context.
 const MAX_CONTEXT: usize = 1000;
 
@@ -69,8 +79,8 @@ impl Action for Grep {
     fn definition(&self) -> ToolDefinition {
         let description = format!(
             "Searches the files below {} for a regular expression (Rust's syntax, line by line). Tells the files that \
-             match, or with output_mode content the lines, or count. Binary files, files above 4 MiB and .git are \
-             left out.",
+             match, or with output_mode content the lines, or count. Binary files, files above 4 MiB, .git and what \
+             git ignores are left out.",
             self.0.root()
         );
         let properties = json!({
@@ -93,7 +103,7 @@ impl Action for Grep {
         ToolDefinition::new("grep", description, schema(&properties, &["pattern"]))
     }
 
-    async fn run(&self, input: Input, _context: ToolContext) -> Result<ToolOutput> {
+    async fn run(&self, input: Input, ToolContext { clock, .. }: ToolContext) -> Result<ToolOutput> {
         let search = Search::new(&input.pattern, input.ignore_case, input.multiline)?;
         let filter = input.glob.as_deref().map(Filter::new).transpose()?;
         let start = self.0.readable(input.path.as_deref().unwrap_or("."))?;
@@ -101,6 +111,7 @@ impl Action for Grep {
         let mut answer = Answer::new(input.head_limit);
         let mut walk = Walk::new(start.clone());
         let (mut searched, mut too_large, mut binary) = (0, 0, 0);
+        let mut allowance = Allowance { started: clock.now(), bytes: MAX_BYTES };
         let mut single = (!metadata.is_dir()).then_some(start.clone());
         while !answer.full {
             let batch = match single.take() {
@@ -116,9 +127,14 @@ impl Action for Grep {
             while let Some((loaded, place)) = contents.next().await {
                 match loaded? {
                     Loaded::Text(content) => {
-                        searched += 1;
                         let content = self.0.redactor().bytes(&content);
-                        report(&content, &place.shown(), &search, &input, &mut answer);
+                        if !allowance.take(content.len(), clock.now()) {
+                            answer.stop();
+                            break;
+                        }
+                        searched += 1;
+                        let matching = matching(&search, &content).await;
+                        report(&content, &place.shown(), &matching, &input, &mut answer);
                     }
                     Loaded::Binary => binary += 1,
                     Loaded::Gone => {}
@@ -137,6 +153,9 @@ impl Action for Grep {
         }
         if too_large > 0 {
             remarks.push(format!("{too_large} files above 4 MiB were not searched."));
+        }
+        if answer.is_empty() {
+            remarks.extend(walk.left_out());
         }
         Ok(answer.finish(searched, remarks).into())
     }
@@ -182,15 +201,48 @@ async fn load(place: &Place) -> Result<Loaded> {
     }
 }
 
-fn report(content: &[u8], path: &str, search: &Search, input: &Input, answer: &mut Answer) {
-    let matching = search.lines(content);
+/// How much more may be searched.
+struct Allowance {
+    started: SystemTime,
+    bytes: u64,
+}
+
+impl Allowance {
+    /// Whether a file of so many bytes may be searched now.
+    fn take(&mut self, bytes: usize, now: SystemTime) -> bool {
+        let left = self.bytes.checked_sub(bytes as u64);
+        self.bytes = left.unwrap_or(0);
+        left.is_some() && now.duration_since(self.started).unwrap_or_default() < MAX_TIME
+    }
+}
+
+/// The numbers of the lines that match. Others run in between: a costly pattern must not keep a thread for long.
+async fn matching(search: &Search, content: &[u8]) -> Vec<usize> {
+    let (mut found, mut before) = (Vec::new(), 0);
+    for piece in search.pieces(content) {
+        found.extend(search.lines(piece).into_iter().map(|number| before + number));
+        before += lines(piece).count();
+        let mut yielded = false;
+        poll_fn(|task| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            task.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+    found
+}
+
+fn report(content: &[u8], path: &str, matching: &[usize], input: &Input, answer: &mut Answer) {
     if matching.is_empty() {
         return;
     }
     match input.output_mode {
         Mode::FilesWithMatches => answer.push(path),
         Mode::Count => answer.push(&format!("{path}:{}", matching.len())),
-        Mode::Content => report_lines(content, path, &matching, input, answer),
+        Mode::Content => report_lines(content, path, matching, input, answer),
     }
 }
 
@@ -250,14 +302,17 @@ struct Answer {
     text: String,
     lines: usize,
     limit: usize,
+    /// Nothing more is taken.
     full: bool,
+    /// The search was given up.
+    stopped: bool,
 }
 
 impl Answer {
     fn new(head_limit: Option<usize>) -> Self {
         // No lines at all would be no answer: 0 means no limit of its own.
         let limit = head_limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-        Self { text: String::new(), lines: 0, limit, full: false }
+        Self { text: String::new(), lines: 0, limit, full: false, stopped: false }
     }
 
     fn push(&mut self, line: &str) {
@@ -271,11 +326,25 @@ impl Answer {
         }
     }
 
+    /// The search takes too long.
+    fn stop(&mut self) {
+        self.full = true;
+        self.stopped = true;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lines == 0
+    }
+
     fn finish(mut self, searched: usize, remarks: Vec<String>) -> String {
-        if self.lines == 0 && !self.full {
+        if self.lines == 0 && (!self.full || self.stopped) {
             self.text = format!("No matches in {searched} files.\n");
         }
-        if self.full {
+        if self.stopped {
+            let why =
+                "[the search stopped: it takes at most a minute and 1 GiB; narrow the path or the glob]\n";
+            self.text.push_str(why);
+        } else if self.full {
             let rest = "[there is more: narrow the pattern, the path or the glob]\n";
             self.text.push_str(rest);
         }
@@ -299,6 +368,34 @@ mod tests {
         assert!(accepts("src/**", "src/x/a.rs") && !accepts("src/**", "lib/a.rs"));
         assert!(accepts("!*.min.js", "a.js") && !accepts("!*.min.js", "x/a.min.js"));
         assert!(accepts("*.{ts,tsx}", "a.tsx"));
+    }
+
+    #[test]
+    fn a_search_is_bounded() {
+        let (start, second) = (SystemTime::UNIX_EPOCH, Duration::from_secs(1));
+        let mut allowance = Allowance { started: start, bytes: 10 };
+        assert!(allowance.take(6, start + MAX_TIME.checked_sub(second).unwrap()));
+        assert!(!allowance.take(5, start), "too many bytes");
+        assert!(!Allowance { started: start, bytes: 10 }.take(1, start + MAX_TIME), "too late");
+        let mut answer = Answer::new(None);
+        answer.stop();
+        assert!(answer.finish(7, Vec::new()).starts_with("No matches in 7 files.\n[the search stopped"));
+    }
+
+    #[test]
+    fn others_run_while_a_large_file_is_searched() {
+        let content = "needle\n".repeat(100_000);
+        let search = Search::new("^needle$", false, false).unwrap();
+        let mut searching = Box::pin(matching(&search, content.as_bytes()));
+        let mut pauses = 0;
+        let found = loop {
+            match futures::FutureExt::now_or_never(&mut searching) {
+                Some(found) => break found,
+                None => pauses += 1,
+            }
+        };
+        assert!(pauses > 1, "{pauses}");
+        assert_eq!(found, (0..100_000).collect::<Vec<_>>());
     }
 
     #[test]

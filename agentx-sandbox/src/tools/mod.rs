@@ -7,6 +7,7 @@ mod bash;
 mod capture;
 mod edit;
 mod first;
+mod gitignore;
 mod glob;
 mod grep;
 mod ls;

@@ -1,11 +1,13 @@
 use std::ops::Range;
 
 use agentx_core::{Error, ErrorKind, Result};
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use regex::bytes::{Regex, RegexBuilder};
 
 /// How much memory a compiled pattern may take, and its cache.
 const REGEX_BYTES: usize = 1 << 20;
+/// How much is searched at a time, where matches stay within lines.
+const PIECE: usize = 256 << 10;
 /// The longest line that is told, in characters.
 const MAX_LINE_CHARS: usize = 500;
 
@@ -33,6 +35,17 @@ impl Search {
                 ))
             })?;
         Ok(Self { regex, multiline })
+    }
+
+    /// The parts of a file that can be searched one by one: whole lines, or all of it where a match may cross them.
+    pub(super) fn pieces<'c>(&self, mut content: &'c [u8]) -> impl Iterator<Item = &'c [u8]> + use<'c> {
+        let piece = if self.multiline { usize::MAX } else { PIECE };
+        std::iter::from_fn(move || {
+            let line_end = content.get(piece..).and_then(|rest| memchr(b'\n', rest));
+            let (first, rest) = content.split_at(line_end.map_or(content.len(), |at| piece + at + 1));
+            content = rest;
+            (!first.is_empty()).then_some(first)
+        })
     }
 
     /// The numbers of the lines that match, the first line being 0.

@@ -4,12 +4,14 @@ use agentx_core::{ErrorKind, Result};
 use agentx_resource::{DirEntry, ListOptions};
 use futures::TryStreamExt;
 
+use super::gitignore::{Ignores, Marks};
 use crate::runtime::Place;
 
 /// How many entries are looked at before a walk is given up.
 const MAX_VISITED: usize = 200_000;
 
-/// The tree below a directory, each directory's entries by name, `.git` left out. Symlinks are told and not entered.
+/// The tree below a directory, each directory's entries by name, without `.git` and what git [ignores](Ignores).
+/// Symlinks are told and not entered.
 ///
 /// It lists directory by directory, so that what is left out is never read.
 pub(super) struct Walk {
@@ -18,6 +20,7 @@ pub(super) struct Walk {
     next: Option<Place>,
     /// What is left of the directories that are open.
     open: Vec<std::vec::IntoIter<DirEntry>>,
+    ignores: Ignores,
     /// How many entries may still be looked at.
     left: usize,
     unreadable: usize,
@@ -27,7 +30,15 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) fn new(start: Place) -> Self {
         let next = Some(start.clone());
-        Self { start, next, open: Vec::new(), left: MAX_VISITED, unreadable: 0, given_up: false }
+        Self {
+            start,
+            next,
+            open: Vec::new(),
+            ignores: Ignores::default(),
+            left: MAX_VISITED,
+            unreadable: 0,
+            given_up: false,
+        }
     }
 
     /// The next entry; `None` at the end.
@@ -42,12 +53,15 @@ impl Walk {
             let Some(entries) = self.open.last_mut() else { return Ok(None) };
             let Some(entry) = entries.next() else {
                 self.open.pop();
+                self.ignores.leave();
                 continue;
             };
-            if entry.name == ".git" {
+            let is_dir = entry.metadata.is_dir();
+            let left_out = entry.path.as_ref().is_some_and(|path| self.ignores.leaves_out(path, is_dir));
+            if left_out || entry.name == ".git" {
                 continue;
             }
-            if entry.metadata.is_dir() {
+            if is_dir {
                 self.next = entry.path.clone().map(|path| self.start.at(path));
             }
             return Ok(Some(entry));
@@ -58,6 +72,12 @@ impl Walk {
         let first = self.open.is_empty();
         match self.list(directory).await {
             Ok(mut entries) => {
+                let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+                let marks = Marks { git: has(".git"), gitignore: has(".gitignore") };
+                if first && !marks.git {
+                    self.ignores.enter_above(directory).await?;
+                }
+                self.ignores.enter(directory, marks).await?;
                 entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
                 self.open.push(entries.into_iter());
             }
@@ -97,10 +117,22 @@ impl Walk {
                 "The search stopped after {MAX_VISITED} entries; name a smaller directory as the path."
             ));
         }
+        let not_honoured = self.ignores.not_honoured();
+        if not_honoured > 0 {
+            remarks.push(format!("{not_honoured} .gitignore files were too large, and had no effect."));
+        }
         if self.unreadable > 0 {
             remarks.push(format!("{} files or directories could not be read.", self.unreadable));
         }
         remarks
+    }
+
+    /// What a reader must know who was told nothing.
+    pub(super) fn left_out(&self) -> Option<String> {
+        let count = self.ignores.left_out();
+        (count > 0).then(|| {
+            format!("{count} files or directories that git ignores were left out; name one as the path to look there.")
+        })
     }
 
     /// Counts a file that was found and could not be read.

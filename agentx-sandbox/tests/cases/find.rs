@@ -133,3 +133,74 @@ pub async fn ls_order(pair: Pair) {
     assert_eq!(pair.refused("ls", json!({"path": "b.txt"})).await.kind(), ErrorKind::NotADirectory);
     assert_eq!(pair.refused("ls", json!({"path": "no"})).await.kind(), ErrorKind::NotFound);
 }
+
+pub async fn what_git_ignores_is_left_out(pair: Pair) {
+    for file in [
+        "/.git/HEAD",
+        "/a.log",
+        "/keep.log",
+        "/src/a.log",
+        "/src/deep/keep.log",
+        "/src/deep/b.txt",
+        "/target/out.txt",
+        "/src/target/out.txt",
+        "/build/x.txt",
+        "/src/build/x.txt",
+        "/notes/private.txt",
+        "/vendor/a.txt",
+        "/vendor/.git/HEAD",
+        "/vendor/b.log",
+    ] {
+        pair.put(file, "needle\n").await;
+    }
+    let patterns = "\u{feff}# comment\n*.log\n!keep.log\ntarget/\r\n/build\nsrc/**/b.txt\n[\n";
+    pair.put("/.gitignore", patterns).await;
+    pair.put("/src/deep/.gitignore", "keep.log\n!b.txt\n").await;
+    pair.put("/.git/info/exclude", "private.txt\n").await;
+    let shown = |files: &[&str]| {
+        let mut shown: Vec<_> = files.iter().map(|file| pair.shown(file)).collect();
+        shown.sort_unstable();
+        shown
+    };
+
+    let all = ["/keep.log", "/src/deep/b.txt", "/src/build/x.txt", "/vendor/a.txt", "/vendor/b.log"];
+    let found = pair.call("grep", json!({"pattern": "needle"})).await;
+    assert_eq!(lines(&found), shown(&all));
+    let found = pair.call("glob", json!({"pattern": "**/*.{log,txt}"})).await;
+    assert_eq!(lines(&found), shown(&all));
+    // The rules of the directories above hold too.
+    let below = pair.call("grep", json!({"pattern": "needle", "path": "src"})).await;
+    assert_eq!(lines(&below), shown(&["/src/deep/b.txt", "/src/build/x.txt"]));
+    let below = pair.call("glob", json!({"pattern": "src/deep/*"})).await;
+    assert_eq!(lines(&below), shown(&["/src/deep/.gitignore", "/src/deep/b.txt"]));
+    // What is named is looked at.
+    assert_eq!(lines(&pair.call("glob", json!({"pattern": "target/*"})).await), shown(&["/target/out.txt"]));
+    let named = pair.call("grep", json!({"pattern": "needle", "path": "a.log"})).await;
+    assert_eq!(lines(&named), shown(&["/a.log"]));
+    // Who finds nothing is told why.
+    let nothing = pair.call("glob", json!({"pattern": "*.md", "path": "vendor"})).await;
+    assert_eq!(nothing, "No files found.");
+    let nothing = pair.call("glob", json!({"pattern": "**/out.txt", "path": "src"})).await;
+    assert!(nothing.contains("that git ignores were left out"), "{nothing}");
+    let nothing = pair.call("grep", json!({"pattern": "needle", "path": "notes"})).await;
+    assert!(
+        nothing.starts_with("No matches in 0 files.\n1 files or directories that git ignores"),
+        "{nothing}"
+    );
+
+    // A file of patterns without end is not taken in.
+    pair.put("/.gitignore", format!("*.txt\n{}", "x\n".repeat(40_000))).await;
+    let found = pair.call("grep", json!({"pattern": "needle", "path": "build"})).await;
+    assert!(found.starts_with(&pair.shown("/build/x.txt")) && found.contains("too large, and had no effect"));
+}
+
+pub async fn gitignore_means_nothing_outside_a_repository(pair: Pair) {
+    pair.put("/.gitignore", "*.txt\n").await;
+    pair.put("/a.txt", "needle").await;
+    pair.put("/repo/.git/HEAD", "").await;
+    pair.put("/repo/.gitignore", "b.*\n").await;
+    pair.put("/repo/b.txt", "needle").await;
+    pair.put("/repo/c.txt", "needle").await;
+    let found = pair.call("grep", json!({"pattern": "needle"})).await;
+    assert_eq!(lines(&found), [pair.shown("/a.txt"), pair.shown("/repo/c.txt")]);
+}

@@ -115,6 +115,8 @@ cases! {
         glob_bounds
         grep_modes
         grep_leaves_out
+        what_git_ignores_is_left_out
+        gitignore_means_nothing_outside_a_repository
         ls_order
     }
     paths {
