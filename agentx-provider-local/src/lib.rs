@@ -24,3 +24,8 @@ pub use process::{
     Outcome, Probe, Verdict,
 };
 pub use sqlite::SqliteExecutor;
+
+/// The fragments of the guide are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/isolation.md")]
+struct IsolationGuide;

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use super::plan::{Landlock, Mount, Namespaces, Network, Plan};
+use super::plan::{Landlock, Mount, Namespaces, Network, Plan, Scratch};
 
 /// The plan that these bytes hold.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Plan> {
@@ -29,8 +29,14 @@ impl Reader<'_> {
             port => Network::Listener(u16::try_from(port).ok()?),
         };
         let mounts = self.list(Self::mount)?;
-        let scratch = if self.flag()? { Some((self.text()?, self.word()?)) } else { None };
+        let scratch = if self.flag()? { Some(self.scratch()?) } else { None };
         Some(Namespaces { per_command, network, mounts, scratch })
+    }
+
+    fn scratch(&mut self) -> Option<Scratch> {
+        let (path, size) = (self.text()?, self.word()?);
+        let places = self.list(|reader| Some((reader.text()?, reader.list(Self::text)?)))?;
+        Some(Scratch { path, size, places })
     }
 
     fn mount(&mut self) -> Option<Mount> {

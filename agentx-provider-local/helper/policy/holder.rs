@@ -19,7 +19,7 @@ use std::{
 
 use super::{
     Failure, namespaces,
-    plan::{Namespaces, Network},
+    plan::{Namespaces, Network, Scratch},
     sys::{self, Errno, Fd},
     view,
 };
@@ -68,7 +68,7 @@ pub(super) struct Pool {
     /// The helper's own pid namespace.
     home: Fd,
     flags: usize,
-    scratch: Option<(CString, u64)>,
+    scratch: Option<Scratch>,
 }
 
 #[derive(Debug)]
@@ -89,7 +89,7 @@ struct Slot {
     /// The network to take; none, where the holder has made one.
     network: AtomicI32,
     flags: usize,
-    scratch: Option<(CString, u64)>,
+    scratch: Option<Scratch>,
 }
 
 impl Holder {
@@ -118,8 +118,7 @@ impl Pool {
             flags: namespaces::of_a_command() | network,
             scratch: namespaces.scratch.clone(),
         };
-        pool.refill()?;
-        // What can't be made is told at the start.
+        // What can't be made is told at the start. More are made when there are commands.
         let first = pool.take()?;
         pool.return_home()?;
         pool.ready.push_front(first);
@@ -266,7 +265,7 @@ fn make_namespaces(slot: &Slot) -> sys::Result<()> {
     sys::close_all();
     sys::ignore_children()?;
     sys::unshare(slot.flags & !sys::CLONE_NEWNET)?;
-    view::refresh(slot.scratch.as_ref().map(|(path, size)| (path.as_c_str(), *size)))?;
+    view::refresh(slot.scratch.as_ref())?;
     if slot.flags & sys::CLONE_NEWNET != 0 && (network == NONE || !network_is_unused()) {
         slot.network.store(NONE, Ordering::Release);
         sys::unshare(sys::CLONE_NEWNET)?;
@@ -275,13 +274,16 @@ fn make_namespaces(slot: &Slot) -> sys::Result<()> {
     Ok(())
 }
 
-/// Whether no socket is left in this network, nor a connection that waits for its end.
+/// Whether no connection is left in this network, nor one that waits for its end.
 fn network_is_unused() -> bool {
     let mut text = [0; 512];
     let read = sys::open(sys::AT_FDCWD, c"/proc/self/net/sockstat", sys::O_RDONLY, 0)
         .and_then(|file| sys::read(file.raw(), &mut text));
     let Ok(length) = read else { return false };
-    let tcp = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
-    let mut tcp = tcp.filter(|line| line.starts_with(b"TCP:"));
-    tcp.next().is_some_and(|line| line.starts_with(b"TCP: inuse 0 orphan 0 tw 0 "))
+    let lines = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
+    // Of what the line counts, `orphan` is the whole machine's.
+    let mut tcp = lines.filter(|line| line.starts_with(b"TCP:"));
+    tcp.next().is_some_and(|line| {
+        line.starts_with(b"TCP: inuse 0 ") && line.windows(6).any(|word| word == b" tw 0 ")
+    })
 }

@@ -24,8 +24,20 @@ pub(crate) struct Namespaces {
     pub(crate) network: Network,
     /// What the file system is made of, in this order.
     pub(crate) mounts: Vec<Mount>,
-    /// Where a file system of its own is made for each who has namespaces, and how many bytes it holds.
-    pub(crate) scratch: Option<(CString, u64)>,
+    /// A file system of its own for each who has namespaces.
+    pub(crate) scratch: Option<Scratch>,
+}
+
+/// A file system in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scratch {
+    /// Where it is mounted.
+    pub(crate) path: CString,
+    /// How many bytes it holds.
+    pub(crate) size: u64,
+    /// What is mounted in it: from where it is in the view already, and the steps that lead there, each a path below
+    /// this one's, the last one the place itself.
+    pub(crate) places: Vec<(CString, Vec<CString>)>,
 }
 
 /// What of a network there is.

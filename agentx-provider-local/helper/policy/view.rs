@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Failure,
-    plan::{Mount, Namespaces},
+    plan::{Mount, Namespaces, Scratch},
     sys::{self, Errno, Fd},
 };
 
@@ -31,9 +31,9 @@ pub(crate) fn build(namespaces: &Namespaces) -> Result<(), Failure> {
     let proc = proc()?;
     let at = inside(&root, c"/proc")?;
     sys::attach(proc.raw(), at.raw()).map_err(Failure::of("mount /proc"))?;
-    if let Some((path, size)) = &namespaces.scratch {
-        mount_scratch(root.raw(), path, *size)
-            .map_err(Failure::at("mount a file system of its own at", path))?;
+    if let Some(scratch) = &namespaces.scratch {
+        let mounted = mount_scratch(root.raw(), scratch);
+        mounted.map_err(Failure::at("mount a file system of its own at", &scratch.path))?;
     }
     sys::restrict_mount(root.raw(), sys::MOUNT_ATTR_RDONLY | PLAIN, 0, false)
         .map_err(Failure::of("make the root read-only"))?;
@@ -42,15 +42,12 @@ pub(crate) fn build(namespaces: &Namespaces) -> Result<(), Failure> {
 }
 
 /// What a command with namespaces of its own mounts afresh. Allocates nothing.
-pub(crate) fn refresh(scratch: Option<(&CStr, u64)>) -> sys::Result<()> {
+pub(crate) fn refresh(scratch: Option<&Scratch>) -> sys::Result<()> {
     let root = sys::open(sys::AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY, 0)?;
     let proc = new_proc()?;
     let at = sys::open(root.raw(), c"proc", sys::O_PATH | sys::O_DIRECTORY, 0)?;
     sys::attach(proc.raw(), at.raw())?;
-    match scratch {
-        Some((path, size)) => mount_scratch(root.raw(), path, size),
-        None => Ok(()),
-    }
+    scratch.map_or(Ok(()), |scratch| mount_scratch(root.raw(), scratch))
 }
 
 /// A detached copy of each source, in order.
@@ -101,8 +98,7 @@ fn place(root: &Fd, mount: &Mount, sources: &mut impl Iterator<Item = Fd>) -> Re
         }
         Mount::Bind { path, .. } => {
             let source = sources.next().ok_or(Errno::EINVAL).map_err(Failure::at("take", path))?;
-            let (_, _, mode) = sys::identity(source.raw()).map_err(Failure::at("look at", path))?;
-            if mode & 0o170_000 == 0o040_000 {
+            if is_directory(&source).map_err(Failure::at("look at", path))? {
                 directories(root, path)?;
             } else if inside(root, path).is_err() {
                 parents(root, path)?;
@@ -141,12 +137,42 @@ fn new_proc() -> sys::Result<Fd> {
     sys::new_mount(c"proc", &[(c"hidepid", c"ptraceable")], attributes)
 }
 
-fn mount_scratch(root: i32, path: &CStr, size: u64) -> sys::Result<()> {
-    let mut digits = [0u8; 21];
-    let size = decimal(size, &mut digits);
-    let scratch = sys::new_mount(c"tmpfs", &[(c"size", size), (c"mode", c"1777")], PLAIN)?;
-    let at = sys::open2(root, relative(path), sys::O_PATH | sys::O_DIRECTORY, sys::RESOLVE_BENEATH)?;
-    sys::attach(scratch.raw(), at.raw())
+/// Allocates nothing.
+fn mount_scratch(root: i32, scratch: &Scratch) -> sys::Result<()> {
+    let mut digits = [0_u8; 21];
+    let size = decimal(scratch.size, &mut digits);
+    let mount = sys::new_mount(c"tmpfs", &[(c"size", size), (c"mode", c"1777")], PLAIN)?;
+    let at = open_beneath(root, &scratch.path)?;
+    sys::attach(mount.raw(), at.raw())?;
+    for (from, steps) in &scratch.places {
+        let from = open_beneath(root, from)?;
+        let is_dir = is_directory(&from)?;
+        let mut steps = steps.iter().peekable();
+        while let Some(step) = steps.next() {
+            if is_dir || steps.peek().is_some() {
+                match sys::make_dir(mount.raw(), step, 0o755) {
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
+            } else {
+                sys::open(mount.raw(), step, sys::O_WRONLY | sys::O_CREAT, 0o644)?;
+            }
+            if steps.peek().is_none() {
+                let place = sys::open2(mount.raw(), step, sys::O_PATH, sys::RESOLVE_BENEATH)?;
+                sys::attach(sys::clone_tree(from.raw())?.raw(), place.raw())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open_beneath(root: i32, path: &CStr) -> sys::Result<Fd> {
+    sys::open2(root, relative(path), sys::O_PATH, sys::RESOLVE_BENEATH)
+}
+
+fn is_directory(place: &Fd) -> sys::Result<bool> {
+    let (_, _, mode) = sys::identity(place.raw())?;
+    Ok(mode & 0o170_000 == 0o040_000)
 }
 
 /// The digits of a number, in a buffer that ends in NUL.

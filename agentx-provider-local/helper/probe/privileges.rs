@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     os::{
         fd::{AsRawFd, IntoRawFd},
-        unix::fs::{OpenOptionsExt, PermissionsExt, chown},
+        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     },
 };
 
@@ -15,7 +15,6 @@ use super::{
 };
 
 const AT_FDCWD: usize = (-100_isize) as usize;
-const NOBODY: usize = 65_534;
 
 pub(super) const ATTEMPTS: &[Attempt] = &[
     ("capabilities", |_| {
@@ -29,14 +28,14 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         let line = status.lines().find_map(|line| line.strip_prefix("NoNewPrivs:")).map(str::trim);
         if line == Some("1") { Err(Errno::EPERM) } else { Ok("new privileges can be had".to_owned()) }
     }),
-    ("become-nobody", |_| done(call(call::SETRESUID, [NOBODY, NOBODY, NOBODY]))),
+    ("become-another", |_| done(call(call::SETRESUID, [another(); 3]))),
     ("change-groups", |_| {
-        let groups = [NOBODY as u32];
+        let groups = [another() as u32];
         done(call(call::SETGROUPS, [1, groups.as_ptr() as usize]))
     }),
     ("give-away", |_| {
         File::create("given")?;
-        done(chown("given", Some(NOBODY as u32), None).map_err(Errno::from))
+        done(chown("given", Some(another() as u32), None).map_err(Errno::from))
     }),
     ("ignore-mode", |_| {
         let _ = fs::remove_file("closed");
@@ -46,7 +45,7 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     ("setuid-file", |_| {
         let _ = fs::remove_file("setuid");
         fs::copy("/proc/self/exe", "setuid")?;
-        chown("setuid", Some(NOBODY as u32), None)?;
+        chown("setuid", Some(another() as u32), None)?;
         done(fs::set_permissions("setuid", fs::Permissions::from_mode(0o4755)).map_err(Errno::from))
     }),
     ("block-device", |_| {
@@ -93,6 +92,13 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         done(call(call::FSETXATTR, [file.as_raw_fd() as usize, at(&name), at(&name), 4, 0]))
     }),
 ];
+
+/// A user who this one is not.
+fn another() -> usize {
+    const NOBODY: usize = 65_534;
+    let mine = fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid() as usize);
+    if mine == NOBODY { NOBODY - 1 } else { NOBODY }
+}
 
 /// Types a letter into a terminal of its own, as its user would.
 fn type_into(request: usize) -> Outcome {

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use agentx_provider_local::{Isolation, LocalProcess, Namespaces, Network};
-use agentx_resource::{Error, ErrorKind, ExecRequest, ProcessExt};
+use agentx_resource::{Error, ErrorKind, ExecRequest, Process, ProcessExt};
 
 use super::{SCOPES, full, isolated, said, sh};
 
@@ -28,6 +28,7 @@ fn parts_that_contradict_each_other() {
         Isolation::full().with_root_at("/a/"),
         Isolation::full().with_readable("/"),
         Isolation::full().with_readable("/proc"),
+        Isolation::full().with_writable("/tmp"),
         Isolation::full().with_writable("/dev"),
         Isolation::full().with_writable(nested),
     ] {
@@ -98,13 +99,10 @@ async fn a_helper_that_was_killed_comes_back_isolated() {
     for scope in SCOPES {
         let Some((process, _dir)) = isolated(full(scope)) else { continue };
         assert_eq!(said(&process, "pwd").await, "/workspace");
-        let helpers = fs::read_dir("/proc/self/task").unwrap().flatten().flat_map(|task| {
-            let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-        });
-        for pid in helpers.collect::<Vec<_>>() {
-            assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
-        }
+        let mark = format!("33{}", std::process::id());
+        let _child = process.spawn(ExecRequest::program("sleep", [mark.as_str()])).await.unwrap();
+        let helper = ancestor(&mark).to_string();
+        assert!(Command::new("kill").args(["-KILL", &helper]).status().unwrap().success());
         let mut answer = String::new();
         for _ in 0..100 {
             if let Ok(output) = process.exec(ExecRequest::shell("pwd")).await {
@@ -115,5 +113,24 @@ async fn a_helper_that_was_killed_comes_back_isolated() {
             }
         }
         assert_eq!(answer, "/workspace\n");
+    }
+}
+
+/// The child of this process from which the command descends that sleeps for so long.
+fn ancestor(mark: &str) -> u32 {
+    let stat = |pid: u32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let parent =
+        |pid: u32| stat(pid).rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
+    let line = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut pid = pids.into_iter().find(|pid| line(*pid) == format!("sleep\0{mark}\0")).unwrap();
+    loop {
+        match parent(pid) {
+            above if above == std::process::id() => return pid,
+            above => pid = above,
+        }
     }
 }

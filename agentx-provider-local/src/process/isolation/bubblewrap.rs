@@ -50,7 +50,7 @@ impl Bubblewrap {
     /// # Errors
     /// `Unsupported` where `program` is not there, or can't do this here; those of small files in the temporary
     /// directory.
-    pub(super) fn new(program: &Path, plan: &Plan, root: &Path, root_at: &str) -> Result<Self> {
+    pub(super) fn new(program: &Path, plan: &Plan) -> Result<Self> {
         let found = find(program).ok_or_else(|| {
             let message =
                 format!("this machine can't isolate commands so: {} is not there", program.display());
@@ -60,7 +60,7 @@ impl Bubblewrap {
         let files = Files::new().map_err(failed)?;
         let mut line = vec![found.display().to_string()];
         if let Some(namespaces) = &plan.namespaces {
-            view(&mut line, namespaces, &files, root, root_at).map_err(failed)?;
+            view(&mut line, namespaces, &files).map_err(failed)?;
         }
         let filter =
             if plan.filter.is_empty() { None } else { Some(in_memory(&plan.filter).map_err(failed)?) };
@@ -135,13 +135,7 @@ fn find(program: &Path) -> Option<PathBuf> {
 }
 
 /// The same mounts as the helper makes, but for its own `/dev` and `/proc`.
-fn view(
-    line: &mut Vec<String>,
-    namespaces: &plan::Namespaces,
-    files: &Files,
-    root: &Path,
-    root_at: &str,
-) -> io::Result<()> {
+fn view(line: &mut Vec<String>, namespaces: &plan::Namespaces, files: &Files) -> io::Result<()> {
     let mut add = |words: &[&str]| line.extend(words.iter().map(|word| (*word).to_owned()));
     add(&["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]);
     if namespaces.network != plan::Network::Host {
@@ -175,19 +169,40 @@ fn view(
             Mount::File { content, .. } => add(&["--ro-bind", &files.add(number, content)?, &seen]),
             Mount::Bind { source, attributes, .. } => add(&[bind(*attributes), &text(source), &seen]),
             Mount::Pin { attributes, .. } => {
-                let below = Path::new(&seen).strip_prefix(root_at);
-                let source = below.map_or_else(|_| PathBuf::from(&seen), |below| root.join(below));
-                add(&[bind(*attributes), &source.display().to_string(), &seen]);
+                let source = source_of(namespaces, &seen).unwrap_or_else(|| seen.clone());
+                add(&[bind(*attributes), &source, &seen]);
             }
             Mount::Terminals(_) => {}
         }
     }
-    if let Some((path, size)) = &namespaces.scratch {
-        add(&["--size", &size.to_string(), "--tmpfs", &text(path)]);
+    if let Some(scratch) = &namespaces.scratch {
+        add(&["--size", &scratch.size.to_string(), "--tmpfs", &text(&scratch.path)]);
+        for (from, steps) in &scratch.places {
+            let bound = namespaces.mounts.iter().find_map(|mount| match mount {
+                Mount::Bind { source, path, attributes, .. } if path == from => Some((source, attributes)),
+                _ => None,
+            });
+            if let (Some((source, attributes)), Some(place)) = (bound, steps.last()) {
+                let place = format!("{}/{}", text(&scratch.path), text(place));
+                add(&[bind(*attributes), &text(source), &place]);
+            }
+        }
     }
     // Where the host runs as root, what is written to it would reach the whole machine.
     add(&["--remount-ro", "/proc", "--remount-ro", "/"]);
     Ok(())
+}
+
+/// What the host calls a path of the view.
+fn source_of(namespaces: &plan::Namespaces, seen: &str) -> Option<String> {
+    // The last that holds it covers the others.
+    namespaces.mounts.iter().rev().find_map(|mount| match mount {
+        Mount::Bind { source, path, .. } => {
+            let below = Path::new(seen).strip_prefix(text(path)).ok()?;
+            Some(Path::new(&text(source)).join(below).display().to_string())
+        }
+        _ => None,
+    })
 }
 
 fn bind(attributes: u64) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use super::plan::{Landlock, Mount, Namespaces, Network, Plan};
+use super::plan::{Landlock, Mount, Namespaces, Network, Plan, Scratch};
 
 /// The bytes of a plan.
 pub(super) fn encode(plan: &Plan) -> Vec<u8> {
@@ -24,9 +24,15 @@ impl Writer {
             Network::Listener(port) => port.into(),
         });
         self.list(&namespaces.mounts, Self::mount);
-        self.option(namespaces.scratch.as_ref(), |writer, (path, size)| {
-            writer.text(path);
-            writer.word(*size);
+        self.option(namespaces.scratch.as_ref(), Self::scratch);
+    }
+
+    fn scratch(&mut self, scratch: &Scratch) {
+        self.text(&scratch.path);
+        self.word(scratch.size);
+        self.list(&scratch.places, |writer, (from, steps)| {
+            writer.text(from);
+            writer.list(steps, |writer, step| writer.text(step));
         });
     }
 
@@ -122,7 +128,8 @@ mod tests {
             Mount::Terminals(c"/dev/pts".into()),
         ];
         let network = Network::Listener(3128);
-        let scratch = Some((c"/private/tmp".into(), 1 << 20));
+        let places = vec![(c"/places/0".into(), vec![c"a".into(), c"a/b".into()])];
+        let scratch = Some(Scratch { path: c"/private/tmp".into(), size: 1 << 20, places });
         Plan {
             namespaces: Some(Namespaces { per_command: true, network, mounts, scratch }),
             landlock: Some(Landlock { files: 7, scopes: 3, least: 3, rules: vec![(c"/usr".into(), 5)] }),

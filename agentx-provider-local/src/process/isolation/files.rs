@@ -87,6 +87,25 @@ impl Places {
         }
         Ok(Self { readable, writable })
     }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        self.readable.iter().chain(&self.writable)
+    }
+
+    /// Where a place is mounted in a view. What lies below a directory for temporary files, which is made anew again
+    /// and again, is mounted elsewhere first.
+    pub(super) fn seen(&self, path: &PathBuf) -> PathBuf {
+        match (self.all().position(|place| place == path), below_temporary(path)) {
+            (Some(number), Some(_)) => Path::new("/places").join(number.to_string()),
+            _ => path.clone(),
+        }
+    }
+}
+
+/// The path below a directory for temporary files, if it is there.
+pub(super) fn below_temporary(path: &Path) -> Option<&Path> {
+    ["/tmp", "/var/tmp", "/dev/shm"].into_iter().find_map(|temporary| path.strip_prefix(temporary).ok())
 }
 
 fn find(path: &Path) -> Result<PathBuf> {
@@ -99,7 +118,10 @@ fn check(path: &Path) -> Result<()> {
     if path == Path::new("/") {
         return Err(invalid(path).with_message("the whole machine can't be shared with an isolated command"));
     }
-    if KERNEL.iter().any(|kernel| path.starts_with(kernel)) {
+    if below_temporary(path).is_some_and(|below| below.as_os_str().is_empty()) {
+        return Err(invalid(path).with_message("commands have one of their own"));
+    }
+    if KERNEL.iter().any(|kernel| path.starts_with(kernel)) && below_temporary(path).is_none() {
         return Err(invalid(path).with_message("a file system of the kernel can't be shared"));
     }
     Ok(())
@@ -134,7 +156,8 @@ pub(super) fn landlock(isolation: &Isolation, places: &Places, root: &Path) -> R
         rules.extend(places.readable.iter().map(|path| (path.clone(), READ | EXECUTE)));
         rules.push((root.to_owned(), WRITE));
     }
-    rules.extend(places.writable.iter().map(|path| (path.clone(), WRITE)));
+    let seen = |path: &PathBuf| if has_view { places.seen(path) } else { path.clone() };
+    rules.extend(places.writable.iter().map(|path| (seen(path), WRITE)));
     let rules = rules.into_iter().map(|(path, access)| Ok((view::text(&path)?, access)));
     Ok(Landlock {
         files: ALL,

@@ -343,9 +343,7 @@ impl Isolation {
         };
         let (plan, bubblewrap) = match &self.engine {
             Engine::Helper => (Some(encode::encode(&plan)), None),
-            Engine::Bubblewrap(program) => {
-                (None, Some(Bubblewrap::new(program, &plan, root, &self.root_at)?))
-            }
+            Engine::Bubblewrap(program) => (None, Some(Bubblewrap::new(program, &plan)?)),
         };
         Ok(Prepared { isolation: self, plan, bubblewrap, _stand_ins: stand_ins })
     }

@@ -13,7 +13,7 @@ use super::{
     Isolation, Namespaces, Network,
     files::{self, Places},
     plan,
-    plan::Mount,
+    plan::{Mount, Scratch},
     protected,
 };
 use crate::process::failure;
@@ -60,23 +60,32 @@ pub(super) fn namespaces(
     binds.extend(places.writable.iter().map(|path| (path, WRITABLE)));
     binds.sort();
     for (path, attributes) in binds {
-        mounts.push(bind(path, path, attributes)?);
+        mounts.push(bind(path, &places.seen(path), attributes)?);
     }
     let root_at = root_at(&isolation.root_at)?;
     mounts.push(bind(root, root_at, WRITABLE)?);
-    for (seen, host) in [(root_at, root)]
-        .into_iter()
-        .chain(places.writable.iter().map(|path| (path.as_path(), path.as_path())))
-    {
-        mounts.extend(protected::pins(&isolation.protected, host, seen)?);
+    mounts.extend(protected::pins(&isolation.protected, root, root_at)?);
+    for path in &places.writable {
+        mounts.extend(protected::pins(&isolation.protected, path, &places.seen(path))?);
     }
     let network = match &isolation.network {
         Network::Host => plan::Network::Host,
         Network::None => plan::Network::Loopback,
         Network::Proxy(_) => plan::Network::Listener(PROXY_PORT),
     };
-    let scratch = Some((text(SCRATCH)?, isolation.scratch));
+    let scratch = Some(scratch(isolation.scratch, places)?);
     Ok(plan::Namespaces { per_command: scope == Namespaces::PerCommand, network, mounts, scratch })
+}
+
+fn scratch(size: u64, places: &Places) -> Result<Scratch> {
+    let below = places.all().filter_map(|path| Some((path, files::below_temporary(path)?)));
+    let places = below.map(|(path, below)| {
+        let mut steps: Vec<_> =
+            below.ancestors().filter(|step| !step.as_os_str().is_empty()).map(text).collect();
+        steps.reverse();
+        Ok((text(places.seen(path))?, steps.into_iter().collect::<Result<_>>()?))
+    });
+    Ok(Scratch { path: text(SCRATCH)?, size, places: places.collect::<Result<_>>()? })
 }
 
 fn devices(mounts: &mut Vec<Mount>) -> Result<()> {
