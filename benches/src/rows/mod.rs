@@ -3,6 +3,7 @@
 pub mod concurrent_read;
 pub mod confined_read;
 pub mod exec;
+pub mod isolation;
 pub mod layers;
 pub mod mirror;
 pub mod small_write;
@@ -33,6 +34,8 @@ pub const ALL: &[NamedRow] = &[
     ("layers", layers::row),
     ("mirror", mirror::row),
     ("exec", exec::row),
+    ("isolation", isolation::of_a_shell),
+    ("isolation_true", isolation::of_nothing),
     ("warm_shell", warm_shell::row),
     ("sse_to_text", sse_to_text::row),
     ("turn", turn::row),
