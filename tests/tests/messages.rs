@@ -7,6 +7,8 @@ mod support;
 
 #[path = "messages/answers.rs"]
 mod answers;
+#[path = "messages/compaction.rs"]
+mod compaction;
 #[path = "messages/faults.rs"]
 mod faults;
 #[path = "messages/images.rs"]

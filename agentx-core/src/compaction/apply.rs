@@ -56,7 +56,9 @@ impl History {
                 let count = self.shown.len();
                 match self.shown.last_mut() {
                     Some(last) if old => forget_thinking(last, self.keep_thinking),
-                    Some(MessageBody::Assistant(AssistantMessage { usage: Some(usage), .. })) => {
+                    Some(MessageBody::Assistant(AssistantMessage { usage: Some(usage), .. }))
+                        if usage.total_input() > 0 =>
+                    {
                         self.measured = Some((count, usage.total()));
                     }
                     _ => {}

@@ -44,9 +44,11 @@ impl Context {
         Arc::make_mut(&mut self.messages).push(message);
     }
 
-    /// A model has counted all messages so far, its own answer included.
+    /// A model has counted all messages so far, its own answer included. Some servers count nothing.
     pub(super) fn measure(&mut self, usage: Usage) {
-        self.measured = Some((self.messages.len(), usage.total()));
+        if usage.total_input() > 0 {
+            self.measured = Some((self.messages.len(), usage.total()));
+        }
     }
 
     /// How many tokens it has, rather too many than too few.
