@@ -37,8 +37,8 @@ pub use driver::{
     BudgetKind, Compaction, Driver, DriverEvent, DriverStream, Outcome, OutcomeKind, Turn, TurnEnd,
 };
 pub use event::{
-    AgentState, Event, EventCategory, EventContext, EventData, EventIntent, EventLayer, EventSource, Moment,
-    TurnInput, TurnMachine,
+    AgentState, Cursor, Event, EventCategory, EventContext, EventData, EventIntent, EventLayer, EventSource,
+    Moment, TurnInput, TurnMachine,
 };
 pub use hook::{Hook, HookAction, HookPoint};
 pub use host::{Host, IdSource, SequentialIds, Timestamp};
@@ -54,7 +54,9 @@ pub use model::{
 };
 pub use record::{ContainerRecord, ImageRecord, ImageSpec, SessionRecord};
 pub use repository::{
-    ContainerRepository, ImageRepository, MemoryRepositories, MessagePage, Repositories, SessionRepository,
+    Append, Appended, ApprovalRecord, ContainerRepository, Enqueued, EventPage, Fence, ImageRepository,
+    InboxRepository, Lease, LeaseRepository, LeaseRequest, MemoryRepositories, MessagePage, NewEvent,
+    QueuedMessage, Repositories, Repository, SessionRepository, SessionRepositoryExt, StoredEvent,
     StoredMessage,
 };
 pub use runtime::{Agent, Runtime, RuntimeBuilder, Subscription, TurnEvents, TurnReport, WorkspaceProvider};

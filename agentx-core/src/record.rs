@@ -41,6 +41,9 @@ pub struct ImageRecord {
     pub container_id: ContainerId,
     /// Its session.
     pub session_id: SessionId,
+    /// The image whose session this one's began as a copy of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_image_id: Option<ImageId>,
     /// What the user may change.
     #[serde(flatten)]
     pub spec: ImageSpec,
@@ -59,7 +62,8 @@ impl ImageRecord {
         spec: ImageSpec,
         now: Timestamp,
     ) -> Self {
-        Self { image_id, container_id, session_id, spec, created_at: now, updated_at: now }
+        let parent_image_id = None;
+        Self { image_id, container_id, session_id, parent_image_id, spec, created_at: now, updated_at: now }
     }
 }
 
@@ -70,6 +74,9 @@ impl ImageRecord {
 pub struct ImageSpec {
     /// Its name, for people.
     pub name: String,
+    /// A name that no other image of its container has, for whoever wants to find it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// What it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -91,6 +98,12 @@ impl ImageSpec {
         self
     }
 
+    /// With a key: a name that is given once in a container.
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
     /// With this system prompt.
     pub fn with_system_prompt(mut self, prompt: impl Into<String>) -> Self {
         self.system_prompt = Some(prompt.into());
@@ -103,6 +116,7 @@ impl Default for ImageSpec {
     fn default() -> Self {
         Self {
             name: "New Conversation".to_owned(),
+            key: None,
             description: None,
             system_prompt: None,
             mcp_servers: None,

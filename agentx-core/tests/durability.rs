@@ -14,9 +14,10 @@ use std::{
 };
 
 use agentx_core::{
-    Agent, AgentState, ContainerId, Driver, DriverStream, Error, ErrorKind, EventData, Host, ImageSpec,
-    MemoryRepositories, Message, MessageBody, MessagePage, OutcomeKind, Reply, Repositories, Result, Runtime,
-    ScriptedModel, SessionId, SessionRecord, SessionRepository, StoredMessage, ToolLoop, Turn,
+    Agent, AgentState, Append, Appended, ContainerId, Driver, DriverStream, Error, ErrorKind, EventData,
+    EventPage, Host, ImageRecord, ImageSpec, MemoryRepositories, Message, MessageBody, MessageId,
+    MessagePage, OutcomeKind, Reply, Repositories, Result, Runtime, ScriptedModel, SessionId, SessionRecord,
+    SessionRepository, StoredEvent, StoredMessage, ToolLoop, Turn,
 };
 use agentx_resource::{BoxFuture, Spawn};
 use async_trait::async_trait;
@@ -27,7 +28,7 @@ use futures::{
     future,
 };
 use serde_json::json;
-use support::{Echo, host};
+use support::{Echo, Later, host};
 
 /// Sessions that can be watched and made to fail. Each change lets others run before and after it takes effect, so
 /// that a task can be dropped at either place.
@@ -59,7 +60,7 @@ impl SessionRepository for Sessions {
         self.store.find_session(id).await
     }
 
-    async fn append_messages(&self, session: &SessionId, messages: &[Message]) -> Result<u64> {
+    async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended> {
         let gate = self.gate.lock().unwrap().clone();
         if let Some(gate) = gate {
             let (open, opened) = oneshot::channel();
@@ -68,9 +69,9 @@ impl SessionRepository for Sessions {
         }
         others_run().await;
         if self.failing == Some(self.appends.fetch_add(1, Ordering::SeqCst)) {
-            return Err(Error::new(ErrorKind::Unavailable, "append messages"));
+            return Err(Error::new(ErrorKind::Unavailable, "append"));
         }
-        let place = self.store.append_messages(session, messages).await;
+        let place = self.store.append(session, append).await;
         others_run().await;
         place
     }
@@ -79,11 +80,38 @@ impl SessionRepository for Sessions {
         others_run().await;
         self.store.list_messages(session, page).await
     }
+
+    async fn find_message(&self, session: &SessionId, id: &MessageId) -> Result<Option<StoredMessage>> {
+        self.store.find_message(session, id).await
+    }
+
+    async fn find_mark(&self, session: &SessionId, before: Option<u64>) -> Result<Option<StoredMessage>> {
+        self.store.find_mark(session, before).await
+    }
+
+    async fn list_events(&self, session: &SessionId, page: EventPage) -> Result<Vec<StoredEvent>> {
+        others_run().await;
+        self.store.list_events(session, page).await
+    }
+
+    async fn last_event(&self, session: &SessionId) -> Result<u64> {
+        self.store.last_event(session).await
+    }
+
+    async fn fork_session(
+        &self,
+        source: &SessionId,
+        before: Option<u64>,
+        image: &ImageRecord,
+        session: &SessionRecord,
+    ) -> Result<()> {
+        self.store.fork_session(source, before, image, session).await
+    }
 }
 
 fn repositories(sessions: Sessions) -> Repositories {
     let store = sessions.store.clone();
-    Repositories { containers: store.clone(), images: store, sessions: Arc::new(sessions) }
+    Repositories { sessions: Arc::new(sessions), ..Repositories::shared(store) }
 }
 
 /// Two calls in one answer, then a last word.
@@ -182,7 +210,9 @@ fn a_turn_that_is_dropped_at_any_await_leaves_a_session_that_goes_on() {
                 }
             };
 
-            let second = runtime(two_calls(), common, repositories(sessions()));
+            // Whoever comes later than the lease lasts goes on.
+            let later = Host::new(Arc::new(Later), common.spawn, common.ids);
+            let second = runtime(two_calls(), later, repositories(sessions()));
             let again = agent(&second).await;
             let history = again.history().await.unwrap();
             assert_valid(&history);
@@ -310,7 +340,10 @@ fn a_listener_that_lags_behind_the_end_of_its_turn_is_not_kept_waiting() {
         agent.interrupt().await;
         agent.ask("two").await.unwrap();
         let events: Vec<_> = slow.collect::<Vec<_>>().now_or_never().unwrap();
-        assert!(matches!(&events[..], [one] if matches!(one.data, EventData::Lagged { .. })));
+        assert!(matches!(events[0].data, EventData::Lagged { missed } if missed > 0));
+        // What is stored is missing nowhere.
+        assert!(matches!(events[1].data, EventData::UserMessage(_)));
+        assert!(matches!(events.last().unwrap().data, EventData::TurnResponse { .. }));
     });
 }
 
@@ -341,6 +374,8 @@ fn dropping_the_runtime_ends_its_turns() {
         let error = turn.finish().await.unwrap_err();
         assert_eq!((error.kind(), error.operation()), (ErrorKind::Cancelled, "run turn"));
         assert_eq!(running.load(Ordering::SeqCst), 0);
+        let last = all.next().await.unwrap();
+        assert!(matches!(&last.data, EventData::AgentStopped { reason, .. } if reason == "runtime_dropped"));
         assert!(all.next().await.is_none());
         assert_eq!(agent.send("x").await.unwrap_err().kind(), ErrorKind::Cancelled);
     });

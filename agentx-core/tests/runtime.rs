@@ -7,11 +7,11 @@ mod support;
 use std::sync::{Arc, atomic::Ordering};
 
 use agentx_core::{
-    Agent, AgentState, AssistantPart, ContainerId, ErrorKind, EventData, EventLayer, Host, ImageSpec,
+    Agent, AgentState, AssistantPart, ContainerId, Cursor, ErrorKind, EventData, EventLayer, Host, ImageSpec,
     MemoryRepositories, Message, MessageBody, MessagePage, Outcome, OutcomeKind, Reply, Repositories,
     Runtime, ScriptedModel, SessionRepository, Tool, ToolLoop, ToolOutput,
 };
-use futures::{StreamExt, executor::block_on};
+use futures::{StreamExt, executor::block_on, future};
 use serde_json::json;
 use support::{Echo, host};
 
@@ -96,8 +96,10 @@ fn a_turn_is_told_in_four_layers_and_stored() {
                 "conversation_end"
             ]
         );
-        let seqs: Vec<_> = events.iter().map(|event| event.seq).collect();
-        assert_eq!(seqs, (1..=events.len() as u64).collect::<Vec<_>>());
+        let stored = events.iter().filter(|event| event.data.is_stored());
+        let places: Vec<_> = stored.map(|event| event.cursor()).collect();
+        assert_eq!(places, (1..=places.len() as u64).map(Cursor::from).collect::<Vec<_>>());
+        assert!(events.iter().map(|event| event.cursor()).is_sorted_by(|a, b| a < b));
         match &events.last().unwrap().data {
             EventData::TurnResponse { outcome, usage, .. } => {
                 assert_eq!(*outcome, OutcomeKind::Completed);
@@ -180,8 +182,7 @@ fn a_failed_turn_says_why_and_the_next_one_works() {
 fn a_session_that_was_cut_off_is_made_whole() {
     block_on(async {
         let store = Arc::new(MemoryRepositories::new());
-        let repositories =
-            Repositories { containers: store.clone(), images: store.clone(), sessions: store.clone() };
+        let repositories = Repositories::shared(store.clone());
         let (echo, _open) = Echo::gated();
         let host = host();
         let first = runtime_on(host.clone(), echo_once(), vec![Arc::new(echo)], repositories.clone());
@@ -221,8 +222,13 @@ fn a_subscriber_resumes_behind_what_it_saw() {
         let runtime = runtime(echo_once(), vec![Arc::new(Echo::new())], Repositories::memory());
         let agent = agent(&runtime).await;
         let all: Vec<_> = agent.send("go").await.unwrap().collect().await;
-        let again: Vec<_> = agent.subscribe_from(5).take(all.len() - 5).collect().await;
-        assert_eq!(again, all[5..]);
+        let stored: Vec<_> = all.iter().filter(|event| event.data.is_stored()).cloned().collect();
+        let mut again = Vec::new();
+        let mut events = agent.subscribe_from(2).filter(|event| future::ready(event.data.is_stored()));
+        while again.len() < stored.len() - 2 {
+            again.push(events.next().await.unwrap());
+        }
+        assert_eq!(again, stored[2..]);
     });
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use agentx_core::{
     ContainerId, ContainerRecord, ImageId, ImageRecord, ImageSpec, Message, MessageBody, MessageId,
-    MessagePage, Repositories, SessionId, SessionRecord, Timestamp,
+    MessagePage, Repositories, SessionId, SessionRecord, SessionRepositoryExt as _, Timestamp,
 };
 use agentx_provider_local::SqliteExecutor;
 use agentx_sql::{Executor, SqlRepositories, Statement};
@@ -170,5 +170,5 @@ async fn processes_that_open_a_new_database_at_once_migrate_it_once() {
     let database = SqliteExecutor::open(&path).await.unwrap();
     let count = Statement::new("SELECT count(*) AS count FROM agentx_migrations");
     let rows = database.execute(vec![count]).await.unwrap().remove(0);
-    assert_eq!(rows.first().unwrap().integer("count").unwrap(), 1);
+    assert_eq!(rows.first().unwrap().integer("count").unwrap(), agentx_sql::SCHEMA_VERSION);
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use agentx_conformance::Fresh;
 use agentx_core::{
+    SessionRepositoryExt as _,
     ContainerId, ContainerRecord, ErrorKind, ImageId, ImageRecord, ImageSpec, Message, MessageBody,
     MessageId, MessagePage, Repositories, Result, SessionId, SessionRecord, Timestamp,
 };
@@ -113,15 +114,16 @@ async fn every_statement_finds_its_rows_by_an_index() {
     }
 }
 
-/// One statement for a message, whatever its session holds.
+/// As many statements for a message, whatever its session holds.
 #[tokio::test]
-async fn an_append_is_one_statement_for_each_message() {
+async fn an_append_is_as_many_statements_in_any_session() {
     let (recorder, store, Example { session, .. }) = recorded().await;
     for number in 0..20 {
         recorder.seen.lock().unwrap().clear();
         let id = format!("m{number}");
         store.sessions.append_messages(&session.session_id, &[message(&id)]).await.unwrap();
-        assert_eq!(recorder.seen.lock().unwrap().len(), 1);
+        // The message, its event, and the numbers of both.
+        assert_eq!(recorder.seen.lock().unwrap().len(), 3);
     }
 }
 
@@ -152,7 +154,7 @@ async fn an_error_names_the_operation_and_the_subject_and_keeps_the_cause() {
     let session = &session.session_id;
     store.sessions.append_messages(session, &[message("m")]).await.unwrap();
     let error = store.sessions.append_messages(session, &[message("m")]).await.unwrap_err();
-    assert_eq!(error.to_string(), r#"append messages "m" (sqlite): already exists"#);
+    assert_eq!(error.to_string(), r#"append "m" (sqlite): already exists"#);
     let causes = format!("{error:?}");
     assert!(
         causes.contains("UNIQUE constraint failed: messages.session_id, messages.message_id"),

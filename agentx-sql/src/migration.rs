@@ -5,7 +5,7 @@ use agentx_core::{Error, ErrorKind, Result};
 use crate::{Executor, Rows, Statement};
 
 /// The schema that this library reads and writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 struct Migration {
     version: i64,
@@ -13,8 +13,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "0001_init", sql: include_str!("../migrations/0001_init.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "0001_init", sql: include_str!("../migrations/0001_init.sql") },
+    Migration { version: 2, name: "0002_log", sql: include_str!("../migrations/0002_log.sql") },
+];
 
 /// Applies the migrations that the database has not seen, each in one batch that also records it. The record is
 /// written first: of two that migrate at once, the second fails on it before it does anything else.

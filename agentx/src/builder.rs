@@ -3,8 +3,8 @@
 use std::{ops::Deref, sync::Arc};
 
 use agentx_core::{
-    Agent, Budget, ContainerId, Driver, ImageSpec, Model, ModelSettings, Permission, Repositories, Result,
-    Runtime, Tool, ToolLoop,
+    Agent, Budget, ContainerId, Driver, ErrorKind, ImageRecord, ImageSpec, Model, ModelSettings, Permission,
+    Repositories, Result, Runtime, Tool, ToolLoop,
 };
 use agentx_sandbox::Sandbox;
 
@@ -58,8 +58,8 @@ impl AgentBuilder {
         }
     }
 
-    /// Names the conversation, `agent` by default. In one store, an agent of the same name takes up the same session;
-    /// run one at a time.
+    /// Names the conversation, `agent` by default. In one store, an agent of the same name takes up the same
+    /// session; while one is at work, the others are told `Busy`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -152,17 +152,37 @@ impl AgentBuilder {
         runtime.create_container(&container).await?;
         let mut spec = ImageSpec::default().with_name(self.name);
         spec.system_prompt = self.system_prompt;
-        let images = runtime.images(&container).await?;
-        let image = match images.into_iter().find(|image| image.spec.name == spec.name) {
-            Some(image) if image.spec.system_prompt == spec.system_prompt => image,
-            Some(mut image) => {
-                image.spec.system_prompt = spec.system_prompt;
-                runtime.update_image(image).await?
-            }
-            None => runtime.create_image(&container, spec).await?,
-        };
+        let image = image(&runtime, &container, spec).await?;
         let agent = runtime.run(&image.image_id).await?;
         Ok(SoloAgent { agent, runtime })
+    }
+}
+
+/// The image of this name, made where there is none. Of many that make it at once, one does, and all get the same.
+async fn image(runtime: &Runtime, container: &ContainerId, spec: ImageSpec) -> Result<ImageRecord> {
+    let spec = spec.clone().with_key(&spec.name);
+    loop {
+        let images = runtime.images(container).await?;
+        let keyed = images.iter().find(|image| image.spec.key == spec.key);
+        // A store of an earlier version has no keys.
+        let named = keyed
+            .or_else(|| images.iter().find(|image| image.spec.key.is_none() && image.spec.name == spec.name));
+        let made = match named {
+            Some(image) if image.spec.key == spec.key && image.spec.system_prompt == spec.system_prompt => {
+                return Ok(image.clone());
+            }
+            Some(image) => {
+                let mut image = image.clone();
+                (image.spec.key, image.spec.system_prompt) = (spec.key.clone(), spec.system_prompt.clone());
+                runtime.update_image(image).await
+            }
+            None => runtime.create_image(container, spec.clone()).await,
+        };
+        match made {
+            // Somebody else was quicker.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => return made,
+        }
     }
 }
 

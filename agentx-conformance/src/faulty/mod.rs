@@ -20,6 +20,7 @@ mod disk;
 mod env;
 mod fault;
 mod file_system;
+mod inbox;
 mod limited;
 mod live;
 mod llm;
@@ -28,6 +29,7 @@ mod pair;
 mod planted;
 mod process;
 mod repository;
+mod session;
 mod writer;
 
 pub use self::{

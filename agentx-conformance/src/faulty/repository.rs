@@ -1,12 +1,9 @@
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, sync::Mutex};
 
 use agentx_core::{
-    AssistantPart, ContainerId, ContainerRecord, ContainerRepository, Error, ErrorKind, ImageId, ImageRecord,
-    ImageRepository, MemoryRepositories, Message, MessageBody, MessageId, MessagePage, Result, SessionId,
-    SessionRecord, SessionRepository, StoredMessage,
+    ContainerId, ContainerRecord, ContainerRepository, Error, ErrorKind, ImageId, ImageRecord,
+    ImageRepository, MemoryRepositories, MessageId, QueuedMessage, Result, SessionId, SessionRecord,
+    SessionRepository as _,
 };
 use async_trait::async_trait;
 
@@ -15,59 +12,22 @@ use super::{RepositoryFault as Fault, dawdle};
 /// Repositories with one fault.
 #[derive(Debug)]
 pub struct FaultyRepositories {
-    inner: MemoryRepositories,
-    fault: Fault,
+    pub(super) inner: MemoryRepositories,
+    pub(super) fault: Fault,
     /// The ids of messages that were given, in whatever session.
-    given: Mutex<BTreeSet<MessageId>>,
+    pub(super) given: Mutex<BTreeSet<MessageId>>,
+    /// What was queued in sessions that were removed since.
+    pub(super) queued: Mutex<Vec<(SessionId, QueuedMessage)>>,
 }
 
 impl FaultyRepositories {
     /// An empty store with this fault.
     pub fn new(fault: Fault) -> Self {
-        Self { inner: MemoryRepositories::new(), fault, given: Mutex::default() }
+        Self { inner: MemoryRepositories::new(), fault, given: Mutex::default(), queued: Mutex::default() }
     }
 
-    fn has(&self, fault: Fault) -> bool {
+    pub(super) fn has(&self, fault: Fault) -> bool {
         self.fault == fault
-    }
-
-    /// Notes the ids of these messages; refuses one that is noted.
-    fn give(&self, messages: &[Message]) -> Result<()> {
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = messages.iter().find(|message| given.contains(&message.id)) {
-            return Err(Error::new(ErrorKind::AlreadyExists, "append messages").with_path(&taken.id));
-        }
-        given.extend(messages.iter().map(|message| message.id.clone()));
-        Ok(())
-    }
-
-    /// One by one; a refusal ends it, or is passed over.
-    async fn append_each(&self, session: &SessionId, messages: &[Message]) -> Result<u64> {
-        let mut place = self.inner.append_messages(session, &[]).await?;
-        for message in messages {
-            match self.inner.append_messages(session, std::slice::from_ref(message)).await {
-                Ok(last) => place = last,
-                Err(error)
-                    if error.kind() == ErrorKind::AlreadyExists && self.has(Fault::IgnoresDuplicates) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(place)
-    }
-}
-
-/// As JavaScript reads it.
-fn rounded(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::Number(number) => {
-            let float = number.as_f64().filter(|float| float.abs() > 9e15);
-            if let Some(float) = float.and_then(serde_json::Number::from_f64) {
-                *number = float;
-            }
-        }
-        serde_json::Value::Array(values) => values.iter_mut().for_each(rounded),
-        serde_json::Value::Object(fields) => fields.values_mut().for_each(rounded),
-        _ => {}
     }
 }
 
@@ -127,6 +87,15 @@ impl ImageRepository for FaultyRepositories {
                 dawdle().await;
                 self.inner.delete_image(&image.image_id).await?;
             }
+            Fault::RacyKey if image.spec.key.is_some() => {
+                let taken = self.inner.list_images(&image.container_id).await?;
+                dawdle().await;
+                // What was free then is free for each of them.
+                if !taken.iter().any(|other| other.spec.key == image.spec.key) {
+                    image.spec.key = None;
+                }
+            }
+            Fault::SharesKeys => image.spec.key = None,
             _ => {}
         }
         self.inner.create_image(&image, session).await
@@ -170,67 +139,5 @@ impl ImageRepository for FaultyRepositories {
             self.inner.create_image(&sibling, &session).await?;
         }
         Ok(())
-    }
-}
-
-#[async_trait]
-impl SessionRepository for FaultyRepositories {
-    async fn find_session(&self, id: &SessionId) -> Result<Option<SessionRecord>> {
-        let found = self.inner.find_session(id).await?;
-        if self.has(Fault::HidesEmptySessions) && found.is_some() {
-            let stored = self.inner.list_messages(id, MessagePage::first(1)).await?;
-            return Ok(found.filter(|_| !stored.is_empty()));
-        }
-        Ok(found)
-    }
-
-    async fn append_messages(&self, session: &SessionId, messages: &[Message]) -> Result<u64> {
-        match (self.fault, messages) {
-            (Fault::LosesLast, [stored @ .., _]) if !stored.is_empty() => {
-                self.inner.append_messages(session, stored).await
-            }
-            (Fault::IgnoresDuplicates | Fault::TearsBatches, _) => self.append_each(session, messages).await,
-            (Fault::RefusesNothing, []) => {
-                Err(Error::new(ErrorKind::InvalidInput, "append messages").with_path(session))
-            }
-            (Fault::SharesMessageIds, _) => {
-                self.inner.append_messages(session, &[]).await?;
-                self.give(messages)?;
-                self.inner.append_messages(session, messages).await
-            }
-            _ => self.inner.append_messages(session, messages).await,
-        }
-    }
-
-    async fn list_messages(&self, session: &SessionId, mut page: MessagePage) -> Result<Vec<StoredMessage>> {
-        match (self.fault, page.after) {
-            (Fault::PageOverlaps, Some(after)) => page.after = after.checked_sub(1),
-            (Fault::PageSkips, Some(after)) => page.after = Some(after.saturating_add(1)),
-            _ => {}
-        }
-        let mut stored = match self.inner.list_messages(session, page).await {
-            Err(error) if error.kind() == ErrorKind::NotFound && self.has(Fault::MissingIsEmpty) => {
-                Vec::new()
-            }
-            stored => stored?,
-        };
-        if self.has(Fault::SortsByTime) {
-            let places: Vec<u64> = stored.iter().map(|stored| stored.seq).collect();
-            stored.sort_by_key(|stored| stored.message.timestamp);
-            for (stored, place) in stored.iter_mut().zip(places) {
-                stored.seq = place;
-            }
-        }
-        if self.has(Fault::RoundsNumbers) {
-            for body in stored.iter_mut().map(|stored| &mut stored.message.body) {
-                let MessageBody::Assistant(message) = body else { continue };
-                for part in &mut message.content {
-                    if let AssistantPart::ToolCall(call) = part {
-                        rounded(&mut call.input);
-                    }
-                }
-            }
-        }
-        Ok(stored)
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use agentx_core::ContainerId;
+use agentx_core::{ContainerId, SessionRepositoryExt as _};
 use futures::future::join_all;
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-use agentx_core::{ContainerId, ErrorKind, ImageSpec, SessionId};
+use agentx_core::{ContainerId, ErrorKind, ImageSpec, SessionId, SessionRepositoryExt as _};
 use futures::future::join_all;
 use serde_json::json;
 

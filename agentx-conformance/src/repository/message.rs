@@ -1,6 +1,6 @@
 use agentx_core::{
     AssistantMessage, AssistantPart, ContentPart, ErrorKind, ImageId, Message, MessageBody, MessageId,
-    MessagePage, SessionId, StopReason, ToolCall, ToolOutput, ToolResult, Usage,
+    MessagePage, SessionId, SessionRepositoryExt as _, StopReason, ToolCall, ToolOutput, ToolResult, Usage,
 };
 use futures::future::join_all;
 use serde_json::json;

@@ -1,10 +1,15 @@
-//! The suite for repositories: containers, images, sessions and messages in one store.
+//! The suite for repositories: containers, images, sessions with messages and events, leases, queues and approvals, in
+//! one store.
 //!
 //! The factory gives an empty store. `MemoryRepositories` is the specification: each case says what it does, and a
 //! store that keeps its data elsewhere can't be told from it.
 
 mod container;
+mod event;
+mod fork;
 mod image;
+mod inbox;
+mod lease;
 mod message;
 mod support;
 
@@ -13,7 +18,7 @@ use std::sync::Arc;
 use agentx_core::Repositories;
 
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the list below names each case, once"))]
-use self::{container::*, image::*, message::*};
+use self::{container::*, event::*, fork::*, image::*, inbox::*, lease::*, message::*};
 use crate::{Fresh, Subject};
 
 /// Makes a module of tests: one for each case of the suite for repositories. See the [crate](crate) for what the
@@ -38,11 +43,21 @@ macro_rules! __repository_cases {
             container_many
 
             image_created image_full image_missing_container image_taken image_session_taken image_updated
-            image_update_missing image_order image_deleted image_race image_in_deleted_container
+            image_update_missing image_order image_deleted image_race image_in_deleted_container image_key
+            image_key_race image_leaves_nothing
 
             session_missing message_none message_kinds message_fidelity message_moments message_taken
             message_taken_in_batch message_in_two_sessions message_pages message_places message_race
-            message_append_while_deleted ids_case
+            message_append_while_deleted message_found message_marks ids_case
+
+            event_numbers event_kinds event_message event_pages event_race
+
+            lease_taken lease_ended lease_last lease_fence lease_held lease_retaken lease_released lease_race
+
+            queue_order queue_full queue_taken queue_race approval_stored approval_answered approval_closed
+            approval_race
+
+            fork_copied fork_cut fork_refused
         }
     };
 }

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use agentx_core::{
-    ContainerId, ContainerRecord, ErrorKind, ImageId, ImageRecord, ImageSpec, Message, MessageBody,
-    MessageId, MessagePage, Repositories, SessionId, SessionRecord, Timestamp,
+    ContainerId, ContainerRecord, ErrorKind, EventData, ImageId, ImageRecord, ImageSpec, Message,
+    MessageBody, MessageId, MessagePage, Repositories, SessionId, SessionRecord, SessionRepositoryExt as _,
+    Timestamp,
 };
 
 use crate::{
@@ -32,6 +33,11 @@ pub(super) fn image(id: &str, container: &str) -> Result<(ImageRecord, SessionRe
 
 pub(super) fn message(id: impl Into<String>, text: &str) -> Result<Message, Failure> {
     Ok(Message::new(MessageId::new(id.into())?, at(4), MessageBody::user(text)))
+}
+
+/// An event without a message, one of several.
+pub(super) fn event(number: u64) -> EventData {
+    EventData::ConversationEnd { reason: format!("reason {number}") }
 }
 
 pub(super) async fn put(

@@ -3,8 +3,8 @@ use serde_json::Value;
 
 use super::{EventCategory, EventIntent, EventLayer, EventSource};
 use crate::{
-    AgentId, ApprovalId, ContentPart, Decision, ImageId, Message, MessageId, OutcomeKind, SessionId, Spent,
-    StopDetails, StopReason, Timestamp, ToolOutput, TurnId, Usage,
+    AgentId, ApprovalId, ContentPart, Decision, ImageId, Message, MessageBody, MessageId, OutcomeKind,
+    SessionId, Spent, StopDetails, StopReason, Timestamp, ToolOutput, TurnId, Usage,
 };
 
 /// What happened: names and fields of the AgentX protocol.
@@ -431,6 +431,20 @@ impl EventData {
     /// The protocol's intent. All events of an agent are notifications.
     pub fn intent(&self) -> EventIntent {
         EventIntent::Notification
+    }
+
+    /// The event that tells of a message; none for a message of a role that this version does not know.
+    pub fn of_message(message: Message) -> Option<Self> {
+        Some(match &message.body {
+            MessageBody::User { .. } => Self::UserMessage(message),
+            MessageBody::Assistant(_) => Self::AssistantMessage(message),
+            MessageBody::Tool(_) => Self::ToolResultMessage(message),
+            MessageBody::Error { .. } => Self::ErrorMessage(message),
+            MessageBody::Summary { .. } => Self::SummaryMessage(message),
+            MessageBody::Offload { .. } => Self::OffloadMessage(message),
+            MessageBody::Rewind { .. } => Self::RewindMessage(message),
+            MessageBody::Other(_) => return None,
+        })
     }
 
     /// The message that must be stored before this is told.

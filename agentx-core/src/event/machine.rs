@@ -125,6 +125,30 @@ impl TurnMachine {
         (machine, events)
     }
 
+    /// Takes up a turn that stopped while these calls of the message `last_message` had no result.
+    pub fn resume(
+        turn_id: TurnId,
+        started: Timestamp,
+        last_message: MessageId,
+        unanswered: Vec<ToolCall>,
+    ) -> Self {
+        Self {
+            turn_id,
+            started,
+            state: AgentState::AwaitingApproval,
+            open: None,
+            unanswered,
+            begun: HashSet::new(),
+            nested: NestedTurns::default(),
+            usage: Usage::default(),
+            model: None,
+            stop_reason: None,
+            last_message,
+            shown: Vec::new(),
+            over: false,
+        }
+    }
+
     /// Behind these messages, which a model sees before the turn's own.
     pub fn with_history(mut self, shown: impl IntoIterator<Item = MessageId>) -> Self {
         self.shown.splice(0..0, shown);
@@ -159,6 +183,7 @@ impl TurnMachine {
             TurnInput::Driver(DriverEvent::ApprovalRequested(request)) => {
                 let crate::ApprovalRequest { approval, call, reason } = request;
                 let ToolCall { id: tool_id, name: tool_name, input, .. } = call;
+                self.state = AgentState::AwaitingApproval;
                 events.push(EventData::ApprovalRequested {
                     approval_id: approval,
                     tool_id,

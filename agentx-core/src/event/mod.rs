@@ -7,7 +7,7 @@ mod nested;
 
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::{
     data::EventData,
@@ -21,9 +21,12 @@ use crate::{AgentId, ContainerId, ImageId, SessionId, Timestamp, TurnId};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Event {
-    /// The event's place among all events of its agent, from 1 on; a subscriber resumes behind the last that it saw. An
-    /// agent that is run anew, with another id, counts anew.
+    /// The number of the event in its session, 1, 2, 3, …, where it is stored ([`EventData::is_stored`]); that of the last
+    /// stored one before it where it is not.
     pub seq: u64,
+    /// How many events that are not stored came since that one, with this; 0 for one that is stored.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delta: u64,
     /// When it happened.
     pub timestamp: Timestamp,
     /// Whom it concerns.
@@ -35,10 +38,47 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event.
-    pub fn new(seq: u64, timestamp: Timestamp, context: Arc<EventContext>, data: EventData) -> Self {
-        Self { seq, timestamp, context, data }
+    /// An event at this place.
+    pub fn new(
+        cursor: impl Into<Cursor>,
+        timestamp: Timestamp,
+        context: Arc<EventContext>,
+        data: EventData,
+    ) -> Self {
+        let Cursor { seq, delta } = cursor.into();
+        Self { seq, delta, timestamp, context, data }
     }
+
+    /// The event's place: a subscriber resumes behind the last that it saw.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { seq: self.seq, delta: self.delta }
+    }
+}
+
+/// A place among the events of a session.
+///
+/// `seq` lasts as long as the session. `delta` counts what is told once, and holds while the agent runs: whoever resumes
+/// later goes on with what is stored behind `seq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Cursor {
+    /// The number of a stored event; 0 for the beginning.
+    pub seq: u64,
+    /// How many events that are not stored lie between that one and this place.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delta: u64,
+}
+
+/// Right behind a stored event.
+impl From<u64> for Cursor {
+    fn from(seq: u64) -> Self {
+        Self { seq, delta: 0 }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn shared<S: Serializer>(context: &Arc<EventContext>, serializer: S) -> Result<S::Ok, S::Error> {

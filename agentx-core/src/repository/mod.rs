@@ -1,13 +1,24 @@
 //! Where containers, images and sessions are kept.
 
+mod inbox;
+mod lease;
 mod memory;
+mod session;
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
-pub use self::memory::MemoryRepositories;
-use crate::{ContainerId, ContainerRecord, ImageId, ImageRecord, Message, Result, SessionId, SessionRecord};
+pub use self::{
+    inbox::{ApprovalRecord, Enqueued, InboxRepository, QueuedMessage},
+    lease::{Fence, Lease, LeaseRepository, LeaseRequest},
+    memory::MemoryRepositories,
+    session::{
+        Append, Appended, EventPage, MessagePage, NewEvent, SessionRepository, SessionRepositoryExt,
+        StoredEvent, StoredMessage,
+    },
+};
+use crate::{ContainerId, ContainerRecord, ImageId, ImageRecord, Result, SessionRecord};
 
 /// Keeps containers.
 #[async_trait]
@@ -43,14 +54,15 @@ pub trait ImageRepository: fmt::Debug + Send + Sync + 'static {
     /// Stores a new image together with its session, both or none.
     ///
     /// # Errors
-    /// `InvalidInput` for an image and a session that do not name each other, `AlreadyExists` for an id that is taken,
-    /// `NotFound` for a missing container; whatever the store reports.
+    /// `InvalidInput` for an image and a session that do not name each other, `AlreadyExists` for an id that is taken and
+    /// for a key that another image of the container has, `NotFound` for a missing container; whatever the store reports.
     async fn create_image(&self, image: &ImageRecord, session: &SessionRecord) -> Result<()>;
 
     /// Stores what changed of an image. It stays in its container and keeps its session.
     ///
     /// # Errors
-    /// `NotFound` for a missing image, and for one of another container or session; whatever the store reports.
+    /// `NotFound` for a missing image, and for one of another container or session; `AlreadyExists` for a key that another
+    /// image of the container has; whatever the store reports.
     async fn update_image(&self, image: &ImageRecord) -> Result<()>;
 
     /// The image with this id.
@@ -65,92 +77,54 @@ pub trait ImageRepository: fmt::Debug + Send + Sync + 'static {
     /// Whatever the store reports.
     async fn list_images(&self, container: &ContainerId) -> Result<Vec<ImageRecord>>;
 
-    /// Removes an image with its session and messages. Removing what is not there does nothing.
+    /// Removes an image with its session and all that belongs to it. Removing what is not there does nothing.
     ///
     /// # Errors
     /// Whatever the store reports; nothing is removed then.
     async fn delete_image(&self, id: &ImageId) -> Result<()>;
 }
 
-/// Keeps sessions and their messages. Messages are only ever added.
-#[async_trait]
-pub trait SessionRepository: fmt::Debug + Send + Sync + 'static {
-    /// The session with this id.
-    ///
-    /// # Errors
-    /// Whatever the store reports.
-    async fn find_session(&self, id: &SessionId) -> Result<Option<SessionRecord>>;
-
-    /// Adds messages to the end of a session, all or none, and gives the place of the last. When this returns, they
-    /// are safe as far as the store can make them so.
-    ///
-    /// # Errors
-    /// `NotFound` for a missing session; `AlreadyExists` for a message id that the session has; whatever the store
-    /// reports.
-    async fn append_messages(&self, session: &SessionId, messages: &[Message]) -> Result<u64>;
-
-    /// Messages of a session in their order, at most `page.limit`, beginning behind `page.after`.
-    ///
-    /// # Errors
-    /// `Corrupt` for a stored message that can't be read; whatever the store reports.
-    async fn list_messages(&self, session: &SessionId, page: MessagePage) -> Result<Vec<StoredMessage>>;
+/// One store for everything: whatever implements the five ports.
+pub trait Repository:
+    ContainerRepository + ImageRepository + SessionRepository + LeaseRepository + InboxRepository
+{
 }
 
-/// Which messages of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MessagePage {
-    /// Only those behind this place.
-    pub after: Option<u64>,
-    /// At most so many.
-    pub limit: usize,
+impl<T: ContainerRepository + ImageRepository + SessionRepository + LeaseRepository + InboxRepository>
+    Repository for T
+{
 }
 
-impl MessagePage {
-    /// The first so many.
-    pub fn first(limit: usize) -> Self {
-        Self { after: None, limit }
-    }
-
-    /// So many behind `after`.
-    pub fn after(after: u64, limit: usize) -> Self {
-        Self { after: Some(after), limit }
-    }
-}
-
-/// A message and its place in its session. Places grow; they need not be consecutive.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct StoredMessage {
-    /// The message's place.
-    pub seq: u64,
-    /// The message.
-    pub message: Message,
-}
-
-impl StoredMessage {
-    /// A message at a place.
-    pub fn new(seq: u64, message: Message) -> Self {
-        Self { seq, message }
-    }
-}
-
-/// Everything that a runtime stores in.
+/// Everything that a runtime stores in. The parts are of one store: an append looks at the lease.
 #[derive(Clone, Debug)]
 pub struct Repositories {
     /// Containers.
     pub containers: Arc<dyn ContainerRepository>,
     /// Images.
     pub images: Arc<dyn ImageRepository>,
-    /// Sessions and messages.
+    /// Sessions, their messages and events.
     pub sessions: Arc<dyn SessionRepository>,
+    /// Who may write a session.
+    pub leases: Arc<dyn LeaseRepository>,
+    /// What reaches a session from outside.
+    pub inbox: Arc<dyn InboxRepository>,
 }
 
 impl Repositories {
     /// One store for everything.
-    pub fn new(store: impl ContainerRepository + ImageRepository + SessionRepository) -> Self {
-        let store = Arc::new(store);
-        Self { containers: store.clone(), images: store.clone(), sessions: store }
+    pub fn new(store: impl Repository) -> Self {
+        Self::shared(Arc::new(store))
+    }
+
+    /// One store for everything, which others use as well.
+    pub fn shared(store: Arc<impl Repository>) -> Self {
+        Self {
+            containers: store.clone(),
+            images: store.clone(),
+            sessions: store.clone(),
+            leases: store.clone(),
+            inbox: store,
+        }
     }
 
     /// In memory: gone when the last clone is.

@@ -1,21 +1,24 @@
 use std::sync::Arc;
 
-use futures::{FutureExt, channel::oneshot, future::Abortable};
+use futures::channel::oneshot;
 
 use super::{
-    bus::Subscription,
-    core::{AgentCore, TurnControl, gone},
+    core::{AgentCore, gone},
     events::{TurnEvents, TurnReport},
-    history, turn,
+    history,
+    shift::{self, Cause, Task},
+    subscription::Subscription,
+    writer::With,
 };
 use crate::{
-    AgentId, AgentState, ContentPart, Error, ErrorKind, ImageId, Message, Result, SessionId, TurnId,
+    AgentId, AgentState, ApprovalRecord, ContentPart, Cursor, Error, ErrorKind, EventData, ImageId, Message,
+    MessageBody, MessageId, MessagePage, QueuedMessage, Result, SessionId, StoredMessage, TurnId,
 };
 
 /// A running agent: the live end of an image's conversation. Cheap to clone; all clones are the same agent.
 ///
-/// At rest it is data: no task, no thread. Its latest events are kept for those who listen late, 4,096 of them or
-/// 8 MiB at most.
+/// At rest it is data: no task, no thread, no events, no lease. What a model is shown of the session is kept from turn to
+/// turn, and read again where another process had the session in between.
 #[derive(Clone, Debug)]
 pub struct Agent {
     core: Arc<AgentCore>,
@@ -58,16 +61,63 @@ impl Agent {
     /// whether or not its events are read.
     ///
     /// # Errors
-    /// `InvalidInput` for a message without content, `Busy` while a turn is under way; whatever the store reports. The
+    /// `InvalidInput` for a message without content; `Busy` while a turn is under way here or in another process, whose
+    /// name and time the message tells, and while a tool call waits for an approval; whatever the store reports. The
     /// message is then not part of the session, but for `Lost`: the store does not know. `Cancelled` when the agent is
     /// gone, or goes while the message is being stored; look at [`Agent::history`] then.
     pub async fn send_parts(&self, content: Vec<ContentPart>) -> Result<TurnEvents> {
-        if content.iter().all(|part| part.as_text().is_some_and(|text| text.trim().is_empty())) {
-            return Err(
-                Error::new(ErrorKind::InvalidInput, "send message").with_message("the message is empty")
-            );
-        }
+        check("send message", &content)?;
         self.begin(content).await
+    }
+
+    /// Queues a text: the turn that answers it begins when those before it are over, or at once.
+    ///
+    /// # Errors
+    /// Those of [`Agent::queue_parts`].
+    pub async fn queue(&self, text: impl Into<String>) -> Result<MessageId> {
+        self.queue_parts(vec![ContentPart::text(text)]).await
+    }
+
+    /// Queues a message, and gives the id that it has. When this returns, the message is stored, and its turn will come:
+    /// after a crash, when the image is run again; while another process has the session, there. Messages keep their order.
+    /// [`Agent::subscribe`] tells of their turns.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a message without content; `LimitExceeded` where as many wait as
+    /// [`RuntimeBuilder::queue`](crate::RuntimeBuilder::queue) allows; `Cancelled` when the agent is gone; whatever the
+    /// store reports.
+    pub async fn queue_parts(&self, content: Vec<ContentPart>) -> Result<MessageId> {
+        let operation = "queue message";
+        check(operation, &content)?;
+        if self.core.is_closed() {
+            return Err(gone(operation));
+        }
+        let shared = &self.core.shared;
+        let id = MessageId::fresh(&*shared.host.ids);
+        let message = QueuedMessage::new(id.clone(), content, shared.host.now());
+        let inbox = &shared.repositories.inbox;
+        let queued = inbox.enqueue_message(self.session_id(), &message, shared.queue).await?;
+        self.core.bus.announce(queued.event);
+        shift::start_waiting_work(&self.core);
+        Ok(id)
+    }
+
+    /// The messages that wait for their turn, in their order.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub async fn queued(&self) -> Result<Vec<QueuedMessage>> {
+        self.core.shared.repositories.inbox.list_queued(self.session_id(), usize::MAX).await
+    }
+
+    /// The approvals that tool calls of this agent wait for. [`Runtime::answer`](crate::Runtime::answer) answers them.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub async fn approvals(&self) -> Result<Vec<ApprovalRecord>> {
+        let mut approvals = self.core.shared.repositories.inbox.list_approvals(self.session_id()).await?;
+        approvals.retain(ApprovalRecord::is_pending);
+        Ok(approvals)
     }
 
     /// Sends a text, waits for the end of the turn, and tells how it went, with the model's last words. A turn that was
@@ -80,24 +130,40 @@ impl Agent {
         self.send(text).await?.finish().await
     }
 
-    /// Ends the turn that is under way, if there is one, and waits until it is over and stored.
+    /// Ends the turn that is under way, if there is one, and waits until it is over and stored. A turn that waits for
+    /// approvals and for nothing else is ended as well. The next queued message has its turn then.
     pub async fn interrupt(&self) {
-        self.core.interrupt().await;
+        if self.core.interrupt().await || self.core.state() != AgentState::AwaitingApproval {
+            return;
+        }
+        // Whoever takes the agent first has something else in mind with it.
+        let Ok((guard, control)) = self.core.occupy("interrupt") else { return };
+        let (whole, is_whole) = oneshot::channel();
+        shift::start(guard, control, self.core.clone(), Cause::Interrupted { whole });
+        // What failed was told to subscribers.
+        let _ = is_whole.await;
     }
 
     /// All events from now on.
     pub fn subscribe(&self) -> Subscription {
-        let seen = self.core.bus.last();
-        self.core.subscribe(seen)
+        self.core.subscribe(None)
     }
 
-    /// All events behind `seen` (an [`Event::seq`](crate::Event::seq) of this agent; see [`Agent::id`]). Those that are no
-    /// longer in memory are counted by [`EventData::Lagged`](crate::EventData::Lagged).
-    pub fn subscribe_from(&self, seen: u64) -> Subscription {
-        self.core.subscribe(seen.min(self.core.bus.last()))
+    /// All events behind `seen`: an [`Event::cursor`](crate::Event::cursor) of this session, of this agent or an earlier
+    /// one, or the number of a stored event; 0 for all that is stored.
+    pub fn subscribe_from(&self, seen: impl Into<Cursor>) -> Subscription {
+        self.core.subscribe(Some(seen.into()))
     }
 
-    /// All messages of the session, oldest first.
+    /// A page of the session's messages, as they are stored.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub async fn messages(&self, page: MessagePage) -> Result<Vec<StoredMessage>> {
+        self.core.shared.repositories.sessions.list_messages(self.session_id(), page).await
+    }
+
+    /// All messages of the session as they are stored, oldest first, summaries and rewinds among them.
     ///
     /// # Errors
     /// Whatever the store reports.
@@ -108,27 +174,56 @@ impl Agent {
     /// Hands the turn to the host, and waits until its message is stored. The turn is the host's from here on: dropping
     /// this future changes nothing.
     async fn begin(&self, content: Vec<ContentPart>) -> Result<TurnEvents> {
-        let core = self.core.clone();
-        let (guard, control) = core.occupy()?;
-        let TurnControl { done, interrupted, registration } = control;
-        let turn_id = TurnId::fresh(&*core.shared.host.ids);
-        let events = TurnEvents::new(self.subscribe(), turn_id.clone(), done);
+        let (guard, control) = self.core.occupy("send message")?;
+        let turn_id = TurnId::fresh(&*self.core.shared.host.ids);
+        let events = TurnEvents::new(self.subscribe(), turn_id.clone(), control.done.clone());
         let (stored, is_stored) = oneshot::channel();
-        let task = async move {
-            // Whoever sent the message may no longer wait for `stored`; the turn goes on all the same.
-            match turn::begin(core, turn_id, content).await {
-                Ok(turn) => {
-                    let _ = stored.send(Ok(()));
-                    guard.finish(turn.drive(interrupted).await);
-                }
-                Err(error) => {
-                    drop(guard);
-                    let _ = stored.send(Err(error));
-                }
-            }
-        };
-        self.core.shared.host.spawn.spawn(Abortable::new(task, registration).map(drop).boxed());
+        shift::start(guard, control, self.core.clone(), Cause::Sent { content, turn_id, stored });
         is_stored.await.unwrap_or_else(|_| Err(gone("send message")))?;
         Ok(events)
     }
+
+    /// Does something with the session, between turns.
+    pub(super) async fn between(&self, task: Task) -> Result<()> {
+        let (guard, control) = self.core.occupy("change session")?;
+        let (done, is_done) = oneshot::channel();
+        shift::start(guard, control, self.core.clone(), Cause::Task { task, done });
+        is_done.await.unwrap_or_else(|_| Err(gone("change session")))
+    }
+
+    /// Goes back to before a message of the user's.
+    pub(super) async fn rewind(&self, before: MessageId) -> Result<()> {
+        self.between(Box::new(|writer| {
+            Box::pin(async move {
+                let agent = writer.agent().clone();
+                let host = &agent.shared.host;
+                let (at, body) = (host.now(), MessageBody::Rewind { before });
+                let mark = Message::new(MessageId::fresh(&*host.ids), at, body);
+                let events = vec![EventData::RewindMessage(mark)];
+                let (first, _) = writer.append(at, None, &events, With::default()).await?;
+                agent.publish(AgentState::Idle, at, &agent.context, events, first);
+                writer.reload().await
+            })
+        }))
+        .await
+    }
+
+    /// Tells subscribers what is stored by now.
+    pub(super) async fn announce(&self) -> Result<()> {
+        let last = self.core.shared.repositories.sessions.last_event(self.session_id()).await?;
+        self.core.bus.announce(last);
+        Ok(())
+    }
+
+    /// Looks for work that waits.
+    pub(super) fn go_on(&self) {
+        shift::start_waiting_work(&self.core);
+    }
+}
+
+fn check(operation: &'static str, content: &[ContentPart]) -> Result<()> {
+    if content.iter().all(|part| part.as_text().is_some_and(|text| text.trim().is_empty())) {
+        return Err(Error::new(ErrorKind::InvalidInput, operation).with_message("the message is empty"));
+    }
+    Ok(())
 }

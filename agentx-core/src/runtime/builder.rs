@@ -1,10 +1,20 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use super::{Runtime, Shared, WorkspaceProvider};
-use crate::{AllowAll, Budget, Driver, Host, ModelSettings, Permission, Repositories, Result, Tool, ToolSet};
+use super::{Runtime, Shared, WorkspaceProvider, approval::Waiting};
+use crate::{
+    AllowAll, Budget, Driver, Hook, Host, ModelSettings, Permission, Repositories, Result, Tool, ToolSet,
+};
+
+/// How long a lease lasts that nobody renews.
+const LEASE_TIME: Duration = Duration::from_secs(15);
+/// The shortest time of a lease: an append has to fit.
+const MIN_LEASE_TIME: Duration = Duration::from_millis(100);
+/// How many messages may wait for their turn.
+const QUEUE: usize = 64;
 
 /// Settings of a [`Runtime`]. Whatever is not set: sessions in memory, no tools, every call allowed, the default
 /// [`Budget`].
@@ -26,6 +36,11 @@ impl RuntimeBuilder {
                 permission: Arc::new(AllowAll),
                 budget: Budget::default(),
                 settings: ModelSettings::default(),
+                hooks: Vec::new(),
+                holder: "runtime".to_owned(),
+                lease_time: LEASE_TIME,
+                queue: QUEUE,
+                waiting: Waiting::default(),
             },
         }
     }
@@ -66,12 +81,39 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Asks this hook before and after turns and tool calls, behind those that were given before.
+    pub fn hook(mut self, hook: Arc<dyn Hook>) -> Self {
+        self.shared.hooks.push(hook);
+        self
+    }
+
+    /// Names this runtime for others, who are told who holds a session; `runtime` by default. Several may have one name.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.shared.holder = name.into();
+        self
+    }
+
+    /// How long a session stays taken after its process died, 15 seconds by default and 100 ms at least. A turn that runs
+    /// renews its lease three times in this time.
+    pub fn lease_time(mut self, time: Duration) -> Self {
+        self.shared.lease_time = time.max(MIN_LEASE_TIME);
+        self
+    }
+
+    /// How many messages may wait for their turn in a session, 64 by default.
+    pub fn queue(mut self, messages: usize) -> Self {
+        self.shared.queue = messages;
+        self
+    }
+
     /// The runtime.
     ///
     /// # Errors
     /// `AlreadyExists` for two tools of one name; `InvalidInput` for a tool's name that no model API takes.
-    pub fn build(self) -> Result<Runtime> {
+    pub fn build(mut self) -> Result<Runtime> {
         ToolSet::of(self.shared.tools.iter().cloned())?;
+        // No other runtime has this name, wherever it runs.
+        self.shared.holder = format!("{}/{}", self.shared.holder, self.shared.host.ids.fresh());
         Ok(Runtime { shared: Arc::new(self.shared), agents: Mutex::new(HashMap::new()) })
     }
 }

@@ -13,19 +13,20 @@ use futures::{
 
 use super::{
     Shared,
-    bus::{Bus, Subscription},
+    bus::Bus,
     events::{Done, TurnReport},
-    history,
+    subscription::Subscription,
 };
 use crate::{
-    AgentId, AgentState, Error, ErrorKind, EventContext, EventData, ImageRecord, Result, Timestamp, ToolSet,
+    AgentId, AgentState, Cursor, Error, ErrorKind, EventContext, EventData, ImageRecord, Lease, Message,
+    Result, SessionRepositoryExt as _, Timestamp, ToolSet,
 };
 
-/// The agent itself. Its turns hold it, and so they outlive every handle.
+/// The agent itself. Its turns hold it, and so they outlive every handle. At rest it is this, and nothing else.
 #[derive(Debug)]
 pub(super) struct AgentCore {
     pub(super) shared: Arc<Shared>,
-    pub(super) context: EventContext,
+    pub(super) context: Arc<EventContext>,
     pub(super) image: ImageRecord,
     pub(super) tools: ToolSet,
     pub(super) bus: Arc<Bus>,
@@ -35,33 +36,34 @@ pub(super) struct AgentCore {
 #[derive(Debug, Default)]
 struct Status {
     state: AgentState,
-    running: Option<RunningTurn>,
+    running: Option<Running>,
+    /// The token of the last lease that this agent had.
+    token: Option<u64>,
+    /// What a model is shown of the session, as of that lease.
+    history: Option<Vec<Message>>,
+    /// Whether somebody asked for work while a turn was ending.
+    wanted: bool,
     closed: bool,
 }
 
+/// A turn, and those behind it that have the same lease.
 #[derive(Debug)]
-struct RunningTurn {
+struct Running {
     interrupt: Option<oneshot::Sender<()>>,
     done: Done,
     abort: AbortHandle,
 }
 
 impl AgentCore {
-    pub(super) async fn open(shared: Arc<Shared>, image: ImageRecord) -> Result<Self> {
-        let mut tools = match &shared.workspaces {
-            Some(workspaces) => workspaces.open(&image.container_id, &image.image_id).await?,
-            None => Vec::new(),
-        };
-        tools.extend(shared.tools.iter().cloned());
-        let tools = ToolSet::of(tools)?;
-        history::load(&*shared.repositories.sessions, &image.session_id, &shared.host).await?;
-        let context = EventContext::new(
+    pub(super) fn new(shared: Arc<Shared>, image: ImageRecord, tools: ToolSet, last_event: u64) -> Self {
+        let context = Arc::new(EventContext::new(
             image.container_id.clone(),
             image.image_id.clone(),
             AgentId::fresh(&*shared.host.ids),
             image.session_id.clone(),
-        );
-        Ok(Self { shared, context, image, tools, bus: Arc::default(), status: Mutex::default() })
+        ));
+        let bus = Arc::new(Bus::behind(last_event));
+        Self { shared, context, image, tools, bus, status: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {
@@ -72,30 +74,62 @@ impl AgentCore {
         self.lock().state.clone()
     }
 
-    pub(super) fn subscribe(&self, seen: u64) -> Subscription {
-        Subscription::new(self.bus.clone(), Arc::new(self.context.clone()), seen)
+    pub(super) fn set_state(&self, state: AgentState) {
+        self.lock().state = state;
     }
 
-    /// Takes the agent for one turn.
-    pub(super) fn occupy(self: &Arc<Self>) -> Result<(TurnGuard, TurnControl)> {
-        let (interrupt, interrupted) = oneshot::channel();
-        let (report, done) = oneshot::channel();
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    pub(super) fn token(&self) -> Option<u64> {
+        self.lock().token
+    }
+
+    pub(super) fn set_token(&self, token: u64) {
+        self.lock().token = Some(token);
+    }
+
+    /// The last lease's token, and what a model was shown then.
+    pub(super) fn take_history(&self) -> Option<(u64, Vec<Message>)> {
+        let mut status = self.lock();
+        Some((status.token?, status.history.take()?))
+    }
+
+    pub(super) fn keep_history(&self, history: Vec<Message>) {
+        self.lock().history = Some(history);
+    }
+
+    pub(super) fn subscribe(&self, seen: Option<Cursor>) -> Subscription {
+        let sessions = self.shared.repositories.sessions.clone();
+        Subscription::new(self.bus.clone(), self.context.clone(), sessions, seen)
+    }
+
+    /// Takes the agent for one turn and those that are queued behind it.
+    pub(super) fn occupy(self: &Arc<Self>, operation: &'static str) -> Result<(Guard, Control)> {
         let (abort, registration) = AbortHandle::new_pair();
-        let done = done.shared();
+        let (turn, done, interrupted) = turn_control();
         let mut status = self.lock();
         if status.closed {
-            return Err(gone("send message"));
+            return Err(gone(operation));
         }
         if status.running.is_some() {
-            return Err(Error::new(ErrorKind::Busy, "send message")
+            return Err(Error::new(ErrorKind::Busy, operation)
                 .with_path(&self.context.image_id)
                 .with_message("a turn is under way"));
         }
-        status.running = Some(RunningTurn { interrupt: Some(interrupt), done: done.clone(), abort });
-        status.state = AgentState::Thinking;
+        status.running = Some(Running { interrupt: Some(turn.interrupt), done: done.clone(), abort });
         drop(status);
-        let guard = TurnGuard { agent: Some(self.clone()), report: Some(report) };
-        Ok((guard, TurnControl { done, interrupted, registration }))
+        self.bus.set_busy(true);
+        let guard = Guard { agent: Some(self.clone()), report: Some(turn.report) };
+        Ok((guard, Control { done, interrupted, registration }))
+    }
+
+    /// Notes that there is work, for whoever holds the agent. False where nobody does.
+    pub(super) fn want(&self) -> bool {
+        let mut status = self.lock();
+        status.wanted = status.running.is_some();
+        status.wanted
     }
 
     pub(super) fn publish(
@@ -104,15 +138,17 @@ impl AgentCore {
         at: Timestamp,
         context: &Arc<EventContext>,
         events: Vec<EventData>,
+        first: Option<u64>,
     ) {
         self.lock().state = state;
-        self.bus.publish(at, context, events);
+        self.bus.publish(at, context, events, first);
     }
 
-    pub(super) async fn interrupt(&self) {
+    /// Interrupts the turn that runs, if one does, and waits for its end. False where none does.
+    pub(super) async fn interrupt(&self) -> bool {
         let done = {
             let mut status = self.lock();
-            let Some(running) = &mut status.running else { return };
+            let Some(running) = &mut status.running else { return false };
             if let Some(interrupt) = running.interrupt.take() {
                 // A turn that has just ended no longer listens, and needs no telling.
                 let _ = interrupt.send(());
@@ -121,34 +157,66 @@ impl AgentCore {
         };
         // An error means that the turn was given up, and so it is over too.
         let _ = done.await;
+        true
     }
 
-    /// Takes no more messages, and ends the turn that is under way.
-    pub(super) async fn close(&self) {
+    /// Takes no more messages, ends the turn that is under way, and tells so.
+    pub(super) async fn close(&self, reason: &str) {
         self.lock().closed = true;
         self.interrupt().await;
-        self.bus.close();
+        self.tell_end(reason);
     }
 
     /// Takes no more messages, and gives up the turn that is under way, where it stands. The session is made whole
-    /// when it is next opened.
-    pub(super) fn abort(&self) {
+    /// when it is next opened, which need not wait for the lease to end.
+    pub(super) fn abort(self: &Arc<Self>, reason: &str) {
         let mut status = self.lock();
         status.closed = true;
-        let running = mem::take(&mut status.running);
+        let (running, token) = (mem::take(&mut status.running), status.token);
         drop(status);
         if let Some(running) = running {
             running.abort.abort();
+            if let Some(token) = token {
+                let core = self.clone();
+                let mut abandoned = async move { drop(core.abandon(token).await) }.boxed();
+                // Many stores need no more than this.
+                if (&mut abandoned).now_or_never().is_none() {
+                    self.shared.host.spawn.spawn(abandoned);
+                }
+            }
         }
-        self.bus.close();
+        self.tell_end(reason);
+    }
+
+    /// Ends the lease now, without giving it back: whoever comes next takes it over and looks what is open.
+    pub(super) async fn abandon(&self, token: u64) -> Result<()> {
+        let lease = Lease::new(token, &*self.shared.holder, Timestamp::default());
+        self.shared.repositories.sessions.renew_lease(&self.context.session_id, lease).await
+    }
+
+    fn tell_end(&self, reason: &str) {
+        let stopped =
+            EventData::AgentStopped { agent_id: self.context.agent_id.clone(), reason: reason.to_owned() };
+        self.bus.close(self.shared.host.now(), &self.context, stopped);
     }
 }
 
 /// What a turn is told from outside, and what outside is told of it.
-pub(super) struct TurnControl {
+pub(super) struct Control {
     pub(super) done: Done,
     pub(super) interrupted: oneshot::Receiver<()>,
     pub(super) registration: AbortRegistration,
+}
+
+struct TurnControl {
+    interrupt: oneshot::Sender<()>,
+    report: oneshot::Sender<TurnReport>,
+}
+
+fn turn_control() -> (TurnControl, Done, oneshot::Receiver<()>) {
+    let (interrupt, interrupted) = oneshot::channel();
+    let (report, done) = oneshot::channel();
+    (TurnControl { interrupt, report }, done.shared(), interrupted)
 }
 
 /// A turn that is over and stored, but not yet told of.
@@ -157,39 +225,87 @@ pub(super) struct Finished {
     pub(super) at: Timestamp,
     pub(super) context: Arc<EventContext>,
     pub(super) events: Vec<EventData>,
+    /// The number of the first stored event.
+    pub(super) first: Option<u64>,
     pub(super) report: TurnReport,
+    /// Whether the lease was given back with the end of the turn.
+    pub(super) released: bool,
+    /// Whether the turn could not be stored.
+    pub(super) broken: bool,
 }
 
-/// Frees the agent however its turn ends, also when the host drops it.
-pub(super) struct TurnGuard {
+/// Frees the agent however its turns end, also when the host drops them.
+pub(super) struct Guard {
     agent: Option<Arc<AgentCore>>,
     report: Option<oneshot::Sender<TurnReport>>,
 }
 
-impl TurnGuard {
-    /// Tells the end of the turn. The agent is free before anybody can hear of the end, so that whoever hears of it can
-    /// send at once.
+impl Guard {
+    /// Tells the end of a turn behind which another follows at once, which is interrupted by what this gives.
+    pub(super) fn next_turn(&mut self, finished: Finished) -> Option<oneshot::Receiver<()>> {
+        let Finished { state, at, context, events, first, report, .. } = finished;
+        let agent = self.agent.as_ref()?;
+        let (turn, done, interrupted) = turn_control();
+        if let Some(running) = &mut agent.lock().running {
+            running.interrupt = Some(turn.interrupt);
+            running.done = done;
+        }
+        agent.publish(state, at, &context, events, first);
+        if let Some(told) = self.report.replace(turn.report) {
+            // Nobody may be waiting for it.
+            let _ = told.send(report);
+        }
+        Some(interrupted)
+    }
+
+    /// Tells the end of the last turn. The agent is free before anybody can hear of the end, so that whoever hears of it
+    /// can send at once.
     pub(super) fn finish(mut self, finished: Finished) {
-        let Finished { state, at, context, events, report } = finished;
+        let Finished { state, at, context, events, first, report, .. } = finished;
         if let Some(agent) = self.agent.take() {
             let mut status = agent.lock();
             status.running = None;
             status.state = state;
-            agent.bus.publish(at, &context, events);
+            agent.bus.publish(at, &context, events, first);
+            drop(status);
+            agent.bus.set_busy(false);
+            agent.go_on();
         }
         if let Some(told) = self.report.take() {
-            // Nobody may be waiting for it.
             let _ = told.send(report);
+        }
+    }
+
+    /// Frees an agent that has no turn to tell of.
+    pub(super) fn rest(mut self, state: AgentState) {
+        if let Some(agent) = self.agent.take() {
+            let mut status = agent.lock();
+            status.running = None;
+            status.state = state;
+            drop(status);
+            agent.bus.set_busy(false);
+            agent.go_on();
         }
     }
 }
 
-impl Drop for TurnGuard {
+impl AgentCore {
+    /// Looks for work that was wanted while the agent was about to rest.
+    fn go_on(self: &Arc<Self>) {
+        if mem::take(&mut self.lock().wanted) {
+            super::shift::start_waiting_work(self);
+        }
+    }
+}
+
+impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(agent) = self.agent.take() {
             let mut status = agent.lock();
             status.running = None;
             status.state = AgentState::Error;
+            drop(status);
+            agent.bus.set_busy(false);
         }
     }
 }
@@ -202,6 +318,6 @@ pub(super) fn gone(operation: &'static str) -> Error {
 
 impl Drop for AgentCore {
     fn drop(&mut self) {
-        self.bus.close();
+        self.tell_end("stopped");
     }
 }

@@ -12,7 +12,7 @@ use futures::{
     future::{MaybeDone, Shared, maybe_done},
 };
 
-use super::{bus::Subscription, core::gone};
+use super::{core::gone, subscription::Subscription};
 use crate::{Event, EventData, Outcome, Result, TurnId, Usage};
 
 /// The end of a turn; an error where it was given up without one.
@@ -76,13 +76,18 @@ impl Stream for TurnEvents {
             let done = self.done.poll_unpin(cx).is_ready();
             let event = match self.subscription.poll_next_unpin(cx) {
                 Poll::Ready(Some(event)) => event,
-                // The end was never told, as of a turn that was given up, or this subscriber lagged behind it.
-                Poll::Pending if done => break,
+                // The end was never told, as of a turn that was given up.
+                Poll::Pending if done && !self.subscription.is_behind() => break,
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => break,
             };
-            let lagged = matches!(event.data, EventData::Lagged { .. });
-            if lagged || event.context.turn_id.as_ref() == Some(&self.turn_id) {
+            let of_all = matches!(
+                event.data,
+                EventData::Lagged { .. }
+                    | EventData::AgentStopped { .. }
+                    | EventData::SubscriptionFailed { .. }
+            );
+            if of_all || event.context.turn_id.as_ref() == Some(&self.turn_id) {
                 self.over = matches!(event.data, EventData::TurnResponse { .. });
                 return Poll::Ready(Some(event));
             }

@@ -1,8 +1,8 @@
-//! A session's messages: read in pages, and kept so that a model takes them.
+//! A session's messages: read in pages, and as a model is shown them.
 
 use crate::{
-    Host, Message, MessageBody, MessageId, MessagePage, Result, SessionId, SessionRepository, ToolCall,
-    ToolOutput, ToolResult,
+    Error, ErrorKind, Message, MessageBody, MessageId, MessagePage, Result, SessionId, SessionRepository,
+    ToolCall,
 };
 
 const PAGE: usize = 1000;
@@ -10,56 +10,119 @@ const PAGE: usize = 1000;
 /// All messages of a session as they are stored, oldest first.
 pub(super) async fn read(sessions: &dyn SessionRepository, session: &SessionId) -> Result<Vec<Message>> {
     let mut messages = Vec::new();
-    let mut page = MessagePage::first(PAGE);
-    loop {
-        let stored = sessions.list_messages(session, page).await?;
-        let full = stored.len() >= PAGE;
-        if let Some(last) = stored.last() {
-            page = MessagePage::after(last.seq, PAGE);
-        }
-        messages.extend(stored.into_iter().map(|stored| stored.message));
-        if !full {
-            return Ok(messages);
-        }
-    }
-}
-
-/// All messages of a session, made whole: tool calls that were left open when the agent stopped without warning are
-/// answered. Such a call is never run again: whether it took effect is unknown, and the model is told so.
-pub(super) async fn load(
-    sessions: &dyn SessionRepository,
-    session: &SessionId,
-    host: &Host,
-) -> Result<Vec<Message>> {
-    let mut messages = read(sessions, session).await?;
-    let results: Vec<_> = open_calls(&messages)
-        .into_iter()
-        .map(|call| {
-            let output = ToolOutput::error(
-                "The agent was stopped while this call was under way. Whether it took effect is unknown.",
-            );
-            let result = ToolResult::new(&call.id, &call.name, output);
-            Message::new(MessageId::fresh(&*host.ids), host.now(), MessageBody::Tool(result))
-        })
-        .collect();
-    if !results.is_empty() {
-        sessions.append_messages(session, &results).await?;
-        messages.extend(results);
-    }
+    read_range(sessions, session, Range { after: 0, before: None }, |message| messages.push(message)).await?;
     Ok(messages)
 }
 
-/// The calls of the last assistant message that have no result.
-fn open_calls(messages: &[Message]) -> Vec<&ToolCall> {
-    let last = messages.iter().rposition(|message| matches!(message.body, MessageBody::Assistant(_)));
-    let Some((head, rest)) = last.and_then(|last| messages.get(last..)).and_then(<[_]>::split_first) else {
-        return Vec::new();
+/// Places of messages.
+#[derive(Clone, Copy)]
+struct Range {
+    after: u64,
+    before: Option<u64>,
+}
+
+async fn read_range(
+    sessions: &dyn SessionRepository,
+    session: &SessionId,
+    range: Range,
+    mut take: impl FnMut(Message),
+) -> Result<()> {
+    let mut page = MessagePage::after(range.after, PAGE);
+    loop {
+        let stored = sessions.list_messages(session, page).await?;
+        let full = stored.len() >= PAGE;
+        for stored in stored {
+            if range.before.is_some_and(|before| stored.seq >= before) {
+                return Ok(());
+            }
+            page.after = Some(stored.seq);
+            take(stored.message);
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+/// The messages that a model is shown: from the latest summary on, without what was rewound. What is read grows with
+/// them, and not with the session.
+pub(super) async fn load(sessions: &dyn SessionRepository, session: &SessionId) -> Result<Vec<Message>> {
+    let place = async |id: &MessageId| match sessions.find_message(session, id).await? {
+        Some(stored) => Ok(stored.seq),
+        None => Err(Error::new(ErrorKind::Corrupt, "load history")
+            .with_path(id)
+            .with_message("a summary or a rewind refers to it, and it is not there")),
     };
-    let MessageBody::Assistant(assistant) = &head.body else { return Vec::new() };
+    // From the end to the beginning: a rewind goes on with what was there before the message that it names.
+    let (mut ranges, mut shown, mut before) = (Vec::new(), Vec::new(), None);
+    loop {
+        let Some(mark) = sessions.find_mark(session, before).await? else {
+            ranges.push(Range { after: 0, before });
+            break;
+        };
+        match &mark.message.body {
+            MessageBody::Summary { through, .. } => {
+                ranges.push(Range { after: place(through).await?, before });
+                shown.push(mark.message);
+                break;
+            }
+            MessageBody::Rewind { before: gone } => {
+                ranges.push(Range { after: mark.seq, before });
+                before = Some(place(gone).await?);
+            }
+            _ => {
+                return Err(Error::new(ErrorKind::Corrupt, "load history")
+                    .with_path(&mark.message.id)
+                    .with_message("it is neither a summary nor a rewind"));
+            }
+        }
+    }
+    for range in ranges.into_iter().rev() {
+        read_range(sessions, session, range, |message| match &message.body {
+            // The summary with which all began, or one that a later one stands for.
+            MessageBody::Summary { .. } => {}
+            _ => add(&mut shown, message),
+        })
+        .await?;
+    }
+    Ok(shown)
+}
+
+/// Adds a message to what a model is shown.
+pub(super) fn add(shown: &mut Vec<Message>, message: Message) {
+    let place = |shown: &[Message], id: &MessageId| shown.iter().position(|message| message.id == *id);
+    match &message.body {
+        MessageBody::Summary { through, .. } => {
+            let behind = place(shown, through).map_or(0, |place| place + 1);
+            shown.splice(..behind, [message]);
+        }
+        MessageBody::Rewind { before } => {
+            if let Some(place) = place(shown, before) {
+                shown.truncate(place);
+            }
+        }
+        // What was offloaded is shown in short: whoever shows it cuts it.
+        MessageBody::Offload { .. } => shown.push(message),
+        body if body.is_shown() => shown.push(message),
+        _ => {}
+    }
+}
+
+/// The ids of what a model sees.
+pub(super) fn shown_ids(messages: &[Message]) -> Vec<MessageId> {
+    messages.iter().filter(|message| message.body.is_shown()).map(|message| message.id.clone()).collect()
+}
+
+/// The last assistant message and its calls that have no result, if there are any.
+pub(super) fn open_calls(messages: &[Message]) -> Option<(&MessageId, Vec<&ToolCall>)> {
+    let last = messages.iter().rposition(|message| matches!(message.body, MessageBody::Assistant(_)))?;
+    let (head, rest) = messages.get(last..)?.split_first()?;
+    let MessageBody::Assistant(assistant) = &head.body else { return None };
     let answered = |call: &ToolCall| {
         rest.iter().any(
             |message| matches!(&message.body, MessageBody::Tool(result) if result.tool_call_id == call.id),
         )
     };
-    assistant.tool_calls().filter(|call| !answered(call)).collect()
+    let open: Vec<_> = assistant.tool_calls().filter(|call| !answered(call)).collect();
+    (!open.is_empty()).then_some((&head.id, open))
 }

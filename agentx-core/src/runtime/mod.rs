@@ -1,32 +1,40 @@
 //! The runtime: containers, images, and the agents that run on them.
 
 mod agent;
+mod approval;
 mod builder;
 mod bus;
 mod core;
 mod events;
 mod history;
+mod recover;
+mod shift;
+mod subscription;
 mod turn;
 mod workspace;
+mod writer;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use agentx_resource::BoxFuture;
 use futures::lock::Mutex as AsyncMutex;
 
-use self::core::AgentCore;
 pub use self::{
     agent::Agent,
     builder::RuntimeBuilder,
-    bus::Subscription,
     events::{TurnEvents, TurnReport},
+    subscription::Subscription,
     workspace::WorkspaceProvider,
 };
+use self::{approval::Waiting, core::AgentCore};
 use crate::{
-    Budget, ContainerId, ContainerRecord, Driver, Error, ErrorKind, Host, ImageId, ImageRecord, ImageSpec,
-    ModelSettings, Permission, Repositories, Result, SessionId, SessionRecord, Tool,
+    ApprovalId, ApprovalRecord, Budget, ContainerId, ContainerRecord, Decision, Driver, Error, ErrorKind,
+    Hook, Host, ImageId, ImageRecord, ImageSpec, Lease, MessageBody, MessageId, ModelSettings, Permission,
+    Repositories, Result, SessionId, SessionRecord, Tool, ToolSet,
 };
 
 /// Holds containers and images, and runs one agent for each image that is asked to.
@@ -54,6 +62,20 @@ struct Shared {
     permission: Arc<dyn Permission>,
     budget: Budget,
     settings: ModelSettings,
+    hooks: Vec<Arc<dyn Hook>>,
+    /// Names this runtime in leases, and no other.
+    holder: String,
+    lease_time: Duration,
+    queue: usize,
+    /// Those of this process who wait for approvals.
+    waiting: Waiting,
+}
+
+impl Shared {
+    /// Passes when it is time to renew a lease that was renewed now.
+    fn renewal(&self) -> BoxFuture<'static, ()> {
+        self.host.clock.sleep(self.lease_time / 3)
+    }
 }
 
 impl Runtime {
@@ -145,7 +167,7 @@ impl Runtime {
         if let Some(agent) = &*slot {
             return Ok(Agent::new(agent.clone()));
         }
-        let agent = Arc::new(self.open(image).await?);
+        let agent = self.open(image).await?;
         *slot = Some(agent.clone());
         Ok(Agent::new(agent))
     }
@@ -156,7 +178,7 @@ impl Runtime {
         let slot = self.slot(image);
         let mut slot = slot.agent.lock().await;
         if let Some(agent) = slot.take() {
-            agent.close().await;
+            agent.close("stopped").await;
         }
     }
 
@@ -169,15 +191,117 @@ impl Runtime {
         self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn open(&self, image: &ImageId) -> Result<AgentCore> {
+    async fn open(&self, image: &ImageId) -> Result<Arc<AgentCore>> {
         let shared = self.shared.clone();
-        let image = shared
-            .repositories
-            .images
-            .find_image(image)
-            .await?
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, "run image").with_path(image))?;
-        AgentCore::open(shared, image).await
+        let image = self.find(image).await?;
+        let mut tools = match &shared.workspaces {
+            Some(workspaces) => workspaces.open(&image.container_id, &image.image_id).await?,
+            None => Vec::new(),
+        };
+        tools.extend(shared.tools.iter().cloned());
+        let tools = ToolSet::of(tools)?;
+        let (repositories, session) = (&shared.repositories, &image.session_id);
+        let last_event = repositories.sessions.last_event(session).await?;
+        let lease = repositories.leases.find_lease(session).await?;
+        let left_open = lease.is_some_and(|lease| lease.until <= shared.host.now());
+        let agent = Arc::new(AgentCore::new(shared, image, tools, last_event));
+        if left_open {
+            shift::take_up(&agent).await?;
+        }
+        Ok(agent)
+    }
+
+    async fn find(&self, image: &ImageId) -> Result<ImageRecord> {
+        let found = self.shared.repositories.images.find_image(image).await?;
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, "find image").with_path(image))
+    }
+
+    /// Who has an image's session, if anybody has: the runtime that runs its agent, here or in another process, or ran it
+    /// and died. Whoever comes behind the lease's end takes it over.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing image; whatever the store reports.
+    pub async fn lease(&self, image: &ImageId) -> Result<Option<Lease>> {
+        let image = self.find(image).await?;
+        self.shared.repositories.leases.find_lease(&image.session_id).await
+    }
+
+    /// Answers an approval, whichever process asks for it. The answer is stored; a turn that waits for it here goes on,
+    /// one of another process sees it within seconds, and one whose process is gone is taken up here.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing approval; `ConditionFailed` for one that is answered or whose turn is over;
+    /// `InvalidInput` for [`Decision::Ask`]; whatever the store reports.
+    pub async fn answer(&self, approval: &ApprovalId, decision: Decision) -> Result<ApprovalRecord> {
+        let repositories = &self.shared.repositories;
+        let answered =
+            repositories.inbox.answer_approval(approval, &decision, self.shared.host.now()).await?;
+        let is_awaited = self.shared.waiting.wake(approval);
+        let session = repositories.sessions.find_session(&answered.session_id).await?;
+        let Some(session) = session else { return Ok(answered) };
+        let agent = self.run(&session.image_id).await?;
+        agent.announce().await?;
+        if !is_awaited {
+            agent.go_on();
+        }
+        Ok(answered)
+    }
+
+    /// A new image whose session begins as a copy of another's: of all its messages, or of those before a message of the
+    /// user's. What is queued there, or waits for an approval, is not copied.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing image or message; `InvalidInput` for a message that is not the user's; `Busy` while the
+    /// image's agent is at work, unless a message is given; whatever the store reports.
+    pub async fn fork_image(
+        &self,
+        image: &ImageId,
+        before: Option<&MessageId>,
+        spec: ImageSpec,
+    ) -> Result<ImageRecord> {
+        let host = &self.shared.host;
+        let source = self.find(image).await?;
+        let place = match before {
+            Some(message) => Some(self.place_of_user(&source.session_id, message).await?),
+            None => None,
+        };
+        let (now, session) = (host.now(), SessionId::fresh(&*host.ids));
+        let id = ImageId::fresh(&*host.ids);
+        let mut fork = ImageRecord::new(id, source.container_id.clone(), session.clone(), spec, now);
+        fork.parent_image_id = Some(source.image_id);
+        let session = SessionRecord::new(session, fork.image_id.clone(), source.container_id.clone(), now);
+        let sessions = self.shared.repositories.sessions.clone();
+        let (made, source) = (fork.clone(), source.session_id);
+        let copy = async move { sessions.fork_session(&source, place, &made, &session).await };
+        match place {
+            Some(_) => copy.await?,
+            // All of it: nobody may be in the middle of a turn.
+            None => self.run(image).await?.between(Box::new(|_| Box::pin(copy))).await?,
+        }
+        Ok(fork)
+    }
+
+    /// The place of a message of the user's.
+    async fn place_of_user(&self, session: &SessionId, message: &MessageId) -> Result<u64> {
+        let found = self.shared.repositories.sessions.find_message(session, message).await?;
+        let error = |kind| Error::new(kind, "find message").with_path(message);
+        let found = found.ok_or_else(|| error(ErrorKind::NotFound))?;
+        match found.message.body {
+            MessageBody::User { .. } => Ok(found.seq),
+            _ => Err(error(ErrorKind::InvalidInput).with_message("it is not a message of the user's")),
+        }
+    }
+
+    /// Takes an image's session back to before a message of the user's, so that it can be said in another way. Nothing is
+    /// deleted: what a model is no longer shown stays stored. Files are not part of a session, and stay as they are.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing image or message; `InvalidInput` for a message that is not the user's; `Busy` while the
+    /// image's agent is at work; whatever the store reports.
+    pub async fn rewind_image(&self, image: &ImageId, before: &MessageId) -> Result<()> {
+        let session = self.find(image).await?.session_id;
+        self.place_of_user(&session, before).await?;
+        self.run(image).await?.rewind(before.clone()).await
     }
 
     /// Interrupts the agent of an image, if one runs, and removes the image with its session and workspace. Whoever asks
@@ -189,7 +313,7 @@ impl Runtime {
         let slot = self.slot(image);
         let mut slot = slot.agent.lock().await;
         if let Some(agent) = &*slot {
-            agent.close().await;
+            agent.close("deleted").await;
         }
         *slot = None;
         let images = &self.shared.repositories.images;
@@ -225,7 +349,7 @@ impl Drop for Runtime {
         let agents = self.agents.get_mut().unwrap_or_else(PoisonError::into_inner);
         for slot in agents.values() {
             if let Some(agent) = slot.try_lock().as_deref().and_then(Option::as_ref) {
-                agent.abort();
+                agent.abort("runtime_dropped");
             }
         }
     }

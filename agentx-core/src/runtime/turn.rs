@@ -9,43 +9,38 @@ use futures::{
 };
 
 use super::{
+    approval::StoredApprovals,
     core::{AgentCore, Finished},
     events::TurnReport,
     history,
+    writer::{With, Writer, lost},
 };
 use crate::{
-    AgentState, ContentPart, DriverEvent, DriverStream, Error, ErrorKind, EventContext, EventData, Message,
-    MessageBody, MessageId, Moment, Outcome, OutcomeKind, Result, Turn, TurnId, TurnInput, TurnMachine,
+    AgentState, ApprovalRecord, DriverEvent, DriverStream, Error, ErrorKind, EventContext, EventData,
+    Message, MessageBody, MessageId, Moment, NestedEvent, NestedStep, Outcome, OutcomeKind, Result,
+    ResumedCall, Turn, TurnId, TurnInput, TurnMachine,
 };
+
+/// So many steps of a driver are stored at once at most.
+const MAX_STEPS: usize = 64;
 
 /// Stores the user's message, tells of it, and makes ready what the driver needs.
 pub(super) async fn begin(
-    agent: Arc<AgentCore>,
+    writer: &mut Writer,
     turn_id: TurnId,
-    said: Vec<ContentPart>,
+    user: Message,
+    taken: Vec<MessageId>,
 ) -> Result<OpenTurn> {
-    let AgentCore { shared, image, tools, .. } = &*agent;
-    let sessions = &*shared.repositories.sessions;
-    let mut history = history::load(sessions, &image.session_id, &shared.host).await?;
-    let id = MessageId::fresh(&*shared.host.ids);
-    let user = Message::new(id, shared.host.now(), MessageBody::User { content: said });
-    sessions.append_messages(&image.session_id, std::slice::from_ref(&user)).await?;
-    history.push(user.clone());
-
-    let context = Arc::new(agent.context.clone().with_turn(turn_id.clone()));
+    let agent = writer.agent().clone();
+    let shown = history::shown_ids(&writer.history);
     let (machine, events) = TurnMachine::start(turn_id.clone(), user);
-    agent.publish(machine.state(), shared.host.now(), &context, events);
-
-    let mut turn = Turn::new(history, shared.host.clock.clone())
-        .with_tools(tools.clone())
-        .with_permission(shared.permission.clone())
-        .with_budget(shared.budget.clone());
-    turn.system.clone_from(&image.spec.system_prompt);
-    turn.settings = shared.settings.clone();
-    // The driver begins with the first poll, where its panics are caught.
-    let driver = shared.driver.clone();
-    let stream = Some(future::lazy(move |_| driver.start(turn)).flatten_stream().boxed());
-    Ok(OpenTurn { agent, turn_id, context, machine, stream })
+    let machine = machine.with_history(shown);
+    let at = agent.shared.host.now();
+    let with = With { taken, ..With::default() };
+    let (first, _) = writer.append(at, Some(&turn_id), &events, with).await?;
+    let turn = OpenTurn::new(writer, turn_id, machine, Vec::new());
+    agent.publish(turn.machine.state(), at, &turn.context, events, first);
+    Ok(turn)
 }
 
 /// A turn whose message is stored. The driver begins when it is first asked for an event.
@@ -56,13 +51,62 @@ pub(super) struct OpenTurn {
     machine: TurnMachine,
     /// None when the turn is over or interrupted: the driver is gone, and with it whatever it was doing.
     stream: Option<DriverStream>,
+    /// Whether the turn ever waited for an approval.
+    has_approvals: bool,
+}
+
+/// What a driver did since the last events were stored.
+#[derive(Default)]
+struct Step {
+    events: Vec<EventData>,
+    approvals: Vec<ApprovalRecord>,
+    outcome: Option<Outcome>,
+    /// Whether the driver may be asked on before all this is stored: nothing that it announced begins with that.
+    may_go_on: bool,
+}
+
+/// What comes next in a turn.
+enum Happened {
+    Input(TurnInput),
+    /// It is time to renew the lease.
+    Renewal,
 }
 
 impl OpenTurn {
+    fn new(writer: &Writer, turn_id: TurnId, machine: TurnMachine, resume: Vec<ResumedCall>) -> Self {
+        let agent = writer.agent().clone();
+        let (shared, image) = (&agent.shared, &agent.image);
+        let has_approvals = !resume.is_empty();
+        let mut turn = Turn::new(writer.history.clone(), shared.host.clock.clone())
+            .with_tools(agent.tools.clone())
+            .with_permission(shared.permission.clone())
+            .with_approvals(Arc::new(StoredApprovals(shared.clone())))
+            .with_resume(resume)
+            .with_budget(shared.budget.clone());
+        turn.system.clone_from(&image.spec.system_prompt);
+        turn.settings = shared.settings.clone();
+        turn.hooks.clone_from(&shared.hooks);
+        // The driver begins with the first poll, where its panics are caught.
+        let driver = shared.driver.clone();
+        let stream = Some(future::lazy(move |_| driver.start(turn)).flatten_stream().boxed());
+        let context = Arc::new((*agent.context).clone().with_turn(turn_id.clone()));
+        Self { agent, turn_id, context, machine, stream, has_approvals }
+    }
+
+    /// A turn that goes on with these calls.
+    pub(super) fn resumed(
+        writer: &Writer,
+        turn_id: TurnId,
+        machine: TurnMachine,
+        resume: Vec<ResumedCall>,
+    ) -> Self {
+        let turn = Self::new(writer, turn_id, machine, resume);
+        turn.agent.set_state(turn.machine.state());
+        turn
+    }
+
     /// Runs the turn to its end.
-    pub(super) async fn drive(mut self, interrupted: oneshot::Receiver<()>) -> Finished {
-        let agent = self.agent.clone();
-        let host = &agent.shared.host;
+    pub(super) async fn drive(mut self, writer: &mut Writer, interrupted: oneshot::Receiver<()>) -> Finished {
         // The sender lives as long as the turn; were it gone, nobody could interrupt.
         let interrupted = async move {
             if interrupted.await.is_err() {
@@ -72,56 +116,136 @@ impl OpenTurn {
         let mut interrupted = pin!(interrupted.fuse());
         let mut text = String::new();
         loop {
-            let input = self.next_input(&mut interrupted).await;
-            let outcome = match &input {
-                TurnInput::Interrupted => Some(Outcome::Interrupted),
-                TurnInput::Driver(DriverEvent::End(end)) => Some(end.outcome.clone()),
-                TurnInput::Driver(_) => None,
+            let input = match self.next(writer, &mut interrupted).await {
+                Happened::Input(input) => input,
+                Happened::Renewal => match writer.renew().await {
+                    Ok(()) => continue,
+                    Err(error) => return self.give_up(Vec::new(), lost(error)),
+                },
             };
-            let at = host.now();
-            let events = self.machine.step(Moment { at, ids: &*host.ids }, input);
-            if let Err(error) = store(&agent, &events).await {
-                self.stream = None;
-                return self.give_up(events, error);
-            }
-            if let Some(said) = events.iter().filter_map(assistant_text).next_back() {
+            let mut step = Step::default();
+            self.step(input, &mut step);
+            self.go_on(&mut step);
+
+            let at = self.agent.shared.host.now();
+            let over = step.outcome.is_some();
+            let with = With {
+                approvals: step.approvals,
+                closes_approvals: over && self.has_approvals,
+                releases: over,
+                ..With::default()
+            };
+            let (first, appended) = match writer.append(at, Some(&self.turn_id), &step.events, with).await {
+                Ok(appended) => appended,
+                Err(error) => return self.give_up(step.events, lost(error)),
+            };
+            if let Some(said) = step.events.iter().filter_map(assistant_text).next_back() {
                 text = said;
             }
             let state = self.machine.state();
-            match outcome {
-                None => agent.publish(state, at, &self.context, events),
+            match step.outcome {
+                None => self.agent.publish(state, at, &self.context, step.events, first),
                 Some(outcome) => {
-                    let report =
-                        TurnReport { turn_id: self.turn_id, outcome, text, usage: self.machine.usage() };
-                    return Finished { state, at, context: self.context, events, report };
+                    let usage = self.machine.usage();
+                    let report = TurnReport { turn_id: self.turn_id, outcome, text, usage };
+                    let (context, events) = (self.context, step.events);
+                    let released = appended.released;
+                    return Finished { state, at, context, events, first, report, released, broken: false };
                 }
             }
         }
     }
 
-    /// What happens next: the driver tells something, or the turn is interrupted.
-    async fn next_input(&mut self, interrupted: &mut (impl FusedFuture<Output = ()> + Unpin)) -> TurnInput {
-        let Some(driver) = &mut self.stream else { return TurnInput::Interrupted };
+    /// Takes one input into what is stored next.
+    fn step(&mut self, input: TurnInput, step: &mut Step) {
+        let host = &self.agent.shared.host;
+        let at = host.now();
+        match &input {
+            TurnInput::Interrupted => step.outcome = Some(Outcome::Interrupted),
+            TurnInput::Driver(DriverEvent::End(end)) => step.outcome = Some(end.outcome.clone()),
+            TurnInput::Driver(_) => {}
+        }
+        let innermost = match &input {
+            TurnInput::Driver(event) => Some(innermost(event)),
+            TurnInput::Interrupted => None,
+        };
+        if let Some(DriverEvent::ApprovalRequested(request)) = innermost {
+            self.has_approvals = true;
+            step.approvals.push(ApprovalRecord::new(
+                request.approval.clone(),
+                self.agent.context.session_id.clone(),
+                self.turn_id.clone(),
+                request.call.clone(),
+                &request.reason,
+                at,
+            ));
+        }
+        let announces =
+            matches!(innermost, Some(DriverEvent::ToolStart(_) | DriverEvent::ApprovalRequested(_)));
+        let events = self.machine.step(Moment { at, ids: &*host.ids }, input);
+        let stores = events.iter().any(EventData::is_stored);
+        step.events.extend(events);
+        step.may_go_on = stores && !announces && step.outcome.is_none();
+    }
+
+    /// Takes what the driver has ready behind something that is to be stored, so that it is stored at once: an answer and
+    /// the tool that it starts, the results of tools that end together, the last words and the end.
+    fn go_on(&mut self, step: &mut Step) {
+        for _ in 1..MAX_STEPS {
+            if !step.may_go_on {
+                return;
+            }
+            let Some(driver) = &mut self.stream else { return };
+            let Some(next) = AssertUnwindSafe(driver.next()).catch_unwind().now_or_never() else { return };
+            let input = self.input(next);
+            let stored = step.events.len();
+            self.step(input, step);
+            // What is only told does not wait for a store.
+            step.may_go_on |=
+                step.events.get(stored..).is_some_and(<[_]>::is_empty) && step.outcome.is_none();
+        }
+    }
+
+    /// What happens next: the driver tells something, the turn is interrupted, or the lease is to be renewed.
+    async fn next(
+        &mut self,
+        writer: &mut Writer,
+        interrupted: &mut (impl FusedFuture<Output = ()> + Unpin),
+    ) -> Happened {
+        let Some(driver) = &mut self.stream else { return Happened::Input(TurnInput::Interrupted) };
+        let next = AssertUnwindSafe(driver.next()).catch_unwind();
+        let next = future::select(writer.renewal(), next);
+        let next = match future::select(interrupted, next).await {
+            Either::Left(((), _)) => {
+                self.stream = None;
+                return Happened::Input(TurnInput::Interrupted);
+            }
+            Either::Right((Either::Left(((), _)), _)) => return Happened::Renewal,
+            Either::Right((Either::Right((next, _)), _)) => next,
+        };
+        Happened::Input(self.input(next))
+    }
+
+    /// What a driver told. One that panicked is not asked again: the turn ends, and with it the stream.
+    fn input(&mut self, next: std::thread::Result<Option<DriverEvent>>) -> TurnInput {
         let failed = |problem| {
             let error = Error::new(ErrorKind::Internal, "run turn").with_message(problem);
             TurnInput::Driver(Outcome::Failed(error).into())
         };
-        // A driver that panicked is not asked again: the turn ends, and with it the stream.
-        let next = AssertUnwindSafe(driver.next()).catch_unwind();
-        let input = match future::select(interrupted, next).await {
-            Either::Left(((), _)) => TurnInput::Interrupted,
-            Either::Right((Ok(Some(event)), _)) => TurnInput::Driver(event),
-            Either::Right((Ok(None), _)) => failed("the driver ended without an end"),
-            Either::Right((Err(_), _)) => failed("the driver panicked"),
+        let input = match next {
+            Ok(Some(event)) => TurnInput::Driver(event),
+            Ok(None) => failed("the driver ended without an end"),
+            Err(_) => failed("the driver panicked"),
         };
-        if matches!(input, TurnInput::Interrupted | TurnInput::Driver(DriverEvent::End(_))) {
+        if matches!(input, TurnInput::Driver(DriverEvent::End(_))) {
             self.stream = None;
         }
         input
     }
 
-    /// Ends a turn whose messages can't be stored. What could not be stored is not told.
+    /// Ends a turn that can't be stored. What could not be stored is not told, but for the end.
     fn give_up(mut self, mut events: Vec<EventData>, error: Error) -> Finished {
+        self.stream = None;
         let host = &self.agent.shared.host;
         let (at, usage) = (host.now(), self.machine.usage());
         let moment = Moment { at, ids: &*host.ids };
@@ -140,23 +264,33 @@ impl OpenTurn {
         });
         let outcome = Outcome::Failed(error);
         let report = TurnReport { turn_id: self.turn_id, outcome, text: String::new(), usage };
-        Finished { state: AgentState::Error, at, context: self.context, events, report }
+        Finished {
+            state: AgentState::Error,
+            at,
+            context: self.context,
+            events,
+            first: None,
+            report,
+            released: false,
+            broken: true,
+        }
     }
 }
 
-/// Stores the messages among `events`, before anybody is told of them and before the driver goes on.
-async fn store(agent: &AgentCore, events: &[EventData]) -> Result<()> {
-    let messages: Vec<_> = events.iter().filter_map(EventData::message).cloned().collect();
-    if messages.is_empty() {
-        return Ok(());
+/// What happens in the innermost of the turns that run within one another.
+fn innermost(event: &DriverEvent) -> &DriverEvent {
+    match event {
+        DriverEvent::Nested(NestedEvent { step: NestedStep::Driver(inner), .. }) => innermost(inner),
+        event => event,
     }
-    agent.shared.repositories.sessions.append_messages(&agent.image.session_id, &messages).await?;
-    Ok(())
 }
 
 fn assistant_text(event: &EventData) -> Option<String> {
     match event {
-        EventData::AssistantMessage(message) => Some(message.body.text()),
+        EventData::AssistantMessage(message) => match &message.body {
+            MessageBody::Assistant(message) => Some(message.text()),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -31,6 +31,20 @@ impl Clock for StillClock {
     }
 }
 
+/// A minute later, and still too: every lease has ended.
+#[derive(Debug)]
+pub(crate) struct Later;
+
+impl Clock for Later {
+    fn now(&self) -> SystemTime {
+        StillClock.now() + Duration::from_mins(1)
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        StillClock.sleep(duration)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Threads;
 

@@ -14,7 +14,11 @@ const FIND: &str =
 const LIST: &str = "SELECT container_id, config, created_at, updated_at FROM containers ORDER BY rowid";
 
 /// Children first: not every database cascades.
-const DELETE: [&str; 4] = [
+const DELETE: [&str; 8] = [
+    "DELETE FROM events WHERE session_id IN (SELECT session_id FROM sessions WHERE container_id = ?1)",
+    "DELETE FROM leases WHERE session_id IN (SELECT session_id FROM sessions WHERE container_id = ?1)",
+    "DELETE FROM queue WHERE session_id IN (SELECT session_id FROM sessions WHERE container_id = ?1)",
+    "DELETE FROM approvals WHERE session_id IN (SELECT session_id FROM sessions WHERE container_id = ?1)",
     "DELETE FROM messages WHERE session_id IN (SELECT session_id FROM sessions WHERE container_id = ?1)",
     "DELETE FROM sessions WHERE container_id = ?1",
     "DELETE FROM images WHERE container_id = ?1",

@@ -1,15 +1,22 @@
+mod approval;
 mod column;
 mod container;
+mod event;
 mod image;
+mod inbox;
+mod lease;
+mod message;
+mod queue;
 mod session;
 
 use std::sync::Arc;
 
 use agentx_core::{Error, Result};
 
+use self::lease::Guard;
 use crate::{Executor, Rows, Statement, migration};
 
-/// Containers, images, sessions and messages in a database.
+/// Containers, images, sessions with their messages and events, leases, queues and approvals in a database.
 ///
 /// A clone is cheap and uses the same database. Several may use one database at once, also from several processes.
 /// Moments after the year 287,000 (2^53 milliseconds) are refused with `InvalidInput`, and so are an image and a

@@ -1,0 +1,132 @@
+//! What reaches a session from outside while its agent is at work or at rest.
+
+use async_trait::async_trait;
+
+use crate::{ApprovalId, ContentPart, Decision, MessageId, Result, SessionId, Timestamp, ToolCall, TurnId};
+
+/// Keeps messages that wait for their turn, and approvals that wait for an answer. Neither needs the session's lease:
+/// anybody may send and answer, from any process.
+#[async_trait]
+pub trait InboxRepository: std::fmt::Debug + Send + Sync + 'static {
+    /// Adds a message to the end of a session's queue, together with the event `conversation_queued`. At most `limit`
+    /// wait.
+    ///
+    /// # Errors
+    /// `LimitExceeded` for a full queue; `NotFound` for a missing session; `AlreadyExists` for a message id that waits
+    /// already; whatever the store reports. Nothing is added then.
+    async fn enqueue_message(
+        &self,
+        session: &SessionId,
+        message: &QueuedMessage,
+        limit: usize,
+    ) -> Result<Enqueued>;
+
+    /// The messages that wait, at most `limit`, in the order in which they came.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing session; whatever the store reports.
+    async fn list_queued(&self, session: &SessionId, limit: usize) -> Result<Vec<QueuedMessage>>;
+
+    /// The approval with this id.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    async fn find_approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRecord>>;
+
+    /// The approvals of a session that are open, answered or not, in the order in which they were asked for.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing session; whatever the store reports.
+    async fn list_approvals(&self, session: &SessionId) -> Result<Vec<ApprovalRecord>>;
+
+    /// Stores the answer to an approval, together with the event `approval_answered`, and gives the approval as it now
+    /// is. Of several answers the first counts.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing approval; `ConditionFailed` for one that is answered or whose turn is over;
+    /// `InvalidInput` for an answer that decides nothing; whatever the store reports.
+    async fn answer_approval(
+        &self,
+        id: &ApprovalId,
+        decision: &Decision,
+        now: Timestamp,
+    ) -> Result<ApprovalRecord>;
+}
+
+/// A user's message that waits for its turn.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct QueuedMessage {
+    /// The id that it will have.
+    pub id: MessageId,
+    /// What the user said.
+    pub content: Vec<ContentPart>,
+    /// When it came.
+    pub timestamp: Timestamp,
+}
+
+impl QueuedMessage {
+    /// A message that came at `timestamp`.
+    pub fn new(id: MessageId, content: Vec<ContentPart>, timestamp: Timestamp) -> Self {
+        Self { id, content, timestamp }
+    }
+}
+
+/// What became of a message that was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Enqueued {
+    /// How many messages wait before it.
+    pub ahead: usize,
+    /// The number of its event.
+    pub event: u64,
+}
+
+impl Enqueued {
+    /// Behind so many others.
+    pub fn new(ahead: usize, event: u64) -> Self {
+        Self { ahead, event }
+    }
+}
+
+/// An approval as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ApprovalRecord {
+    /// Its id.
+    pub approval_id: ApprovalId,
+    /// The session whose agent asks.
+    pub session_id: SessionId,
+    /// The turn that waits for it.
+    pub turn_id: TurnId,
+    /// The call, as it would run.
+    pub call: ToolCall,
+    /// Why it is asked for, for people.
+    pub reason: String,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// The answer, and when it was given.
+    pub answer: Option<(Decision, Timestamp)>,
+    /// Whether its turn is over, so that no answer has an effect any more.
+    pub closed: bool,
+}
+
+impl ApprovalRecord {
+    /// An approval that is open.
+    pub fn new(
+        approval_id: ApprovalId,
+        session_id: SessionId,
+        turn_id: TurnId,
+        call: ToolCall,
+        reason: impl Into<String>,
+        created_at: Timestamp,
+    ) -> Self {
+        let reason = reason.into();
+        Self { approval_id, session_id, turn_id, call, reason, created_at, answer: None, closed: false }
+    }
+
+    /// Whether it waits for an answer.
+    pub fn is_pending(&self) -> bool {
+        self.answer.is_none() && !self.closed
+    }
+}

@@ -1,0 +1,168 @@
+//! What a session that was left in the middle of a turn needs before it can go on.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    history,
+    turn::OpenTurn,
+    writer::{With, Writer},
+};
+use crate::{
+    AgentState, ApprovalRecord, DriverEvent, Error, ErrorKind, EventData, EventPage, Moment, Outcome, Result,
+    Resumed, ResumedCall, StoredEvent, Timestamp, ToolCall, ToolOutput, ToolResult, TurnId, TurnInput,
+    TurnMachine,
+};
+
+/// How many of the latest events are read: those of a turn that was cut off behind its last message are few.
+const LATEST: usize = 1000;
+
+/// How a session stands.
+pub(super) enum Recovered {
+    /// Nothing is open any more.
+    Whole,
+    /// Calls wait for approvals, and all others have a result.
+    Open(Box<Open>),
+}
+
+/// A turn that waits for approvals.
+pub(super) struct Open {
+    pub(super) machine: TurnMachine,
+    pub(super) turn_id: TurnId,
+    calls: Vec<ResumedCall>,
+}
+
+impl Open {
+    /// Whether one of the approvals was answered, so that there is something to do.
+    pub(super) fn is_answered(&self) -> bool {
+        self.calls.iter().any(|call| matches!(call.state, Resumed::Decided(_)))
+    }
+
+    /// The turn, as it goes on.
+    pub(super) fn go_on(self, writer: &Writer) -> OpenTurn {
+        OpenTurn::resumed(writer, self.turn_id, self.machine, self.calls)
+    }
+}
+
+/// Closes what was cut off. A call that had begun is never run again: whether it took effect is unknown, and the model is
+/// told so. One that had not begun did not run, and the model is told that, unless it waits for an approval.
+pub(super) async fn recover(writer: &mut Writer) -> Result<Recovered> {
+    let agent = writer.agent().clone();
+    let (shared, session) = (&agent.shared, &agent.context.session_id);
+    let events = shared.repositories.sessions.list_events(session, EventPage::last(LATEST)).await?;
+    if let Some(last) = events.last() {
+        agent.bus.announce(last.seq);
+    }
+    let cut_off = open_turn(&events);
+    let calls = history::open_calls(&writer.history)
+        .map(|(message, calls)| (message.clone(), calls.into_iter().cloned().collect::<Vec<_>>()));
+    if cut_off.is_none() && calls.is_none() {
+        return Ok(Recovered::Whole);
+    }
+    let approvals = shared.repositories.inbox.list_approvals(session).await?;
+    let host = &shared.host;
+    let (turn_id, started) = match &cut_off {
+        Some((turn, started)) => (turn.clone(), *started),
+        None => (TurnId::fresh(&*host.ids), host.now()),
+    };
+    let last_message = match (&calls, writer.history.last()) {
+        (Some((message, _)), _) => message.clone(),
+        (None, Some(last)) => last.id.clone(),
+        (None, None) => return Ok(Recovered::Whole),
+    };
+    let calls = calls.map(|(_, calls)| calls).unwrap_or_default();
+    let begun = begun(&events);
+    let open = Calls { begun: begun.as_ref(), approvals: &approvals };
+    let (closed, resumed) = open.sort(calls.clone());
+
+    let shown = history::shown_ids(&writer.history);
+    let mut machine = TurnMachine::resume(turn_id.clone(), started, last_message, calls).with_history(shown);
+    let at = host.now();
+    let mut events = Vec::new();
+    let mut step = |event| {
+        let moment = Moment { at, ids: &*host.ids };
+        events.extend(machine.step(moment, TurnInput::Driver(event)));
+    };
+    for result in closed {
+        step(DriverEvent::ToolEnd(result));
+    }
+    let whole = resumed.is_empty();
+    if whole && cut_off.is_some() {
+        let error = Error::new(ErrorKind::Lost, "run turn")
+            .with_message("the agent stopped without warning while the turn was under way");
+        step(Outcome::Failed(error).into());
+    }
+    let with = With { closes_approvals: whole && !approvals.is_empty(), ..With::default() };
+    let turn = cut_off.is_some().then_some(&turn_id);
+    let (first, _) = writer.append(at, turn, &events, with).await?;
+    let mut context = (*agent.context).clone();
+    context.turn_id = turn.cloned();
+    let state = if whole { AgentState::Idle } else { machine.state() };
+    agent.publish(state, at, &Arc::new(context), events, first);
+    if whole {
+        return Ok(Recovered::Whole);
+    }
+    Ok(Recovered::Open(Box::new(Open { machine, turn_id, calls: resumed })))
+}
+
+/// The turn that began and did not end, and when it began.
+fn open_turn(events: &[StoredEvent]) -> Option<(TurnId, Timestamp)> {
+    let last = events.iter().rev().find(|stored| {
+        matches!(stored.event.data, EventData::TurnRequest { .. } | EventData::TurnResponse { .. })
+    })?;
+    match &last.event.data {
+        EventData::TurnRequest { turn_id, timestamp, .. } => Some((turn_id.clone(), *timestamp)),
+        _ => None,
+    }
+}
+
+/// The calls of the last assistant message that had begun; none where that is not known.
+fn begun(events: &[StoredEvent]) -> Option<HashSet<String>> {
+    let said =
+        events.iter().rposition(|stored| matches!(stored.event.data, EventData::AssistantMessage(_)))?;
+    let behind = events.get(said..)?;
+    let begun = behind.iter().filter_map(|stored| match &stored.event.data {
+        EventData::ToolExecuting { tool_id, .. } => Some(tool_id.clone()),
+        _ => None,
+    });
+    Some(begun.collect())
+}
+
+struct Calls<'a> {
+    begun: Option<&'a HashSet<String>>,
+    approvals: &'a [ApprovalRecord],
+}
+
+impl Calls<'_> {
+    /// What is closed now, and what waits.
+    fn sort(&self, calls: Vec<ToolCall>) -> (Vec<ToolResult>, Vec<ResumedCall>) {
+        let has_begun = |call: &ToolCall| self.begun.is_none_or(|begun| begun.contains(&call.id));
+        let waits = calls.iter().any(|call| !has_begun(call) && self.approval(call).is_some());
+        let (mut closed, mut resumed) = (Vec::new(), Vec::new());
+        for call in calls {
+            let approval = self.approval(&call);
+            let why = match (has_begun(&call), approval) {
+                (true, _) => {
+                    "The agent was stopped while this call was under way. Whether it took effect is unknown."
+                }
+                (false, None) if !waits => "The agent was stopped before this call began. It was not run.",
+                (false, approval) => {
+                    let state = match approval {
+                        None => Resumed::Undecided,
+                        Some(ApprovalRecord { answer: Some((decision, _)), .. }) => {
+                            Resumed::Decided(decision.clone())
+                        }
+                        Some(approval) => Resumed::Pending(approval.approval_id.clone()),
+                    };
+                    resumed.push(ResumedCall::new(call, state));
+                    continue;
+                }
+            };
+            closed.push(ToolResult::new(&call.id, &call.name, ToolOutput::error(why)));
+        }
+        (closed, resumed)
+    }
+
+    fn approval(&self, call: &ToolCall) -> Option<&ApprovalRecord> {
+        self.approvals.iter().rfind(|approval| approval.call.id == call.id)
+    }
+}

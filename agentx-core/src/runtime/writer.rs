@@ -1,0 +1,153 @@
+//! The right to write a session, and what is written under it.
+
+use std::sync::Arc;
+
+use agentx_resource::BoxFuture;
+
+use super::{core::AgentCore, history};
+use crate::{
+    Append, Appended, ApprovalRecord, Error, ErrorKind, EventData, Fence, Lease, LeaseRequest, Message,
+    MessageId, NewEvent, Result, Timestamp, TurnId,
+};
+
+/// Holds the session's lease, and knows what a model is shown of the session.
+pub(super) struct Writer {
+    agent: Arc<AgentCore>,
+    lease: Lease,
+    /// Whether the lease is still to be taken, with the first append.
+    to_take: bool,
+    pub(super) history: Vec<Message>,
+    renewal: BoxFuture<'static, ()>,
+}
+
+/// What is stored together with events.
+#[derive(Default)]
+pub(super) struct With {
+    pub(super) taken: Vec<MessageId>,
+    pub(super) approvals: Vec<ApprovalRecord>,
+    pub(super) closes_approvals: bool,
+    /// Whether the lease is given back.
+    pub(super) releases: bool,
+}
+
+impl Writer {
+    /// Of an agent that had the lease last: it is taken with the first append, which fails with `ConditionFailed` where
+    /// somebody else had it since.
+    pub(super) fn again(agent: Arc<AgentCore>, token: u64, history: Vec<Message>) -> Self {
+        let lease = Lease::new(token + 1, &*agent.shared.holder, Timestamp::default());
+        let renewal = agent.shared.renewal();
+        Self { agent, lease, to_take: true, history, renewal }
+    }
+
+    /// Takes the lease, and reads what a model is shown.
+    pub(super) async fn acquire(agent: Arc<AgentCore>) -> Result<Self> {
+        let (shared, session) = (&agent.shared, &agent.context.session_id);
+        let now = shared.host.now();
+        let request = LeaseRequest::new(&*shared.holder, now, now.after(shared.lease_time));
+        let request = request.with_last(agent.token());
+        let lease = shared.repositories.leases.acquire_lease(session, &request).await?;
+        agent.set_token(lease.token);
+        let renewal = shared.renewal();
+        let mut writer = Self { agent, lease, to_take: false, history: Vec::new(), renewal };
+        if let Err(error) = writer.reload().await {
+            writer.abandon().await;
+            return Err(error);
+        }
+        Ok(writer)
+    }
+
+    /// Reads anew what a model is shown.
+    pub(super) async fn reload(&mut self) -> Result<()> {
+        let sessions = &*self.agent.shared.repositories.sessions;
+        self.history = history::load(sessions, &self.agent.context.session_id).await?;
+        Ok(())
+    }
+
+    pub(super) fn agent(&self) -> &Arc<AgentCore> {
+        &self.agent
+    }
+
+    /// Whether somebody else may have had the lease since this agent had it.
+    pub(super) fn is_unproved(&self) -> bool {
+        self.to_take
+    }
+
+    /// Stores those of the events that are stored, and gives the number of the first; none where there was nothing to
+    /// store.
+    pub(super) async fn append(
+        &mut self,
+        at: Timestamp,
+        turn: Option<&TurnId>,
+        events: &[EventData],
+        with: With,
+    ) -> Result<(Option<u64>, Appended)> {
+        let mut append = Append::new(Vec::new());
+        for event in events.iter().filter(|event| event.is_stored()) {
+            append.events.push(NewEvent::new(at, turn.cloned(), event.clone()));
+        }
+        let count = append.events.len() as u64;
+        if count == 0 && !with.releases && !with.closes_approvals && with.taken.is_empty() {
+            return Ok((None, Appended::default()));
+        }
+        (append.taken, append.approvals) = (with.taken, with.approvals);
+        append.closes_approvals = with.closes_approvals;
+        let appended = self.send(append, with.releases).await?;
+        for message in events.iter().filter_map(EventData::message) {
+            history::add(&mut self.history, message.clone());
+        }
+        let first = (count > 0).then_some((appended.last_event + 1).saturating_sub(count));
+        Ok((first, appended))
+    }
+
+    async fn send(&mut self, mut append: Append, releases: bool) -> Result<Appended> {
+        let shared = &self.agent.shared;
+        // One who goes leaves the queue to whoever comes next, without a wait.
+        let time = if releases && self.agent.is_closed() { None } else { Some(shared.lease_time) };
+        self.lease.until = time.map_or_else(Timestamp::default, |time| shared.host.now().after(time));
+        let lease = self.lease.clone();
+        append.fence = match (self.to_take, releases) {
+            (true, _) => Fence::Retake(lease),
+            (false, false) => Fence::Hold(lease),
+            (false, true) => Fence::Release(lease),
+        };
+        let appended = shared.repositories.sessions.append(&self.agent.context.session_id, &append).await?;
+        if self.to_take {
+            self.to_take = false;
+            self.agent.set_token(self.lease.token);
+        }
+        self.renewal = self.agent.shared.renewal();
+        Ok(appended)
+    }
+
+    /// Waits until it is time to renew the lease.
+    pub(super) fn renewal(&mut self) -> &mut BoxFuture<'static, ()> {
+        &mut self.renewal
+    }
+
+    /// Moves the end of the lease.
+    pub(super) async fn renew(&mut self) -> Result<()> {
+        self.send(Append::default(), false).await.map(drop)
+    }
+
+    /// Gives the lease back, unless messages are queued; tells whether it is.
+    pub(super) async fn release(&mut self) -> Result<bool> {
+        Ok(self.send(Append::default(), true).await?.released)
+    }
+
+    /// Lets somebody else have the lease at once, and look what is open. A store that fails keeps the lease until it ends.
+    pub(super) async fn abandon(&mut self) {
+        if !self.to_take {
+            let _ = self.agent.abandon(self.lease.token).await;
+        }
+    }
+}
+
+/// The error of a turn whose agent has lost the lease.
+pub(super) fn lost(error: Error) -> Error {
+    if error.kind() != ErrorKind::ConditionFailed {
+        return error;
+    }
+    Error::new(ErrorKind::ConditionFailed, "run turn")
+        .with_message("another process has taken the session over, and goes on with it")
+        .with_source(error)
+}
