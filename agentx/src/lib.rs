@@ -44,6 +44,12 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/custom-driver.md")]
     struct CustomDriver;
+
+    #[doc = include_str!("../../docs/guides/approvals.md")]
+    struct Approvals;
+
+    #[doc = include_str!("../../docs/guides/resuming-after-a-crash.md")]
+    struct ResumingAfterACrash;
 }
 
 /// What a program that embeds an agent needs most.

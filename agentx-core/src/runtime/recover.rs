@@ -153,6 +153,8 @@ impl Calls<'_> {
                         }
                         Some(approval) => Resumed::Pending(approval.approval_id.clone()),
                     };
+                    // What was asked about is what runs: a hook may have changed the call before.
+                    let call = approval.map_or(call, |approval| approval.call.clone());
                     resumed.push(ResumedCall::new(call, state));
                     continue;
                 }
