@@ -5,7 +5,7 @@ use super::{
     tree::{Tree, fail, found, is_reserved, retold},
 };
 use crate::{
-    ErrorKind, FileSystem, FileSystemExt, ListOptions, MkdirOptions, ReadOptions, ResourcePath, Result,
+    ErrorKind, FileKind, FileSystem, FileSystemExt, ListOptions, MkdirOptions, ReadOptions, ResourcePath, Result,
     StatOptions, WriteMode,
 };
 
@@ -129,12 +129,13 @@ async fn commit(tree: &Tree) -> Result<()> {
 
 /// Puts into the base what the upper has at `path`.
 async fn put(tree: &Tree, path: &ResourcePath) -> Result<()> {
-    let directory = tree.upper.metadata(path).await?.is_dir();
+    let kind = tree.upper.metadata(path).await?.kind;
     let base = found(tree.base.stat(path, StatOptions::no_follow()).await)?;
-    if base.is_some_and(|base| base.is_dir() != directory) {
+    // A write over a symlink would go where it leads.
+    if base.is_some_and(|base| base.kind != kind) {
         tree.base.rm_all(path).await?;
     }
-    if directory {
+    if kind == FileKind::Directory {
         return tree.base.mkdir(path, MkdirOptions::recursive()).await;
     }
     let mut read = tree.upper.read(path, ReadOptions::default()).await?;

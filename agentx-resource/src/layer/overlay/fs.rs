@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{
     Overlay,
     transfer::{copy, copy_up, rename},
-    tree::{Place, Tree, fail, is_reserved, not_reserved, retold, tagged, untagged},
+    tree::{Place, Tree, fail, is_reserved, not_reserved, retold, tagged, through_link, untagged},
     writer::OverlayWriter,
 };
 use crate::{
@@ -61,7 +61,11 @@ impl FileSystem for Overlay {
             Place::BelowFile => ErrorKind::NotADirectory,
             Place::NoParent if !options.recursive => ErrorKind::NotFound,
             Place::Vacant | Place::NoParent => {
-                return self.tree.upper.mkdir(path, MkdirOptions::recursive()).await;
+                match self.tree.base_link(path).await.map_err(|error| retold(error, "mkdir", path))? {
+                    None => return self.tree.upper.mkdir(path, MkdirOptions::recursive()).await,
+                    Some(link) if link == *path => ErrorKind::AlreadyExists,
+                    Some(link) => return Err(through_link("mkdir", path, &link)),
+                }
             }
         };
         Err(fail(kind, "mkdir", path))
@@ -78,6 +82,9 @@ impl FileSystem for Overlay {
             Some(Place::Upper(metadata) | Place::Base(metadata)) => {
                 if metadata.is_dir() && !options.recursive && !self.tree.is_empty(path).await.map_err(told)? {
                     return Err(fail(ErrorKind::DirectoryNotEmpty, "rm", path));
+                }
+                if let Some(link) = self.tree.base_link_above(path).await.map_err(told)? {
+                    return Err(through_link("rm", path, &link));
                 }
                 remove(&self.tree, path).await.map_err(told)
             }

@@ -22,8 +22,10 @@ use crate::{FileSystem, Result};
 /// * The upper's directory `/.agentx-overlay` is reserved: nothing is there for callers, and they can't create it.
 /// * While it is open, nobody else changes the base or the upper, and no other overlay is open with the upper.
 /// * Conditional writes hold against all who write through this value and its clones, and appends need an upper that
-///   appends. Renames take several steps, permission bits are not kept, and a symlink of the base is not
-///   renamed, nor copied with the directory that holds it (`Unsupported`).
+///   appends. Renames take several steps, and permission bits are not kept.
+/// * A symlink of the base leads to where it leads in the base, as that is without the changes. Nothing is changed
+///   through one, no such link is renamed or replaced by a rename, and none is copied with the directory that holds it
+///   (`Unsupported`). It can be removed, and then its name is free.
 /// * The note of what is removed is written anew with each removal; it grows by the path of each file or directory of
 ///   the base that was removed on its own.
 ///

@@ -185,3 +185,71 @@ fn a_note_that_was_cut_is_corrupt() {
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     });
 }
+
+/// A base with links to a file, to a directory and to nowhere.
+async fn linked() -> (MemoryFileSystem, Overlay, MemoryFileSystem) {
+    let (base, upper) = (MemoryFileSystem::new().with_symlinks("/"), MemoryFileSystem::new());
+    put(&base, "/d/one", "1").await;
+    for (target, at) in [("d/one", "/fl"), ("d", "/dl"), ("new", "/nowhere")] {
+        base.symlink(target, &path(at)).unwrap();
+    }
+    let overlay = Overlay::open(Arc::new(base.clone()), Arc::new(upper.clone())).await.unwrap();
+    (base, overlay, upper)
+}
+
+#[test]
+fn nothing_is_changed_through_a_link_of_the_base() {
+    block_on(async {
+        let (base, overlay, upper) = linked().await;
+        put(&overlay, "/file", "f").await;
+        let before = (tree(&upper).await, changes(&overlay).await);
+        for at in ["/fl", "/nowhere", "/dl/one", "/dl/new", "/dl/far/new", "/nowhere/new"] {
+            for mode in [WriteMode::Overwrite, WriteMode::Append] {
+                let options = crate::WriteOptions::from(mode).with_create_parents();
+                let written = overlay.write(&path(at), "x".into(), options.clone()).await;
+                assert_eq!(written.unwrap_err().kind(), ErrorKind::Unsupported, "{at} {options:?}");
+                let writer = overlay.writer(&path(at), options).await;
+                assert_eq!(writer.unwrap_err().kind(), ErrorKind::Unsupported, "{at}");
+            }
+            let moved = overlay.rename(&path("/file"), &path(at), TransferOptions::default()).await;
+            let kind = moved.unwrap_err().kind();
+            assert!(matches!(kind, ErrorKind::Unsupported | ErrorKind::NotFound), "{at}: {kind}");
+            let copied = overlay.copy(&path("/file"), &path(at), TransferOptions::default()).await;
+            let kind = copied.unwrap_err().kind();
+            assert!(matches!(kind, ErrorKind::Unsupported | ErrorKind::NotFound), "{at}: {kind}");
+        }
+        let link = path("/nowhere");
+        assert_eq!(overlay.create_new(&link, "x").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        let made = overlay.mkdir(&link, MkdirOptions::recursive()).await;
+        assert_eq!(made.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        let made = overlay.mkdir(&path("/dl/new"), MkdirOptions::default()).await;
+        assert_eq!(made.unwrap_err().kind(), ErrorKind::Unsupported);
+        let removed = overlay.rm(&path("/dl/one"), RemoveOptions::default()).await;
+        assert_eq!(removed.unwrap_err().kind(), ErrorKind::Unsupported);
+        let moved = overlay.rename(&path("/dl/one"), &path("/x"), TransferOptions::default()).await;
+        assert_eq!(moved.unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!((tree(&upper).await, changes(&overlay).await), before);
+        // To read through one is another thing.
+        overlay.copy(&path("/dl"), &path("/copy"), TransferOptions::default()).await.unwrap();
+        assert_eq!(overlay.read_to_string(&path("/copy/one")).await.unwrap(), "1");
+        assert_eq!(overlay.read_to_string(&path("/fl")).await.unwrap(), "1");
+        assert_eq!(base.read_to_string(&path("/d/one")).await.unwrap(), "1");
+    });
+}
+
+#[test]
+fn what_takes_the_place_of_a_link_is_not_committed_through_it() {
+    block_on(async {
+        let (base, overlay, _) = linked().await;
+        for at in ["/fl", "/nowhere", "/dl"] {
+            overlay.rm(&path(at), RemoveOptions::default()).await.unwrap();
+        }
+        put(&overlay, "/fl", "own").await;
+        put(&overlay, "/nowhere", "own").await;
+        put(&overlay, "/dl/one", "own").await;
+        overlay.commit().await.unwrap();
+        let expected = ["/d/", "/d/one=1", "/dl/", "/dl/one=own", "/fl=own", "/nowhere=own"];
+        assert_eq!(tree(&base).await, expected);
+        assert_eq!(tree(&overlay).await, expected);
+    });
+}

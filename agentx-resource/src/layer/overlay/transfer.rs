@@ -4,7 +4,7 @@ use futures::TryStreamExt;
 
 use super::{
     fs::{list, read, remove},
-    tree::{Place, Tree, fail, not_reserved, retold},
+    tree::{Place, Tree, fail, not_reserved, retold, through_link},
 };
 use crate::{
     ErrorKind, FileKind, ListOptions, Metadata, MkdirOptions, ReadOptions, RemoveOptions, ResourcePath,
@@ -83,6 +83,12 @@ async fn check(
         let error = fail(ErrorKind::InvalidInput, operation, to);
         return Err(error.with_message("a directory can't hold itself"));
     }
+    let told = |error| retold(error, operation, from);
+    if operation == "rename"
+        && let Some(link) = tree.base_link_above(from).await.map_err(told)?
+    {
+        return Err(through_link(operation, from, &link));
+    }
     let kind = match tree.place(to).await.map_err(|error| retold(error, operation, to))? {
         Place::BelowFile => ErrorKind::NotADirectory,
         Place::NoParent => ErrorKind::NotFound,
@@ -90,8 +96,17 @@ async fn check(
         Place::Upper(target) | Place::Base(target) if target.is_dir() && !source.is_dir() => {
             ErrorKind::IsADirectory
         }
-        Place::Upper(target) | Place::Base(target) => return Ok(Some((source, Some(target)))),
-        Place::Vacant => return Ok(Some((source, None))),
+        place => match tree.base_link(to).await.map_err(told)? {
+            Some(link) if link == *to && options.create_new => ErrorKind::AlreadyExists,
+            Some(link) => return Err(through_link(operation, to, &link)),
+            None => {
+                let target = match place {
+                    Place::Upper(target) | Place::Base(target) => Some(target),
+                    _ => None,
+                };
+                return Ok(Some((source, target)));
+            }
+        },
     };
     Err(fail(kind, operation, to))
 }

@@ -10,7 +10,7 @@ use super::{
     removed::{RESERVED, Removed},
 };
 use crate::{
-    ConditionStrength, Error, ErrorKind, FileSystem, FileSystemExt, FsCapabilities, ListOptions, Metadata,
+    ConditionStrength, Error, ErrorKind, FileKind, FileSystem, FileSystemExt, FsCapabilities, ListOptions, Metadata,
     MkdirOptions, RemoveOptions, ResourcePath, Result, StatOptions, Version, WriteMode, WriteOptions,
 };
 
@@ -97,6 +97,32 @@ impl Tree {
         found(self.base.stat(path, StatOptions::no_follow()).await)
     }
 
+    /// The first symlink of the base on the way to `path`, itself included. Where it leads is known to the base alone,
+    /// so nothing can be changed there.
+    pub(super) async fn base_link(&self, path: &ResourcePath) -> Result<Option<ResourcePath>> {
+        if !self.base.capabilities().symlinks {
+            return Ok(None);
+        }
+        let way: Vec<_> = std::iter::successors(Some(path.clone()), ResourcePath::parent).collect();
+        for place in way.into_iter().rev().skip(1) {
+            match self.entry_in_base(&place).await? {
+                Some(entry) if entry.kind == FileKind::Symlink => return Ok(Some(place)),
+                Some(_) => {}
+                // So is all that is below.
+                None => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first symlink of the base above `path`.
+    pub(super) async fn base_link_above(&self, path: &ResourcePath) -> Result<Option<ResourcePath>> {
+        match path.parent() {
+            Some(parent) => self.base_link(&parent).await,
+            None => Ok(None),
+        }
+    }
+
     pub(super) async fn place(&self, path: &ResourcePath) -> Result<Place> {
         if let Some(place) = self.find(path).await? {
             return Ok(place);
@@ -141,7 +167,13 @@ impl Tree {
                 ErrorKind::ConditionFailed
             }
             (Place::Vacant | Place::NoParent, WriteMode::IfMatch(_)) => ErrorKind::ConditionFailed,
-            _ => return Ok(place),
+            _ => match self.base_link(path).await.map_err(|error| retold(error, "write", path))? {
+                None => return Ok(place),
+                Some(link) if link == *path && options.mode == WriteMode::CreateNew => {
+                    ErrorKind::AlreadyExists
+                }
+                Some(link) => return Err(through_link("write", path, &link)),
+            },
         };
         Err(fail(kind, "write", path))
     }
@@ -205,6 +237,11 @@ pub(super) fn found(stat: Result<Metadata>) -> Result<Option<Metadata>> {
 
 pub(super) fn fail(kind: ErrorKind, operation: &'static str, path: &ResourcePath) -> Error {
     Error::new(kind, operation).with_path(path)
+}
+
+pub(super) fn through_link(operation: &'static str, path: &ResourcePath, link: &ResourcePath) -> Error {
+    fail(ErrorKind::Unsupported, operation, path)
+        .with_message(format!("nothing is changed through {link}, a symbolic link of the base"))
 }
 
 /// The error of a step, as one of the operation.
