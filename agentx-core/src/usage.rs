@@ -45,6 +45,28 @@ impl Usage {
             .saturating_add(self.cache_read_input_tokens)
     }
 
+    /// What was used since it was `before`.
+    #[must_use]
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let left = |now: u64, before: u64| now.saturating_sub(before);
+        Self {
+            input_tokens: left(self.input_tokens, before.input_tokens),
+            output_tokens: left(self.output_tokens, before.output_tokens),
+            cache_creation_input_tokens: left(
+                self.cache_creation_input_tokens,
+                before.cache_creation_input_tokens,
+            ),
+            cache_creation_1h_input_tokens: left(
+                self.cache_creation_1h_input_tokens,
+                before.cache_creation_1h_input_tokens,
+            ),
+            cache_read_input_tokens: left(self.cache_read_input_tokens, before.cache_read_input_tokens),
+            thinking_tokens: left(self.thinking_tokens, before.thinking_tokens),
+            web_search_requests: left(self.web_search_requests, before.web_search_requests),
+            web_fetch_requests: left(self.web_fetch_requests, before.web_fetch_requests),
+        }
+    }
+
     /// All input and output.
     pub fn total(&self) -> u64 {
         self.total_input().saturating_add(self.output_tokens)

@@ -7,10 +7,13 @@ mod support;
 use std::sync::{Arc, atomic::Ordering};
 
 use agentx_core::{
-    Agent, AgentState, AssistantPart, ContainerId, Cursor, ErrorKind, EventData, EventLayer, Host, ImageSpec,
-    MemoryRepositories, Message, MessageBody, MessagePage, Outcome, OutcomeKind, Reply, Repositories,
-    Runtime, ScriptedModel, SessionRepository, Tool, ToolLoop, ToolOutput,
+    Agent, AgentState, AssistantPart, Budget, BudgetKind, ContainerId, Cursor, Decision, ErrorKind,
+    EventData, EventLayer, Hook, HookAction, HookPoint, Host, ImageSpec, MemoryRepositories, Message,
+    MessageBody, MessagePage, ModelInfo, ModelTable, Outcome, OutcomeKind, Permission, PermissionRequest,
+    Prices, Reply, Repositories, Result, Runtime, RuntimeBuilder, ScriptedModel, SessionRepository, Tool,
+    ToolLoop, ToolOutput,
 };
+use async_trait::async_trait;
 use futures::{StreamExt, executor::block_on, future};
 use serde_json::json;
 use support::{Echo, host};
@@ -26,7 +29,7 @@ fn runtime_on(
     repositories: Repositories,
 ) -> Runtime {
     let builder = Runtime::builder(ToolLoop::new(model), host).repositories(repositories);
-    tools.into_iter().fold(builder, agentx_core::RuntimeBuilder::tool).build().unwrap()
+    tools.into_iter().fold(builder, RuntimeBuilder::tool).build().unwrap()
 }
 
 async fn agent(runtime: &Runtime) -> Agent {
@@ -301,5 +304,129 @@ fn a_stopped_agent_is_gone_and_its_session_goes_on() {
         assert_ne!(second.id(), first.id());
         assert_valid(&second.history().await.unwrap());
         assert_eq!(second.history().await.unwrap().len(), 3);
+    });
+}
+
+/// What runs over one store, one after another.
+struct Runs {
+    host: Host,
+    store: Arc<MemoryRepositories>,
+}
+
+impl Runs {
+    fn new() -> Self {
+        Self { host: host(), store: Arc::default() }
+    }
+
+    async fn next(&self, echo: Echo, set: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> (Runtime, Agent) {
+        let container = ContainerId::new("alice").unwrap();
+        let model = ScriptedModel::new("priced", |request| match request.answer("a") {
+            None => Ok(Reply::text("let me see").call("a", "echo", json!({"do": "x"}))),
+            Some(output) => {
+                Ok(Reply::text(format!("{} shown, {}", request.messages.len(), output.to_text())))
+            }
+        });
+        let info = ModelInfo::new(100_000, 1000).with_prices(Prices::new(1_000_000, 1_000_000));
+        let driver = ToolLoop::new(model).with_models(ModelTable::empty("2026-01-01").with("priced", info));
+        let builder = Runtime::builder(driver, self.host.clone())
+            .repositories(Repositories::shared(self.store.clone()))
+            .tool(Arc::new(echo));
+        let runtime = set(builder).build().unwrap();
+        runtime.create_container(&container).await.unwrap();
+        let image = match runtime.images(&container).await.unwrap().first() {
+            Some(image) => image.image_id.clone(),
+            None => runtime.create_image(&container, ImageSpec::default()).await.unwrap().image_id,
+        };
+        let agent = runtime.run(&image).await.unwrap();
+        (runtime, agent)
+    }
+}
+
+#[test]
+fn a_session_budget_holds_over_turns_and_restarts() {
+    block_on(async {
+        let runs = Runs::new();
+        let bounded = |builder: RuntimeBuilder| builder.session_budget(Budget::unbounded().with_steps(5));
+        let (runtime, agent) = runs.next(Echo::new(), bounded).await;
+        let first = agent.ask("one").await.unwrap();
+        assert_eq!((first.spent.steps, first.spent.tool_calls, first.spent.turns), (2, 1, 1));
+        assert_eq!(first.spent.cost.as_micros(), first.usage.total(), "a dollar for a million of each");
+        assert!(matches!(agent.ask("two").await.unwrap().outcome, Outcome::Completed));
+        drop((runtime, agent));
+
+        let (_runtime, agent) = runs.next(Echo::new(), bounded).await;
+        let third = agent.ask("three").await.unwrap();
+        assert!(matches!(third.outcome, Outcome::SharedBudget(BudgetKind::Steps)), "{}", third.outcome);
+        assert_eq!((third.spent.steps, third.spent.tool_calls), (1, 1), "what had begun was finished");
+        let fourth = agent.ask("four").await.unwrap();
+        assert!(matches!(fourth.outcome, Outcome::SharedBudget(BudgetKind::Steps)));
+        assert_eq!(fourth.spent.steps, 0);
+    });
+}
+
+#[test]
+fn what_an_interrupted_turn_spent_is_told_and_counts() {
+    block_on(async {
+        let runs = Runs::new();
+        let (echo, _open) = Echo::gated();
+        let bounded =
+            |builder: RuntimeBuilder| builder.session_budget(Budget::unbounded().with_tool_calls(1));
+        let (_runtime, agent) = runs.next(echo, bounded).await;
+        let mut turn = agent.send("go").await.unwrap();
+        while !matches!(turn.next().await.unwrap().data, EventData::ToolExecuting { .. }) {}
+        agent.interrupt().await;
+        let report = turn.finish().await.unwrap();
+        assert!(report.spent.steps >= 1 && report.spent.cost.as_micros() > 0, "{:?}", report.spent);
+        let next = agent.ask("again").await.unwrap();
+        assert!(matches!(next.outcome, Outcome::SharedBudget(BudgetKind::ToolCalls)), "{}", next.outcome);
+    });
+}
+
+/// Puts another input in place of the model's.
+#[derive(Debug)]
+struct Edits;
+
+#[async_trait]
+impl Hook for Edits {
+    async fn run(&self, point: HookPoint) -> Result<HookAction> {
+        Ok(match point {
+            HookPoint::BeforeTool { .. } => HookAction::ReplaceInput(json!({"do": "edited"})),
+            _ => HookAction::Continue,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Asks;
+
+#[async_trait]
+impl Permission for Asks {
+    async fn decide(&self, _: PermissionRequest) -> Result<Decision> {
+        Ok(Decision::Ask("may I?".to_owned()))
+    }
+}
+
+#[test]
+fn a_call_resumes_as_it_was_approved() {
+    block_on(async {
+        let runs = Runs::new();
+        let asking = |builder: RuntimeBuilder| builder.permission(Arc::new(Asks)).hook(Arc::new(Edits));
+        let (runtime, agent) = runs.next(Echo::new(), asking).await;
+        let mut turn = agent.send("go").await.unwrap();
+        while !matches!(turn.next().await.unwrap().data, EventData::ApprovalRequested { .. }) {}
+        drop((runtime, turn, agent));
+
+        let (runtime, agent) = runs.next(Echo::new(), asking).await;
+        let approval = agent.approvals().await.unwrap().remove(0);
+        assert_eq!(approval.call.input, json!({"do": "edited"}));
+        let mut events = agent.subscribe();
+        runtime.answer(&approval.approval_id, Decision::Allow).await.unwrap();
+        while !matches!(events.next().await.unwrap().data, EventData::TurnResponse { .. }) {}
+        let history = agent.history().await.unwrap();
+        let ran = history.iter().find_map(|message| match &message.body {
+            MessageBody::Tool(result) => Some((result.input.clone(), result.output.to_text())),
+            _ => None,
+        });
+        assert_eq!(ran, Some((Some(json!({"do": "edited"})), r#"{"do":"edited"}"#.to_owned())));
     });
 }

@@ -3,8 +3,8 @@
 use std::{ops::Deref, sync::Arc};
 
 use agentx_core::{
-    Agent, Budget, ContainerId, Driver, ErrorKind, ImageRecord, ImageSpec, Model, ModelSettings, Permission,
-    Repositories, Result, Runtime, Tool, ToolLoop,
+    Agent, Budget, ContainerId, Driver, ErrorKind, Hook, ImageRecord, ImageSpec, Model, ModelSettings,
+    Permission, Repositories, Result, Runtime, Tool, ToolLoop,
 };
 use agentx_sandbox::Sandbox;
 
@@ -39,6 +39,8 @@ pub struct AgentBuilder {
     repositories: Option<Repositories>,
     permission: Option<Arc<dyn Permission>>,
     budget: Budget,
+    session_budget: Option<Budget>,
+    hooks: Vec<Arc<dyn Hook>>,
     settings: ModelSettings,
 }
 
@@ -54,6 +56,8 @@ impl AgentBuilder {
             repositories: None,
             permission: None,
             budget: Budget::default(),
+            session_budget: None,
+            hooks: Vec::new(),
             settings: ModelSettings::default(),
         }
     }
@@ -123,6 +127,18 @@ impl AgentBuilder {
         self
     }
 
+    /// Bounds the whole session, over all its turns.
+    pub fn session_budget(mut self, budget: Budget) -> Self {
+        self.session_budget = Some(budget);
+        self
+    }
+
+    /// Asks this hook before and after each turn and each tool call, behind those that were given before.
+    pub fn hook(mut self, hook: impl Hook) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
     /// Settings of all model calls.
     pub fn settings(mut self, settings: ModelSettings) -> Self {
         self.settings = settings;
@@ -138,6 +154,12 @@ impl AgentBuilder {
             Runtime::builder(self.driver, tokio_host()?).budget(self.budget).settings(self.settings);
         if let Some(repositories) = self.repositories {
             runtime = runtime.repositories(repositories);
+        }
+        if let Some(budget) = self.session_budget {
+            runtime = runtime.session_budget(budget);
+        }
+        for hook in self.hooks {
+            runtime = runtime.hook(hook);
         }
         if let Some(permission) = self.permission {
             runtime = runtime.permission(permission);

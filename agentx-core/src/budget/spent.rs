@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{ops::AddAssign, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,20 @@ pub struct Spent {
 }
 
 impl Spent {
+    /// What was spent since it was `before`.
+    #[must_use]
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            turns: self.turns.saturating_sub(before.turns),
+            steps: self.steps.saturating_sub(before.steps),
+            tool_calls: self.tool_calls.saturating_sub(before.tool_calls),
+            usage: self.usage.since(&before.usage),
+            cost: MicroDollars::new(self.cost.as_micros().saturating_sub(before.cost.as_micros())),
+            unpriced_calls: self.unpriced_calls.saturating_sub(before.unpriced_calls),
+            duration: self.duration.saturating_sub(before.duration),
+        }
+    }
+
     /// Adds the use of a model call; `cost` is none where the model's price is not known.
     pub fn add_call(&mut self, usage: Usage, cost: Option<MicroDollars>) {
         self.usage += usage;
@@ -35,5 +49,18 @@ impl Spent {
             None if usage == Usage::default() => {}
             None => self.unpriced_calls = self.unpriced_calls.saturating_add(1),
         }
+    }
+}
+
+/// Adds what other turns spent.
+impl AddAssign for Spent {
+    fn add_assign(&mut self, other: Self) {
+        self.turns = self.turns.saturating_add(other.turns);
+        self.steps = self.steps.saturating_add(other.steps);
+        self.tool_calls = self.tool_calls.saturating_add(other.tool_calls);
+        self.usage += other.usage;
+        self.cost += other.cost;
+        self.unpriced_calls = self.unpriced_calls.saturating_add(other.unpriced_calls);
+        self.duration = self.duration.saturating_add(other.duration);
     }
 }

@@ -35,6 +35,7 @@ impl RuntimeBuilder {
                 tools: Vec::new(),
                 permission: Arc::new(AllowAll),
                 budget: Budget::default(),
+                session_budget: None,
                 settings: ModelSettings::default(),
                 hooks: Vec::new(),
                 holder: "runtime".to_owned(),
@@ -72,6 +73,13 @@ impl RuntimeBuilder {
     /// Bounds each turn.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.shared.budget = budget;
+        self
+    }
+
+    /// Bounds each session, over all its turns. What is spent is known from the ends of its turns as they are stored, also
+    /// after a restart; the part of a turn before a crash is missing there.
+    pub fn session_budget(mut self, budget: Budget) -> Self {
+        self.shared.session_budget = Some(budget);
         self
     }
 

@@ -11,6 +11,7 @@ use futures::{
     future::{AbortHandle, AbortRegistration},
 };
 
+use super::spent::SessionSpent;
 use super::{
     Shared,
     bus::Bus,
@@ -41,6 +42,8 @@ struct Status {
     token: Option<u64>,
     /// What a model is shown of the session, as of that lease.
     history: Option<Vec<Message>>,
+    /// What its turns have spent, where that is bounded.
+    spent: Option<Box<SessionSpent>>,
     /// Whether somebody asked for work while a turn was ending.
     wanted: bool,
     closed: bool,
@@ -64,6 +67,15 @@ impl AgentCore {
         ));
         let bus = Arc::new(Bus::behind(last_event));
         Self { shared, context, image, tools, bus, status: Mutex::default() }
+    }
+
+    /// What is known of what the session's turns have spent. One turn at a time asks.
+    pub(super) fn take_spent(&self) -> SessionSpent {
+        self.lock().spent.take().map(|spent| *spent).unwrap_or_default()
+    }
+
+    pub(super) fn keep_spent(&self, spent: SessionSpent) {
+        self.lock().spent = Some(Box::new(spent));
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {

@@ -13,7 +13,7 @@ use futures::{
 };
 
 use super::{core::gone, subscription::Subscription};
-use crate::{Event, EventData, Outcome, Result, TurnId, Usage};
+use crate::{Event, EventData, Outcome, Result, Spent, TurnId, Usage};
 
 /// The end of a turn; an error where it was given up without one.
 pub(super) type Done = Shared<oneshot::Receiver<TurnReport>>;
@@ -30,6 +30,8 @@ pub struct TurnReport {
     pub text: String,
     /// All that it used.
     pub usage: Usage,
+    /// What it spent, money included, as far as prices are known.
+    pub spent: Spent,
 }
 
 /// The events of one turn, as they happen. Dropping it changes nothing for the turn.

@@ -9,6 +9,7 @@ mod events;
 mod history;
 mod recover;
 mod shift;
+mod spent;
 mod subscription;
 mod turn;
 mod workspace;
@@ -61,6 +62,7 @@ struct Shared {
     tools: Vec<Arc<dyn Tool>>,
     permission: Arc<dyn Permission>,
     budget: Budget,
+    session_budget: Option<Budget>,
     settings: ModelSettings,
     hooks: Vec<Arc<dyn Hook>>,
     /// Names this runtime in leases, and no other.

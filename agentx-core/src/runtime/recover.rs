@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    history,
+    history, spent,
     turn::OpenTurn,
     writer::{With, Writer},
 };
@@ -38,8 +38,9 @@ impl Open {
     }
 
     /// The turn, as it goes on.
-    pub(super) fn go_on(self, writer: &Writer) -> OpenTurn {
-        OpenTurn::resumed(writer, self.turn_id, self.machine, self.calls)
+    pub(super) async fn go_on(self, writer: &mut Writer) -> Result<OpenTurn> {
+        let ledger = spent::ledger(writer.agent()).await?;
+        Ok(OpenTurn::resumed(writer, self.turn_id, self.machine, self.calls, ledger))
     }
 }
 

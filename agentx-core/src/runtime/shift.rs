@@ -173,7 +173,7 @@ async fn wait(agent: &Arc<AgentCore>) -> Result<Option<(Writer, OpenTurn)>> {
         writer => writer?,
     };
     let turn = match recover::recover(&mut writer).await {
-        Ok(Recovered::Open(open)) if open.is_answered() => Ok(Some(open.go_on(&writer))),
+        Ok(Recovered::Open(open)) if open.is_answered() => open.go_on(&mut writer).await.map(Some),
         Ok(Recovered::Open(_)) => {
             agent.set_state(AgentState::AwaitingApproval);
             writer.abandon().await;

@@ -1,6 +1,6 @@
 //! One turn: the driver's events, through the state machine, into the store and then to subscribers.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
@@ -12,13 +12,13 @@ use super::{
     approval::StoredApprovals,
     core::{AgentCore, Finished},
     events::TurnReport,
-    history,
+    history, spent,
     writer::{With, Writer, lost},
 };
 use crate::{
-    AgentState, ApprovalRecord, DriverEvent, DriverStream, Error, ErrorKind, EventContext, EventData,
+    AgentState, ApprovalRecord, DriverEvent, DriverStream, Error, ErrorKind, EventContext, EventData, Ledger,
     Message, MessageBody, MessageId, Moment, NestedEvent, NestedStep, Outcome, OutcomeKind, Result,
-    ResumedCall, Turn, TurnId, TurnInput, TurnMachine,
+    ResumedCall, Spent, Turn, TurnId, TurnInput, TurnMachine, Usage,
 };
 
 /// So many steps of a driver are stored at once at most.
@@ -32,13 +32,14 @@ pub(super) async fn begin(
     taken: Vec<MessageId>,
 ) -> Result<OpenTurn> {
     let agent = writer.agent().clone();
+    let ledger = spent::ledger(&agent).await?;
     let shown = history::shown_ids(&writer.history);
     let (machine, events) = TurnMachine::start(turn_id.clone(), user);
     let machine = machine.with_history(shown);
     let at = agent.shared.host.now();
     let with = With { taken, ..With::default() };
     let (first, _) = writer.append(at, Some(&turn_id), &events, with).await?;
-    let turn = OpenTurn::new(writer, turn_id, machine, Vec::new());
+    let turn = OpenTurn::new(writer, turn_id, machine, Vec::new(), ledger);
     agent.publish(turn.machine.state(), at, &turn.context, events, first);
     Ok(turn)
 }
@@ -53,6 +54,9 @@ pub(super) struct OpenTurn {
     stream: Option<DriverStream>,
     /// Whether the turn ever waited for an approval.
     has_approvals: bool,
+    /// The session's, and what was spent of it when the turn began.
+    ledger: Ledger,
+    before: Spent,
 }
 
 /// What a driver did since the last events were stored.
@@ -73,7 +77,13 @@ enum Happened {
 }
 
 impl OpenTurn {
-    fn new(writer: &Writer, turn_id: TurnId, machine: TurnMachine, resume: Vec<ResumedCall>) -> Self {
+    fn new(
+        writer: &Writer,
+        turn_id: TurnId,
+        machine: TurnMachine,
+        resume: Vec<ResumedCall>,
+        ledger: Ledger,
+    ) -> Self {
         let agent = writer.agent().clone();
         let (shared, image) = (&agent.shared, &agent.image);
         let has_approvals = !resume.is_empty();
@@ -82,7 +92,8 @@ impl OpenTurn {
             .with_permission(shared.permission.clone())
             .with_approvals(Arc::new(StoredApprovals(shared.clone())))
             .with_resume(resume)
-            .with_budget(shared.budget.clone());
+            .with_budget(shared.budget.clone())
+            .with_ledger(ledger.clone());
         turn.system.clone_from(&image.spec.system_prompt);
         turn.settings = shared.settings.clone();
         turn.hooks.clone_from(&shared.hooks);
@@ -90,7 +101,8 @@ impl OpenTurn {
         let driver = shared.driver.clone();
         let stream = Some(future::lazy(move |_| driver.start(turn)).flatten_stream().boxed());
         let context = Arc::new((*agent.context).clone().with_turn(turn_id.clone()));
-        Self { agent, turn_id, context, machine, stream, has_approvals }
+        let before = ledger.spent();
+        Self { agent, turn_id, context, machine, stream, has_approvals, ledger, before }
     }
 
     /// A turn that goes on with these calls.
@@ -99,8 +111,9 @@ impl OpenTurn {
         turn_id: TurnId,
         machine: TurnMachine,
         resume: Vec<ResumedCall>,
+        ledger: Ledger,
     ) -> Self {
-        let turn = Self::new(writer, turn_id, machine, resume);
+        let turn = Self::new(writer, turn_id, machine, resume, ledger);
         turn.agent.set_state(turn.machine.state());
         turn
     }
@@ -147,13 +160,24 @@ impl OpenTurn {
                 None => self.agent.publish(state, at, &self.context, step.events, first),
                 Some(outcome) => {
                     let usage = self.machine.usage();
-                    let report = TurnReport { turn_id: self.turn_id, outcome, text, usage };
+                    let spent = self.spent();
+                    let report = TurnReport { turn_id: self.turn_id, outcome, text, usage, spent };
                     let (context, events) = (self.context, step.events);
                     let released = appended.released;
                     return Finished { state, at, context, events, first, report, released, broken: false };
                 }
             }
         }
+    }
+
+    /// What the turn has spent. A driver that counts nothing tells at least what its models used.
+    fn spent(&self) -> Spent {
+        let mut spent = self.ledger.spent().since(&self.before);
+        if spent.usage == Usage::default() {
+            spent.turns = 1;
+            spent.add_call(self.machine.usage(), None);
+        }
+        spent
     }
 
     /// Takes one input into what is stored next.
@@ -182,7 +206,12 @@ impl OpenTurn {
         }
         let announces =
             matches!(innermost, Some(DriverEvent::ToolStart(_) | DriverEvent::ApprovalRequested(_)));
-        let events = self.machine.step(Moment { at, ids: &*host.ids }, input);
+        let mut events = self.machine.step(Moment { at, ids: &*host.ids }, input);
+        for event in &mut events {
+            if let EventData::TurnResponse { spent: spent @ None, duration, .. } = event {
+                *spent = Some(Spent { duration: Duration::from_millis(*duration), ..self.spent() });
+            }
+        }
         let stores = events.iter().any(EventData::is_stored);
         step.events.extend(events);
         step.may_go_on = stores && !announces && step.outcome.is_none();
@@ -247,7 +276,7 @@ impl OpenTurn {
     fn give_up(mut self, mut events: Vec<EventData>, error: Error) -> Finished {
         self.stream = None;
         let host = &self.agent.shared.host;
-        let (at, usage) = (host.now(), self.machine.usage());
+        let (at, usage, spent) = (host.now(), self.machine.usage(), self.spent());
         let moment = Moment { at, ids: &*host.ids };
         events.extend(self.machine.give_up(moment, &error));
         events.retain(|event| event.message().is_none());
@@ -263,7 +292,7 @@ impl OpenTurn {
             matches!(event, EventData::ConversationEnd { .. } | EventData::TurnResponse { .. })
         });
         let outcome = Outcome::Failed(error);
-        let report = TurnReport { turn_id: self.turn_id, outcome, text: String::new(), usage };
+        let report = TurnReport { turn_id: self.turn_id, outcome, text: String::new(), usage, spent };
         Finished {
             state: AgentState::Error,
             at,
