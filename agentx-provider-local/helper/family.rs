@@ -66,7 +66,10 @@ impl Family {
 
     /// Takes what belongs to a holder from its command, if that is nothing. The holder is then nobody's.
     pub(crate) fn let_go(&mut self, pid: u32) -> bool {
-        let is_empty = children_of(pid).is_empty();
+        let is_empty = match &self.list {
+            Some(_) => children_of(pid).is_empty(),
+            None => scan().iter().all(|(_, parent)| *parent != pid),
+        };
         if is_empty {
             self.members.insert(pid, Member::Stranger);
         }

@@ -275,12 +275,12 @@ impl Server {
         });
     }
 
-    /// Ends the namespaces of commands that have ended and left nothing behind.
+    /// Takes the namespaces of commands that have ended and left nothing behind.
     fn let_go(&mut self, ended: &[(u32, Ended)]) {
         for (number, _) in ended {
             let Some(command) = self.commands.get_mut(number) else { continue };
             if let Some(holder) = command.holder.take_if(|holder| self.family.let_go(holder.pid())) {
-                self.launcher.policy.end(holder);
+                self.launcher.policy.release(holder);
             }
         }
     }

@@ -5,8 +5,10 @@
 //! that signals mean to it what they mean everywhere; what the command leaves behind belongs to the holder. When the
 //! holder is killed, the kernel ends all of it.
 //!
-//! A network namespace costs more than all others together. One whose command is dead, and in which no socket is left,
-//! is as good as new, since a command has no right to change anything in it: the next holder takes it.
+//! Namespaces are dear, and those in which nothing is left are as good as new, since a command has no right to change
+//! them. So a holder without children takes a fresh ipc namespace, which may hold what no process holds, and waits for
+//! the next command, if no file is left in its `/tmp` and no connection in its network. Otherwise it is ended. A network
+//! costs more than all else together, and is judged by itself: the next holder may take it from one that was ended.
 #![expect(unsafe_code, reason = "starts a process that shares memory")]
 
 use std::{
@@ -34,8 +36,9 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// How many are kept ready.
+/// How many are made ahead, and how many are kept.
 const READY: usize = 2;
+const MAX_READY: usize = 16;
 /// How many networks are kept for later.
 const MAX_NETWORKS: usize = 64;
 /// How many seconds one may take to get ready.
@@ -45,6 +48,8 @@ const STACK: usize = 16 << 10;
 const MAKING: u32 = 0;
 const MADE: u32 = 1;
 const FAILED: u32 = 2;
+/// The helper's word to a holder that waits: look whether anything is left.
+const RENEW: u32 = 3;
 /// In the place of a network's descriptor.
 const NONE: RawFd = -1;
 
@@ -127,9 +132,13 @@ impl Pool {
 
     /// Namespaces that are ready. The next child is cloned into their pid namespace.
     pub(super) fn take(&mut self) -> Result<Holder, Failure> {
-        let holder = match self.ready.pop_front() {
-            Some(holder) => holder,
-            None => self.make()?,
+        let holder = loop {
+            let Some(holder) = self.ready.pop_front() else { break self.make()? };
+            // One that was used and can't be again is not missed.
+            if self.wait_for(holder).is_ok() {
+                break holder;
+            }
+            self.end(holder.pid);
         };
         let ready = self.wait_for(holder).and_then(|()| self.keep_network(holder));
         match ready.and_then(|()| sys::join(holder.handle, sys::CLONE_NEWPID)) {
@@ -153,6 +162,17 @@ impl Pool {
             self.ready.push_back(holder);
         }
         Ok(())
+    }
+
+    /// Nothing of the command is left. Its namespaces wait for another.
+    pub(super) fn release(&mut self, holder: Holder) {
+        let Some(Used { slot, .. }) = self.slots.get(&holder.pid) else { return };
+        if self.ready.len() >= MAX_READY {
+            return self.end(holder.pid);
+        }
+        slot.state.store(RENEW, Ordering::Release);
+        sys::wake(&slot.state);
+        self.ready.push_back(holder);
     }
 
     pub(super) fn owns(&self, pid: u32) -> bool {
@@ -189,7 +209,7 @@ impl Pool {
         let Some(Used { slot, .. }) = self.slots.get(&holder.pid) else { return Err(Errno::ESRCH) };
         for _ in 0..PATIENCE {
             match slot.state.load(Ordering::Acquire) {
-                MAKING => sys::sleep_while(&slot.state, MAKING),
+                state @ (MAKING | RENEW) => sys::sleep_while(&slot.state, state, true),
                 MADE => return Ok(()),
                 _ => return Err(Errno(slot.errno.load(Ordering::Acquire).cast_signed())),
             }
@@ -241,8 +261,17 @@ impl Pool {
 extern "C" fn hold(slot: *mut c_void) -> c_int {
     // SAFETY: `make` gave a slot, which outlives this process. What both use of it is atomic.
     let slot = unsafe { &*slot.cast::<Slot>() };
-    let made = namespaces::die_with_parent().and_then(|()| make_namespaces(slot));
-    match made {
+    tell(slot, namespaces::die_with_parent().and_then(|()| make_namespaces(slot)));
+    loop {
+        match slot.state.load(Ordering::Acquire) {
+            RENEW => tell(slot, renew(slot)),
+            state => sys::sleep_while(&slot.state, state, false),
+        }
+    }
+}
+
+fn tell(slot: &Slot, outcome: sys::Result<()>) {
+    match outcome {
         Ok(()) => slot.state.store(MADE, Ordering::Release),
         Err(errno) => {
             slot.errno.store(errno.0.cast_unsigned(), Ordering::Release);
@@ -250,9 +279,6 @@ extern "C" fn hold(slot: *mut c_void) -> c_int {
         }
     }
     sys::wake(&slot.state);
-    loop {
-        sys::pause();
-    }
 }
 
 /// It keeps its capabilities, which it has no use for later: without them a command could look into its memory.
@@ -274,16 +300,30 @@ fn make_namespaces(slot: &Slot) -> sys::Result<()> {
     Ok(())
 }
 
-/// Whether no connection is left in this network, nor one that waits for its end.
+/// Makes namespaces that a command has used as good as new, or fails.
+fn renew(slot: &Slot) -> sys::Result<()> {
+    let is_empty = match &slot.scratch {
+        // What is mounted in it would have to be told from what was left.
+        Some(scratch) => scratch.places.is_empty() && view::is_empty(&scratch.path)?,
+        None => true,
+    };
+    let has_network = slot.flags & sys::CLONE_NEWNET != 0;
+    if sys::has_children() || !is_empty || (has_network && !network_is_unused()) {
+        return Err(Errno::EBUSY);
+    }
+    sys::unshare(sys::CLONE_NEWIPC)
+}
+
+/// Whether no socket is left in this network, nor a connection that waits for its end.
 fn network_is_unused() -> bool {
     let mut text = [0; 512];
     let read = sys::open(sys::AT_FDCWD, c"/proc/self/net/sockstat", sys::O_RDONLY, 0)
         .and_then(|file| sys::read(file.raw(), &mut text));
     let Ok(length) = read else { return false };
-    let lines = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
-    // Of what the line counts, `orphan` is the whole machine's.
-    let mut tcp = lines.filter(|line| line.starts_with(b"TCP:"));
-    tcp.next().is_some_and(|line| {
-        line.starts_with(b"TCP: inuse 0 ") && line.windows(6).any(|word| word == b" tw 0 ")
-    })
+    let mut lines = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
+    // Of what the second line counts, `orphan` is the whole machine's.
+    lines.next() == Some(b"sockets: used 0")
+        && lines.next().is_some_and(|tcp| {
+            tcp.starts_with(b"TCP: inuse 0 ") && tcp.windows(6).any(|word| word == b" tw 0 ")
+        })
 }

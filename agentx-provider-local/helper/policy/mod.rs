@@ -158,6 +158,13 @@ impl Policy {
         }
     }
 
+    /// Nothing of a command is left, not even in its namespaces.
+    pub(crate) fn release(&mut self, holder: Holder) {
+        if let Some(pool) = &mut self.pool {
+            pool.release(holder);
+        }
+    }
+
     /// Whether this child is none of a command's, but one of the policy's own.
     pub(crate) fn owns(&self, pid: u32) -> bool {
         self.pool.as_ref().is_some_and(|pool| pool.owns(pid))

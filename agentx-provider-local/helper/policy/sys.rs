@@ -20,6 +20,8 @@ impl Errno {
     pub(crate) const ENOENT: Self = Self(2);
     pub(crate) const ESRCH: Self = Self(3);
     pub(crate) const EINTR: Self = Self(4);
+    pub(crate) const ECHILD: Self = Self(10);
+    pub(crate) const EBUSY: Self = Self(16);
     pub(crate) const EAGAIN: Self = Self(11);
     pub(crate) const EINVAL: Self = Self(22);
     pub(crate) const EEXIST: Self = Self(17);
@@ -111,11 +113,11 @@ numbers! {
     UMOUNT2 166 39
     SETHOSTNAME 170 161
     FUTEX 202 98
+    GETDENTS64 217 61
     OPENAT 257 56
     MKDIRAT 258 34
     NEWFSTATAT 262 79
     SYMLINKAT 266 36
-    PPOLL 271 73
     UNSHARE 272 97
     SETNS 308 268
     SECCOMP 317 277
@@ -512,6 +514,23 @@ pub(crate) fn wait(pid: i32) -> Result<i32> {
     }
 }
 
+/// Whether this process has children, those that have ended aside.
+pub(crate) fn has_children() -> bool {
+    const WNOHANG: usize = 1;
+    const WALL: usize = 0x4000_0000;
+    let mut status = 0_i32;
+    // SAFETY: the kernel writes the status.
+    let waited =
+        unsafe { call(number::WAIT4, [usize::MAX, (&raw mut status) as usize, WNOHANG | WALL, 0, 0, 0]) };
+    waited != Err(Errno::ECHILD)
+}
+
+/// How much a directory holds: the bytes of its first entries, as the kernel lists them.
+pub(crate) fn list(dir: c_int, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes within the buffer.
+    unsafe { call(number::GETDENTS64, [dir as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
+}
+
 /// Lets the kernel reap this process's children by itself.
 pub(crate) fn ignore_children() -> Result<()> {
     const SIGCHLD: usize = 17;
@@ -521,12 +540,6 @@ pub(crate) fn ignore_children() -> Result<()> {
     unsafe { call(number::RT_SIGACTION, [SIGCHLD, action.as_ptr() as usize, 0, 8, 0, 0]) }.map(drop)
 }
 
-/// Sleeps until a signal, for ever where there is none.
-pub(crate) fn pause() {
-    // SAFETY: no descriptors and no time.
-    let _ = unsafe { call(number::PPOLL, [0, 0, 0, 0, 0, 0]) };
-}
-
 pub(crate) fn exit(code: i32) -> ! {
     loop {
         // SAFETY: no pointers.
@@ -534,13 +547,12 @@ pub(crate) fn exit(code: i32) -> ! {
     }
 }
 
-/// Sleeps while a word has this value, for one second at most.
-pub(crate) fn sleep_while(word: &core::sync::atomic::AtomicU32, value: u32) {
+/// Sleeps while a word has this value, for one second at most where `bounded`.
+pub(crate) fn sleep_while(word: &core::sync::atomic::AtomicU32, value: u32, bounded: bool) {
     let second: [i64; 2] = [1, 0];
+    let time = if bounded { second.as_ptr() as usize } else { 0 };
     // SAFETY: the word and the time live through the call.
-    let _ = unsafe {
-        call(number::FUTEX, [word.as_ptr() as usize, 0, value as usize, second.as_ptr() as usize, 0, 0])
-    };
+    let _ = unsafe { call(number::FUTEX, [word.as_ptr() as usize, 0, value as usize, time, 0, 0]) };
 }
 
 /// Wakes who sleeps by a word.

@@ -166,6 +166,14 @@ fn mount_scratch(root: i32, scratch: &Scratch) -> sys::Result<()> {
     Ok(())
 }
 
+/// Whether nothing is in a directory but what leads out of it. Allocates nothing.
+pub(crate) fn is_empty(path: &CStr) -> sys::Result<bool> {
+    let dir = sys::open(sys::AT_FDCWD, path, sys::O_RDONLY | sys::O_DIRECTORY, 0)?;
+    let mut entries = [0_u8; 128];
+    // `.` and `..` take 24 bytes each, and any other entry as much at least.
+    Ok(sys::list(dir.raw(), &mut entries)? <= 48)
+}
+
 fn open_beneath(root: i32, path: &CStr) -> sys::Result<Fd> {
     sys::open2(root, relative(path), sys::O_PATH, sys::RESOLVE_BENEATH)
 }

@@ -83,6 +83,25 @@ async fn temporary_files_are_a_commands_own_or_its_owners() {
     assert!(!Path::new(&mine).exists());
 }
 
+/// Namespaces are used again where nothing is left in them.
+#[tokio::test]
+async fn nothing_of_a_command_is_left_for_the_next() {
+    let Some((process, _dir)) = isolated(full(Namespaces::PerCommand)) else { return };
+    // Where there is no such program, the segment is not made.
+    let leave = [
+        "true",
+        "echo x > /tmp/x",
+        "mkdir /tmp/.hidden",
+        "ipcmk -M 100 >/dev/null 2>&1 || true",
+        "setsid sleep 1000 >/dev/null 2>&1 &",
+    ];
+    for round in 0..30 {
+        let look = "ls -A /tmp; tail -n +2 /proc/sysvipc/shm; cat /proc/[0-9]*/comm | grep sleep";
+        let left = sh(&process, &format!("{look}; {}", leave[round % leave.len()])).await;
+        assert_eq!(left.stdout_text(), "", "{round}: {}", left.stderr_text());
+    }
+}
+
 #[tokio::test]
 async fn temporary_files_are_bounded() {
     let Some((process, _dir)) = isolated(Isolation::full().with_scratch(1 << 20)) else { return };

@@ -16,7 +16,6 @@ const KILL: u32 = 0x8000_0000;
 const ERRNO: u32 = 0x0005_0000;
 
 const LOAD: u16 = 0x20;
-const JUMP: u16 = 0x05;
 const IF_EQUAL: u16 = 0x15;
 const IF_AT_LEAST: u16 = 0x35;
 const IF_ANY_BIT: u16 = 0x45;
@@ -151,16 +150,53 @@ calls! {
     ioctl 16 29 IfRequest([TIOCSTI, TIOCLINUX]);
 }
 
+/// An instruction whose ways on may be verdicts.
+struct Step {
+    code: u16,
+    value: u32,
+    yes: Way,
+    no: Way,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// On, past so many steps.
+    Past(usize),
+    /// To the end, where this is given.
+    Verdict(u32),
+}
+
+use Way::{Past, Verdict};
+
+/// The verdicts that all steps share, at the program's end.
+const VERDICTS: [u32; 5] = [ALLOW, KILL, ERRNO | EPERM, ERRNO | ENOSYS, ERRNO | EAFNOSUPPORT];
+
 /// The program.
 pub(super) fn compile() -> Vec<Instruction> {
-    let mut program = vec![
+    let mut steps = vec![
         statement(LOAD, ARCHITECTURE),
-        jump(IF_EQUAL, NATIVE, 1, 0),
         // A program of another architecture would be judged by numbers that mean other calls.
-        give(KILL),
+        Step { code: IF_EQUAL, value: NATIVE, yes: Past(0), no: Verdict(KILL) },
         statement(LOAD, NUMBER),
     ];
-    program.extend(tree(&spans()));
+    match tree(&spans()) {
+        Ok(more) => steps.extend(more),
+        Err(verdict) => steps.push(statement(RETURN, verdict)),
+    }
+    let end = steps.len();
+    let place = |verdict| end + VERDICTS.iter().position(|it| *it == verdict).unwrap_or_default();
+    let mut program: Vec<_> = (steps.iter().enumerate())
+        .map(|(at, step)| {
+            let distance = |way| match way {
+                Past(steps) => steps,
+                Verdict(verdict) => place(verdict) - at - 1,
+            };
+            // A test holds that the program is short enough for a jump's eight bits.
+            let [yes, no] = [step.yes, step.no].map(|way| u8::try_from(distance(way)).unwrap_or_default());
+            instruction(step.code, yes, no, step.value)
+        })
+        .collect();
+    program.extend(VERDICTS.map(|verdict| instruction(RETURN, 0, 0, verdict)));
     program
 }
 
@@ -189,76 +225,59 @@ fn spans() -> Vec<(u32, Rule)> {
     spans
 }
 
-fn tree(spans: &[(u32, Rule)]) -> Vec<Instruction> {
+/// The steps that find the verdict for a number, or the verdict itself where there is only one.
+fn tree(spans: &[(u32, Rule)]) -> Result<Vec<Step>, u32> {
     let (left, right) = spans.split_at(spans.len() / 2);
     let (Some(_), Some((middle, _))) = (left.first(), right.first()) else {
-        return spans.first().map(|(_, rule)| leaf(*rule)).unwrap_or_default();
+        return spans.first().map_or(Err(ALLOW), |(_, rule)| leaf(*rule));
     };
-    let (middle, left, right) = (*middle, tree(left), tree(right));
-    let mut program = match u8::try_from(left.len()) {
-        Ok(distance) => vec![jump(IF_AT_LEAST, middle, distance, 0)],
-        // Too far for a conditional jump.
-        Err(_) => {
-            let distance = u32::try_from(left.len()).unwrap_or(u32::MAX);
-            vec![jump(IF_AT_LEAST, middle, 0, 1), statement(JUMP, distance)]
-        }
-    };
-    program.extend(left);
-    program.extend(right);
-    program
+    let (left, right) = (tree(left), tree(right));
+    let no = left.as_ref().map_or_else(|verdict| Verdict(*verdict), |_| Past(0));
+    let past = left.as_ref().map_or(0, Vec::len);
+    let yes = right.as_ref().map_or_else(|verdict| Verdict(*verdict), |_| Past(past));
+    let mut steps = vec![Step { code: IF_AT_LEAST, value: *middle, yes, no }];
+    steps.extend(left.into_iter().flatten());
+    steps.extend(right.into_iter().flatten());
+    Ok(steps)
 }
 
-fn leaf(rule: Rule) -> Vec<Instruction> {
-    match rule {
-        Rule::Allow => vec![give(ALLOW)],
-        Deny(errno) => vec![give(ERRNO | errno)],
-        If { argument: index, bits } => vec![
-            statement(LOAD, argument(index)),
-            jump(IF_ANY_BIT, bits, 0, 1),
-            give(ERRNO | EPERM),
-            give(ALLOW),
-        ],
-        Unless { argument: index, bits } => vec![
-            statement(LOAD, argument(index)),
-            jump(IF_ANY_BIT, bits, 1, 0),
-            give(ERRNO | EPERM),
-            give(ALLOW),
-        ],
+fn leaf(rule: Rule) -> Result<Vec<Step>, u32> {
+    const NO: Way = Verdict(ERRNO | EPERM);
+    const OTHER: Way = Verdict(ERRNO | EAFNOSUPPORT);
+    const YES: Way = Verdict(ALLOW);
+    let step = |code, value, yes, no| Step { code, value, yes, no };
+    Ok(match rule {
+        Rule::Allow => return Err(ALLOW),
+        Deny(errno) => return Err(ERRNO | errno),
+        If { argument: index, bits } => {
+            vec![statement(LOAD, argument(index)), step(IF_ANY_BIT, bits, NO, YES)]
+        }
+        Unless { argument: index, bits } => {
+            vec![statement(LOAD, argument(index)), step(IF_ANY_BIT, bits, YES, NO)]
+        }
         IfRequest([one, other]) => vec![
             statement(LOAD, argument(1)),
-            jump(IF_EQUAL, one, 1, 0),
-            jump(IF_EQUAL, other, 0, 1),
-            give(ERRNO | EPERM),
-            give(ALLOW),
+            step(IF_EQUAL, one, NO, Past(0)),
+            step(IF_EQUAL, other, NO, YES),
         ],
         Families => {
             let [unix, ipv4, ipv6] = FAMILIES;
             vec![
                 statement(LOAD, argument(0)),
-                jump(IF_EQUAL, unix, 6, 0),
-                jump(IF_EQUAL, ipv4, 5, 0),
-                jump(IF_EQUAL, ipv6, 4, 0),
-                jump(IF_EQUAL, NETLINK, 0, 2),
+                step(IF_EQUAL, unix, YES, Past(0)),
+                step(IF_EQUAL, ipv4, YES, Past(0)),
+                step(IF_EQUAL, ipv6, YES, Past(0)),
+                step(IF_EQUAL, NETLINK, Past(0), OTHER),
                 statement(LOAD, argument(2)),
-                jump(IF_EQUAL, 0, 1, 0),
-                give(ERRNO | EAFNOSUPPORT),
-                give(ALLOW),
+                step(IF_EQUAL, 0, YES, OTHER),
             ]
         }
-    }
+    })
 }
 
-fn give(verdict: u32) -> Instruction {
-    statement(RETURN, verdict)
-}
-
-fn statement(code: u16, value: u32) -> Instruction {
-    instruction(code, 0, 0, value)
-}
-
-/// `yes` and `no` are how many instructions are skipped.
-fn jump(code: u16, value: u32, yes: u8, no: u8) -> Instruction {
-    instruction(code, yes, no, value)
+/// What has one way on.
+fn statement(code: u16, value: u32) -> Step {
+    Step { code, value, yes: Past(0), no: Past(0) }
 }
 
 fn instruction(code: u16, yes: u8, no: u8, value: u32) -> Instruction {
@@ -288,7 +307,6 @@ mod tests {
                 LOAD if k == NUMBER => value = number,
                 LOAD if k == ARCHITECTURE => value = architecture,
                 LOAD => value = (args[(k as usize - 16) / 8] & 0xffff_ffff).try_into().unwrap(),
-                JUMP => at += k as usize,
                 IF_EQUAL => at += skip(value == k),
                 IF_AT_LEAST => at += skip(value >= k),
                 IF_ANY_BIT => at += skip(value & k != 0),
@@ -323,6 +341,14 @@ mod tests {
                 _ => assert_eq!(verdict, ALLOW, "{number}"),
             }
         }
+    }
+
+    #[test]
+    fn it_is_short_enough_for_every_jump() {
+        assert!(compile().len() <= 256, "{}", compile().len());
+        let rules = CALLS.iter().map(|(_, _, rule)| *rule);
+        let verdicts = rules.filter_map(|rule| leaf(rule).err()).chain([ALLOW, KILL]);
+        assert!(verdicts.into_iter().all(|verdict| VERDICTS.contains(&verdict)));
     }
 
     #[test]
