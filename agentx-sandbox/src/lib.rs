@@ -29,10 +29,12 @@
 
 mod provider;
 mod runtime;
+mod snapshot;
 mod tools;
 mod workspace;
 
 pub use provider::{Sandbox, SandboxProvider};
 pub use runtime::{NodeRuntime, Offload, ProtectedPaths};
+pub use snapshot::{Change, ChangeKind, Restored, SnapshotId, SnapshotLimits, Snapshots, UndoLog, Undone};
 pub use tools::tools;
 pub use workspace::Workspace;

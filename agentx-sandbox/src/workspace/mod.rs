@@ -8,10 +8,13 @@ use agentx_core::{Result, Tool};
 use agentx_resource::{FileSystem, Layer, MkdirOptions, RemoveOptions, ResourcePath, layer::Chroot};
 use futures::TryStreamExt;
 
-use crate::{NodeRuntime, Offload, runtime::View, tools::offer};
+use crate::{NodeRuntime, Offload, Snapshots, runtime::View, tools::offer};
 
 /// A file system with three directories: `temp` for what may go at any time, `projects` for work, `output` for
 /// results.
+///
+/// A [`Quota`](agentx_resource::layer::Quota) around the file system bounds what it holds, and
+/// [`Workspace::snapshots`] keep its states.
 ///
 /// An agent that works in a user's own directory leaves its results here, with the tool `write_output`.
 ///
@@ -89,6 +92,14 @@ impl Workspace {
             }
         }
         Ok(())
+    }
+
+    /// Snapshots of all of it, kept in `store`: to compare, restore and fork it.
+    ///
+    /// # Errors
+    /// Those of [`Snapshots::open`].
+    pub async fn snapshots(&self, store: Arc<dyn FileSystem>) -> Result<Snapshots> {
+        Snapshots::open(Arc::clone(&self.fs), store).await
     }
 
     /// The tools that it offers an agent that works in `runtime`: `write_output`.

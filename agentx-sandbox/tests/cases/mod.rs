@@ -8,6 +8,7 @@ pub mod find;
 pub mod paths;
 pub mod read;
 pub mod secrets;
+pub mod snapshots;
 pub mod workspace;
 
 use std::{any::Any, sync::Arc};
@@ -135,6 +136,16 @@ cases! {
     secrets {
         no_tool_tells_a_secret
         an_edit_keeps_them
+    }
+    snapshots {
+        a_tree_is_compared_and_put_back
+        a_content_is_kept_once_and_no_longer_than_needed
+        a_dropped_snapshot_leaves_nothing
+        a_tree_beyond_the_limits
+        a_workspace_has_a_quota_and_states
+        a_call_is_taken_back
+        what_somebody_else_changed_since_stays
+        calls_at_the_same_time_are_told_apart_or_refused
     }
     workspace {
         results_are_published
