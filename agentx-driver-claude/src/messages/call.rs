@@ -1,12 +1,12 @@
 //! One call with its retries, as a stream.
 
-use std::{mem, sync::Arc, time::Duration, vec};
+use std::{mem, pin::pin, sync::Arc, vec};
 
 use agentx_core::{Error, ModelEvent, ModelRequest, ModelStream, Result, Retry};
 use agentx_resource::{BoxFuture, ByteStream};
 use bytes::Bytes;
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
     future::{self, Either},
     stream,
 };
@@ -19,11 +19,8 @@ use super::{
     model::Client,
     request::{self, Purpose},
     retry,
+    timers::Timer,
 };
-
-/// How long the end of the response may take to follow the end of the answer. A connection is used again only if it
-/// did.
-const END_WAIT: Duration = Duration::from_millis(100);
 
 /// The most often that one call is repeated without what the API refused of it.
 const OMISSIONS: u32 = 32;
@@ -40,7 +37,8 @@ pub(super) fn start(client: Arc<Client>, request: ModelRequest) -> ModelStream {
         restarted: false,
         phase: Phase::Prepare,
     };
-    stream::unfold(call, |mut call| async { call.next().await.map(|event| (event, call)) }).boxed()
+    // Boxed, since it is moved with each event.
+    stream::unfold(Box::new(call), |mut call| async { call.next().await.map(|event| (event, call)) }).boxed()
 }
 
 struct Call {
@@ -84,7 +82,7 @@ struct Answer {
 struct Listener {
     client: Arc<Client>,
     body: ByteStream,
-    timer: BoxFuture<'static, ()>,
+    timer: Timer,
     /// The decoder's progress when the timer was set. Setting it anew for each chunk would cost more than the chunk.
     progress: u64,
 }
@@ -210,11 +208,11 @@ impl Call {
 
 impl Answer {
     fn begin(client: &Arc<Client>, opened: Opened) -> Result<Box<Self>> {
-        let Opened { response, request_id, key } = opened;
+        let Opened { response, request_id, key, timer } = opened;
         exchange::check_content_type(&response, "text/event-stream")
             .map_err(|error| error::within(error, request_id.as_deref()))?;
         Ok(Box::new(Self {
-            listener: Listener::new(client, response.body),
+            listener: Listener { client: client.clone(), body: response.body, timer, progress: 0 },
             decoder: Decoder::redacting(key),
             request_id,
             events: Vec::new().into_iter(),
@@ -224,20 +222,15 @@ impl Answer {
 }
 
 impl Listener {
-    fn new(client: &Arc<Client>, body: ByteStream) -> Self {
-        let timer = client.clock.sleep(client.settings.idle_timeout);
-        Self { client: client.clone(), body, timer, progress: 0 }
-    }
-
     /// The next chunk. What came before it has brought the decoder to `progress`.
     async fn next(&mut self, progress: u64) -> Option<Result<Bytes>> {
         loop {
             // The timer first: a server that never stops pinging would never let it be looked at.
-            match future::select(&mut self.timer, self.body.next()).await {
+            match future::select(&mut self.timer.time, self.body.next()).await {
                 Either::Right((chunk, _)) => return chunk,
                 Either::Left(_) => {
-                    self.timer = self.client.clock.sleep(self.client.settings.idle_timeout);
-                    if mem::replace(&mut self.progress, progress) == progress {
+                    let whole = self.timer.restart();
+                    if mem::replace(&mut self.progress, progress) == progress && whole {
                         return Some(Err(exchange::silent(&self.client)));
                     }
                 }
@@ -247,9 +240,21 @@ impl Listener {
 
     /// Reads on to the end of the response, which is empty by now.
     async fn drain(&mut self) {
-        let timer = self.client.clock.sleep(END_WAIT);
-        let rest = self.body.by_ref().take_while(|chunk| future::ready(chunk.is_ok())).for_each(|_| async {});
-        future::select(Box::pin(rest), timer).await;
+        let mut rest = self.body.by_ref().take_while(|chunk| future::ready(chunk.is_ok()));
+        // What is there already needs no timer.
+        while let Some(chunk) = rest.next().now_or_never() {
+            if chunk.is_none() {
+                return;
+            }
+        }
+        let mut timer = self.client.end.start();
+        let mut rest = pin!(rest.for_each(|_| async {}));
+        loop {
+            let over = matches!(future::select(&mut timer.time, rest.as_mut()).await, Either::Left(_));
+            if !over || timer.restart() {
+                return;
+            }
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     endpoint::{self, Endpoint},
     error::{self, failure},
     model::Client,
+    timers::Timer,
 };
 
 /// The most that is read of a response that is no answer, and of a count.
@@ -28,6 +29,8 @@ pub(super) struct Opened {
     pub response: HttpResponse,
     pub request_id: Option<String>,
     pub key: Secret,
+    /// The timer that the answer goes on with.
+    pub timer: Timer,
 }
 
 /// Sends the request, with the key of this moment.
@@ -51,11 +54,20 @@ pub(super) async fn send(client: &Arc<Client>, endpoint: Endpoint, body: Bytes) 
         Auth::ApiKey => request.with_header("x-api-key", supply.key.clone()),
         Auth::Bearer => request.with_header("authorization", format!("Bearer {}", supply.key.expose())),
     };
-    let timer = client.clock.sleep(settings.idle_timeout);
-    let response = match future::select(client.transport.send(request), timer).await {
-        Either::Left((response, _)) => response?,
-        Either::Right(_) => return Err(silent(client)),
+    let mut timer = client.idle.start();
+    let mut sent = client.transport.send(request);
+    let response = loop {
+        let response = match future::select(&mut sent, &mut timer.time).await {
+            Either::Left((response, _)) => Some(response?),
+            Either::Right(_) => None,
+        };
+        match response {
+            Some(response) => break response,
+            None if timer.restart() => return Err(silent(client)),
+            None => {}
+        }
     };
+    drop(sent);
     let request_id = response.header("request-id").map(|id| error::shown(id, &supply.key));
     let headers = response.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     client.responded(ResponseInfo {
@@ -66,7 +78,7 @@ pub(super) async fn send(client: &Arc<Client>, endpoint: Endpoint, body: Bytes) 
     if !(200..300).contains(&response.status) {
         return Err(refused(client, response, &supply.key).await);
     }
-    Ok(Opened { response, request_id, key: supply.key })
+    Ok(Opened { response, request_id, key: supply.key, timer })
 }
 
 /// A body of bounded length, or what came of it in bounded time.

@@ -20,6 +20,7 @@ mod request;
 mod retry;
 mod settings;
 mod sse;
+mod timers;
 mod transport;
 
 #[cfg(feature = "reqwest")]

@@ -1,12 +1,19 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use agentx_core::{Model, ModelRequest, ModelStream, Result};
 use agentx_resource::{ApiSupply, Clock, LLMProvider};
 
-use super::{MessagesSettings, ResponseInfo, Skipped, Transport, call, count, request::Refused};
+use super::{
+    MessagesSettings, ResponseInfo, Skipped, Transport, call, count, request::Refused, timers::Timers,
+};
+
+/// How long the end of the response may take to follow the end of the answer. A connection is used again only if it
+/// did.
+const END_WAIT: Duration = Duration::from_millis(100);
 
 /// A model behind the Messages API. A clone is the same client, and one client serves any number of calls at a time.
 ///
@@ -44,6 +51,10 @@ pub(super) struct Client {
     pub transport: Arc<dyn Transport>,
     pub clock: Arc<dyn Clock>,
     pub settings: MessagesSettings,
+    /// For what may stand still no longer than the settings say.
+    pub idle: Timers,
+    /// For the end of a response.
+    pub end: Timers,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -63,14 +74,19 @@ impl MessagesModel {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (transport, settings) = (Arc::new(transport), MessagesSettings::default());
-        Self { client: Arc::new(Client { supply, transport, clock, settings, seen: Arc::default() }) }
+        let (idle, end) =
+            (Timers::new(clock.clone(), settings.idle_timeout), Timers::new(clock.clone(), END_WAIT));
+        let seen = Arc::default();
+        Self { client: Arc::new(Client { supply, transport, clock, settings, idle, end, seen }) }
     }
 
     /// With these settings. It shares the connections of the client that it is made of.
     pub fn with_settings(self, settings: MessagesSettings) -> Self {
-        let Client { supply, transport, clock, seen, .. } = &*self.client;
+        let Client { supply, transport, clock, end, seen, .. } = &*self.client;
         let (supply, transport, clock) = (supply.clone(), transport.clone(), clock.clone());
-        Self { client: Arc::new(Client { supply, transport, clock, settings, seen: seen.clone() }) }
+        let idle = Timers::new(clock.clone(), settings.idle_timeout);
+        let (end, seen) = (end.clone(), seen.clone());
+        Self { client: Arc::new(Client { supply, transport, clock, settings, idle, end, seen }) }
     }
 
     /// How much of all answers so far was passed over, since this version has no place for it.
