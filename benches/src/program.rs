@@ -3,17 +3,26 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use crate::{
     Result,
     measure::{Row, Settings},
+    replay,
     report::Report,
 };
 
 /// A row by name, and how it is set up.
 pub type NamedRow = (&'static str, fn() -> Result<Row>);
+
+static IS_BENCH_PROGRAM: AtomicBool = AtomicBool::new(false);
+
+/// Whether this program, started once more, would be one of these.
+pub(crate) fn is_bench_program() -> bool {
+    IS_BENCH_PROGRAM.load(Ordering::Relaxed)
+}
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -44,11 +53,16 @@ pub fn run(
     Ok(())
 }
 
-/// [`run`] with this process's arguments and output.
+/// [`run`] with this process's arguments and output. It must be all that the program does: rows that need a server
+/// start the program once more.
 ///
 /// # Errors
 /// Those of [`run`].
 pub fn main(rows: &[NamedRow]) -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some(replay::SERVE) {
+        return replay::serve_in_this_process();
+    }
+    IS_BENCH_PROGRAM.store(true, Ordering::Relaxed);
     run(rows, std::env::args().skip(1), &mut io::stdout().lock())
 }
 

@@ -1,6 +1,13 @@
-//! A Messages API on the loopback that answers with recorded bytes, and so costs next to nothing itself.
+//! A Messages API on the loopback that answers with recorded bytes, one write for each event, as a model speaks.
+//!
+//! It runs in a process of its own, so that the processor time of this one is that of the clients.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io::{self, BufRead, Read, Write},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,8 +19,18 @@ use tokio::{
 #[derive(Debug)]
 pub struct ReplayServer {
     address: SocketAddr,
-    accept: JoinHandle<()>,
+    host: Host,
 }
+
+/// Where the server runs.
+#[derive(Debug)]
+enum Host {
+    Task(JoinHandle<()>),
+    Process(Child),
+}
+
+/// The argument that makes a bench program a server of recorded answers.
+pub(crate) const SERVE: &str = "serve-recorded-answers";
 
 /// What the server sends: to a request without a tool's result, and to one with it.
 #[derive(Clone, Debug)]
@@ -25,6 +42,29 @@ pub struct Answers {
 }
 
 impl ReplayServer {
+    /// Starts the server in a process: this program once more, which must be a bench program
+    /// ([`program::main`](crate::program::main)).
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn spawn(answers: &Answers) -> io::Result<Self> {
+        let program = std::env::current_exe()?;
+        let mut child =
+            Command::new(program).arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (Some(stdin), Some(stdout)) = (&mut child.stdin, &mut child.stdout) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        for answer in [&answers.call, &answers.end] {
+            stdin.write_all(&u64::try_from(answer.len()).unwrap_or(u64::MAX).to_le_bytes())?;
+            stdin.write_all(answer)?;
+        }
+        stdin.flush()?;
+        let mut line = String::new();
+        io::BufReader::new(stdout).read_line(&mut line)?;
+        let address = line.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
+        Ok(Self { address, host: Host::Process(child) })
+    }
+
     /// Starts the server in the current tokio runtime.
     ///
     /// # Errors
@@ -32,13 +72,7 @@ impl ReplayServer {
     pub async fn start(answers: Answers) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let answers = Arc::new(answers);
-        let accept = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&answers)));
-            }
-        });
-        Ok(Self { address, accept })
+        Ok(Self { address, host: Host::Task(tokio::spawn(accept(listener, answers))) })
     }
 
     /// Where it is: `http://127.0.0.1:PORT`.
@@ -49,19 +83,60 @@ impl ReplayServer {
 
 impl Drop for ReplayServer {
     fn drop(&mut self) {
-        self.accept.abort();
+        match &mut self.host {
+            Host::Task(task) => task.abort(),
+            Host::Process(child) => {
+                // A child that has ended already is as good as one that is ended.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+/// What the process of [`ReplayServer::spawn`] does, until whoever started it has gone.
+///
+/// # Errors
+/// What the host says.
+pub(crate) fn serve_in_this_process() -> crate::Result<()> {
+    let mut stdin = io::stdin().lock();
+    let mut answer = || -> io::Result<Vec<u8>> {
+        let mut length = [0; 8];
+        stdin.read_exact(&mut length)?;
+        let mut bytes = Vec::new();
+        (&mut stdin).take(u64::from_le_bytes(length)).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let answers = Answers { call: answer()?, end: answer()? };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let server = runtime.block_on(ReplayServer::start(answers))?;
+    writeln!(io::stdout(), "{}", server.address)?;
+    // The end of the input is the end of whoever started this.
+    stdin.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, answers: Answers) {
+    let answers = Arc::new(answers);
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(serve(stream, Arc::clone(&answers)));
     }
 }
 
 /// Answers the requests of one connection until the client goes or says what this server does not read.
 async fn serve(mut stream: TcpStream, answers: Arc<Answers>) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
     let [call, end] = [&answers.call, &answers.end].map(|body| response(body));
     let mut buffer = Vec::new();
     // A client that goes in the middle of a request is of no interest here.
     while let Ok(Some(body)) = request(&mut stream, &mut buffer).await {
         let answer = if memchr::memmem::find(&body, b"\"tool_result\"").is_some() { &end } else { &call };
-        if stream.write_all(answer).await.is_err() {
-            return;
+        for write in answer {
+            if stream.write_all(write).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -90,11 +165,20 @@ fn content_length(head: &[u8]) -> Option<usize> {
     })
 }
 
-fn response(body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let head =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {length}\r\n\r\n");
-    [head.as_bytes(), body].concat()
+/// What is written at a time: the head, each event as a chunk, and the end.
+fn response(body: &[u8]) -> Vec<Vec<u8>> {
+    let mut writes = vec![
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(),
+    ];
+    let mut rest = body;
+    while !rest.is_empty() {
+        let end = memchr::memmem::find(rest, b"\n\n").map_or(rest.len(), |end| end + 2);
+        let (event, after) = rest.split_at(end);
+        writes.push([format!("{:x}\r\n", event.len()).as_bytes(), event, b"\r\n"].concat());
+        rest = after;
+    }
+    writes.push(b"0\r\n\r\n".to_vec());
+    writes
 }
 
 #[cfg(test)]
@@ -107,7 +191,7 @@ mod tests {
             stream.write_all(piece).await.unwrap();
         }
         let mut answer = Vec::new();
-        while !answer.ends_with(b"!") {
+        while !answer.ends_with(b"0\r\n\r\n") {
             assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
         }
         String::from_utf8(answer).unwrap()
@@ -115,12 +199,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_gets_the_answer_that_it_calls_for() {
-        let answers = Answers { call: b"call!".to_vec(), end: b"the end!".to_vec() };
+        let answers = Answers { call: b"call\n\nme".to_vec(), end: b"the end".to_vec() };
         let server = ReplayServer::start(answers).await.unwrap();
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         for _ in 0..2 {
-            assert!(ask(&mut stream, r#"{"messages":[]}"#).await.ends_with("content-length: 5\r\n\r\ncall!"));
-            assert!(ask(&mut stream, r#"{"type":"tool_result"}"#).await.ends_with("\r\n\r\nthe end!"));
+            assert!(
+                ask(&mut stream, r#"{"messages":[]}"#)
+                    .await
+                    .ends_with("\r\n\r\n6\r\ncall\n\n\r\n2\r\nme\r\n0\r\n\r\n")
+            );
+            assert!(
+                ask(&mut stream, r#"{"type":"tool_result"}"#)
+                    .await
+                    .ends_with("\r\n\r\n7\r\nthe end\r\n0\r\n\r\n")
+            );
         }
     }
 }

@@ -143,10 +143,16 @@ impl SseParser {
                     self.buffer.extend_from_slice(head);
                     *chunk = tail;
                     self.check(self.buffer.len())?;
-                    if self.read_buffer()? {
+                    // Where the name and the data are, since what is borrowed here could not be changed below.
+                    let places = simple(&self.buffer).map(|(event, _)| (event.name.len(), event.data.len()));
+                    if let Some((name, data)) = places {
                         self.state = State::Told;
-                        let stored = SseEvent { name: &self.name, data: &self.data };
-                        return Ok(Some(simple(&self.buffer).map_or(stored, |(event, _)| event)));
+                        return Ok(Some(simple_of(&self.buffer, name, data)));
+                    }
+                    self.read_buffer()?;
+                    if self.state == State::Data {
+                        self.state = State::Told;
+                        return Ok(Some(SseEvent { name: &self.name, data: &self.data }));
                     }
                     self.clear();
                     self.buffer.clear();
@@ -184,11 +190,8 @@ impl SseParser {
         End::Beyond
     }
 
-    /// Reads the whole lines in the buffer; whether they make an event. One that is simple is left there.
-    fn read_buffer(&mut self) -> Result<bool> {
-        if simple(&self.buffer).is_some() {
-            return Ok(true);
-        }
+    /// Reads the whole lines in the buffer.
+    fn read_buffer(&mut self) -> Result<()> {
         let buffer = std::mem::take(&mut self.buffer);
         let mut rest = buffer.as_slice();
         while let Some((line, after)) = memchr(b'\n', rest).and_then(|end| rest.split_at_checked(end)) {
@@ -196,7 +199,7 @@ impl SseParser {
             self.take_line(line)?;
         }
         self.buffer = buffer;
-        Ok(self.state == State::Data)
+        Ok(())
     }
 
     /// Line by line.
@@ -300,6 +303,17 @@ fn simple(chunk: &[u8]) -> Option<(SseEvent<'_>, &[u8])> {
     };
     let (data, rest) = split_line(rest.strip_prefix(b"data: ")?)?;
     Some((SseEvent { name, data }, rest.strip_prefix(b"\n")?))
+}
+
+/// The simple event in a text that is nothing else, by the lengths of its name and its data.
+fn simple_of(text: &[u8], name: usize, data: usize) -> SseEvent<'_> {
+    const NAME: usize = b"event: ".len();
+    // The data is followed by two line ends.
+    let end = text.len().saturating_sub(2);
+    SseEvent {
+        name: text.get(NAME..NAME + name).filter(|_| name > 0).unwrap_or_default(),
+        data: text.get(end.saturating_sub(data)..end).unwrap_or_default(),
+    }
 }
 
 /// A line that ends with LF alone, and what follows it.

@@ -5,7 +5,10 @@
 //! ```
 
 mod confined_read;
+mod sse_framing;
 mod sse_to_text;
+#[cfg(feature = "genai")]
+mod turn;
 
 use agentx_benches::{
     Result,
@@ -15,7 +18,10 @@ use agentx_benches::{
 const ROWS: &[NamedRow] = &[
     ("confined_read", confined_read::of_1_kib),
     ("confined_read_64k", confined_read::of_64_kib),
+    ("sse_framing", || Ok(sse_framing::row())),
     ("sse_to_text", || Ok(sse_to_text::row())),
+    #[cfg(feature = "genai")]
+    ("turn", turn::row),
 ];
 
 fn main() -> Result<()> {

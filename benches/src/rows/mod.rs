@@ -7,6 +7,7 @@ pub mod isolation;
 pub mod layers;
 pub mod mirror;
 pub mod small_write;
+pub mod sse_framing;
 pub mod sse_to_text;
 pub mod stall_guard;
 pub mod stat_list;
@@ -37,6 +38,7 @@ pub const ALL: &[NamedRow] = &[
     ("isolation", isolation::of_a_shell),
     ("isolation_true", isolation::of_nothing),
     ("warm_shell", warm_shell::row),
+    ("sse_framing", sse_framing::row),
     ("sse_to_text", sse_to_text::row),
     ("turn", turn::row),
 ];

@@ -20,11 +20,14 @@ use super::runtime;
 use crate::{
     Result,
     measure::{Row, Variant},
+    program,
     replay::{Answers, ReplayServer},
 };
 
 const QUESTION: &str = "How many files are there?";
-const ANSWER: &str = "There are 42 files, and that is all that there is to say about them.";
+/// With what is said before the tool call, 40 pieces of text.
+const ANSWER: &str = "There are 42 files, and that is all that there is to say about them, unless somebody wants to \
+                      know what is in each one, for which a look at every one of them would be a good beginning.";
 
 /// The bytes of one turn: what the client sends, and what the server answers.
 #[derive(Clone, Debug)]
@@ -33,61 +36,112 @@ struct Exchange {
     answers: Answers,
 }
 
-/// The row.
-///
-/// The exchange is recorded once: AgentX asks a Messages API that checks what it is sent. Then a server that only
-/// replays the answers takes its place, so that its work does not blur the ratio.
-///
-/// # Errors
-/// What the host says.
-pub fn row() -> Result<Row> {
-    let runtime = runtime()?;
-    let exchange = runtime.block_on(record())?;
-    let server = Arc::new(runtime.block_on(ReplayServer::start(exchange.answers))?);
-    let base_url = server.base_url();
+/// What the variants of the row have in common.
+#[derive(Clone, Debug)]
+pub struct Turns {
+    runtime: Arc<tokio::runtime::Runtime>,
+    server: Arc<ReplayServer>,
+    requests: [String; 2],
+}
 
-    let limit = {
-        let (runtime, url) = (Arc::clone(&runtime), format!("{base_url}/v1/messages"));
-        let (client, requests) = (client()?, exchange.requests);
-        Variant::new("raw reqwest, lines split by hand (limit)", move |count| {
-            let _server = &server;
-            let (client, url, requests) = (client.clone(), url.clone(), requests.clone());
-            super::in_task(&runtime, async move {
+impl Turns {
+    /// Starts the server.
+    ///
+    /// The exchange is recorded once: AgentX asks a Messages API that checks what it is sent. Then a server that only
+    /// replays the answers takes its place, in a process of its own, so that its work does not blur the ratio.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn start() -> Result<Self> {
+        let runtime = runtime()?;
+        let Exchange { requests, answers } = runtime.block_on(record())?;
+        let server = if program::is_bench_program() {
+            ReplayServer::spawn(&answers)?
+        } else {
+            runtime.block_on(ReplayServer::start(answers))?
+        };
+        Ok(Self { runtime, server: Arc::new(server), requests })
+    }
+
+    /// Where the server is.
+    pub fn base_url(&self) -> String {
+        self.server.base_url()
+    }
+
+    /// A client that does `turn` as often as it is told to, one after another, and checks what the model said last.
+    pub fn variant<F>(&self, name: &str, turn: impl Fn() -> F + Clone + Send + Sync + 'static) -> Variant
+    where
+        F: Future<Output = Result<String>> + Send + 'static,
+    {
+        let turns = self.clone();
+        Variant::new(name, move |count| {
+            let turn = turn.clone();
+            super::in_task(&turns.runtime, async move {
                 for _ in 0..count {
-                    for request in &requests {
-                        let answer = ask(&client, &url, request.clone()).await?;
-                        check(last_data(&answer) == Some(br#"{"type":"message_stop"}"#))?;
-                    }
-                    black_box(count_files(black_box(&Directory { path: "/".to_owned() })));
+                    check(turn().await? == ANSWER)?;
                 }
                 Ok(())
             })
         })
-    };
-    let memory = agentx("agentx, session in memory", &runtime, base_url.clone(), false);
-    let sqlite = agentx("agentx, session in SQLite (FULL)", &runtime, base_url, true);
+    }
+}
+
+/// The row.
+///
+/// # Errors
+/// What the host says.
+pub fn row() -> Result<Row> {
+    over(&Turns::start()?)
+}
+
+/// [`row`] at this server, for peers to be added.
+///
+/// # Errors
+/// What the host says.
+pub fn over(turns: &Turns) -> Result<Row> {
+    let memory = agentx("agentx, session in memory", turns, false);
+    let sqlite = agentx("agentx, session in SQLite (FULL)", turns, true);
     let question = "What does a turn with one tool call cost, beside the model?";
-    Ok(Row::new("turn", question, limit).per(1, "turn").with(memory).with(sqlite))
+    Ok(Row::new("turn", question, limit(turns)?).per(1, "turn").with(memory).with(sqlite))
+}
+
+/// The least that a client can do.
+fn limit(turns: &Turns) -> Result<Variant> {
+    let (turns, client) = (turns.clone(), client()?);
+    Ok(Variant::new("raw reqwest, lines split by hand (limit)", move |count| {
+        let (client, url) = (client.clone(), format!("{}/v1/messages", turns.base_url()));
+        let requests = turns.requests.clone();
+        super::in_task(&turns.runtime, async move {
+            for _ in 0..count {
+                for request in &requests {
+                    let answer = ask(&client, &url, request.clone()).await?;
+                    check(last_data(&answer) == Some(br#"{"type":"message_stop"}"#))?;
+                }
+                black_box(count_files(black_box(&Directory { path: "/".to_owned() })));
+            }
+            Ok(())
+        })
+    }))
 }
 
 /// Turns of AgentX, each the first of a new session, as sessions grow and turns with them. The sessions are made ready
 /// before.
-fn agentx(name: &str, runtime: &Arc<tokio::runtime::Runtime>, base_url: String, stored: bool) -> Variant {
+fn agentx(name: &str, turns: &Turns, stored: bool) -> Variant {
     let prepare = {
-        let runtime = Arc::clone(runtime);
+        let turns = turns.clone();
         move |count| {
-            runtime.block_on(async {
+            turns.runtime.block_on(async {
                 let directory = tempfile::tempdir()?;
                 let repositories = if stored {
                     sqlite(&directory.path().join("agentx.db")).await?
                 } else {
                     Repositories::memory()
                 };
-                Ready::new(&base_url, repositories, count, directory).await
+                Ready::new(&turns.base_url(), repositories, count, directory).await
             })
         }
     };
-    let runtime = Arc::clone(runtime);
+    let runtime = Arc::clone(&turns.runtime);
     Variant::prepared(name, prepare, move |ready: &mut Ready| {
         let agents = std::mem::take(&mut ready.agents);
         super::in_task(&runtime, async move {
@@ -175,7 +229,10 @@ async fn record() -> Result<Exchange> {
 
 /// A client as AgentX has one: HTTP/1.1, without a proxy.
 fn client() -> Result<Client> {
-    let tls = rustls::ClientConfig::builder()
+    // Named, since a peer may bring another one.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
     Ok(Client::builder().tls_backend_preconfigured(tls).no_proxy().tcp_nodelay(true).build()?)

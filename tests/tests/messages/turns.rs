@@ -5,7 +5,9 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use agentx::{
     Agent, ContainerId, ImageSpec, Runtime, ToolLoop, claude::messages::MessagesModel, tokio_host, tool_fn,
 };
-use agentx_core::{ErrorKind, ModelRequest, Outcome, Reply, Result, Retry, ScriptedModel};
+use agentx_core::{
+    ErrorKind, ModelRequest, ModelSettings, Outcome, Reply, Result, Retry, ScriptedModel, ToolChoice,
+};
 use agentx_driver_claude::messages::{HttpRequest, HttpResponse, Transport};
 use agentx_resource::{
     ApiSupply, BoxFuture,
@@ -41,10 +43,17 @@ struct Of {
 
 /// An agent, and what keeps it.
 async fn agent(model: MessagesModel) -> (Runtime, Agent) {
+    agent_with(model, ModelSettings::default()).await
+}
+
+async fn agent_with(model: MessagesModel, settings: ModelSettings) -> (Runtime, Agent) {
     let schema = json!({"type": "object", "properties": {"of": {"type": "string"}}});
     let tool = tool_fn("count", "Counts.", schema, async |of: Of| Ok(format!("42 {}", of.of)));
-    let runtime =
-        Runtime::builder(ToolLoop::new(model), tokio_host().unwrap()).tool(Arc::new(tool)).build().unwrap();
+    let runtime = Runtime::builder(ToolLoop::new(model), tokio_host().unwrap())
+        .tool(Arc::new(tool))
+        .settings(settings)
+        .build()
+        .unwrap();
     let container = ContainerId::new("c").unwrap();
     runtime.create_container(&container).await.unwrap();
     let image = runtime.create_image(&container, ImageSpec::default()).await.unwrap();
@@ -163,6 +172,22 @@ async fn a_server_that_stands_still_or_only_pings_ends_the_turn() {
                 "{fault:?}: {error}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_must_be_called_must_be_called_once() {
+    for (choice, forced) in [
+        (ToolChoice::Any, json!({"type": "any"})),
+        (ToolChoice::Tool("count".into()), json!({"type": "tool", "name": "count"})),
+    ] {
+        let server = server();
+        let settings = ModelSettings::default().with_tool_choice(choice);
+        let (_runtime, agent) = agent_with(client(&server, TestClock::default()), settings).await;
+        assert_eq!(agent.ask("How many?").await.unwrap().text, "42 files.");
+        let choices: Vec<_> =
+            server.requests().iter().map(|request| request.body["tool_choice"].clone()).collect();
+        assert_eq!(choices, [forced, json!({"type": "auto"})]);
     }
 }
 
