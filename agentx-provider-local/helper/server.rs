@@ -248,7 +248,11 @@ impl Server {
         self.let_go(&ended);
         let waits = |command: &Command| command.first.is_none() || command.killed.is_some();
         let members = if alone || !self.commands.values().any(waits) { Vec::new() } else { self.look() };
-        let is_left = |number: u32| members.iter().any(|(_, member)| member.command() == Some(number));
+        // A stranger may be anybody's, and is as good as dead.
+        let is_left = |number: u32| {
+            let may_be_its = |member: &Member| member.command().is_none_or(|other| other == number);
+            members.iter().any(|(_, member)| may_be_its(member))
+        };
         for (number, ended) in &ended {
             if let Some(command) = self.commands.get_mut(number) {
                 command.told = true;
@@ -303,14 +307,15 @@ impl Server {
         }
     }
 
-    /// All children. Strangers are ended at once.
+    /// All children that belong to a command, or may. Strangers are ended at once; who can't be is left out.
     fn look(&mut self) -> Vec<(u32, Member)> {
-        let members = self.family.members(|number| self.commands.contains_key(&number));
+        let mut members = self.family.members(|number| self.commands.contains_key(&number));
         let policy = &self.launcher.policy;
-        let is_stranger = |(pid, member): &&(u32, Member)| *member == Member::Stranger && !policy.owns(*pid);
-        for (pid, _) in members.iter().filter(is_stranger) {
-            let _ = sys::signal_to(i32::try_from(*pid).unwrap_or_default(), SIGKILL);
-        }
+        members.retain(|(pid, member)| {
+            *member != Member::Stranger
+                || !policy.owns(*pid)
+                    && sys::signal_to(i32::try_from(*pid).unwrap_or_default(), SIGKILL).is_ok()
+        });
         members
     }
 

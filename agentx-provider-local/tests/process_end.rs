@@ -210,24 +210,34 @@ fn a_killed_host_leaves_nothing() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_helper_leaves_nothing() {
-    let process = local();
-    for round in 0..rounds() {
-        let trace = Trace::new();
-        let child = begin(&process, &trace, round).await;
-        let helpers = helpers_of(std::process::id());
-        assert_eq!(helpers.len(), 1);
-        kill_process(Pid::from_raw(helpers[0].cast_signed()).unwrap(), Signal::KILL).unwrap();
-        if round.is_multiple_of(2) {
-            // While nobody looks, too.
-            trace.assert_gone(PATIENCE, "round");
-        }
-        assert_eq!(status(&*child).await, Some(ExitStatus::Lost));
-        trace.assert_gone(Duration::ZERO, "round");
-        // The next one starts another.
-        assert!(process.exec(ExecRequest::shell("true")).await.unwrap().status.success());
+#[test]
+fn a_killed_helper_leaves_nothing() {
+    // Alone in its process, since other tests have the same helper.
+    if std::env::var_os("ALONE").is_none() {
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        let test = test.args(["--exact", "a_killed_helper_leaves_nothing"]).env("ALONE", "1").status();
+        assert!(test.unwrap().success());
+        return;
     }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let process = local();
+        for round in 0..rounds() {
+            let trace = Trace::new();
+            let child = begin(&process, &trace, round).await;
+            let helpers = helpers_of(std::process::id());
+            assert_eq!(helpers.len(), 1);
+            kill_process(Pid::from_raw(helpers[0].cast_signed()).unwrap(), Signal::KILL).unwrap();
+            if round.is_multiple_of(2) {
+                // While nobody looks, too.
+                trace.assert_gone(PATIENCE, "round");
+            }
+            assert_eq!(status(&*child).await, Some(ExitStatus::Lost));
+            trace.assert_gone(Duration::ZERO, "round");
+            // The next one starts another.
+            assert!(process.exec(ExecRequest::shell("true")).await.unwrap().status.success());
+        }
+    });
 }
 
 /// The helpers that a process has started.

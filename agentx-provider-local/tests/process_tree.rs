@@ -82,6 +82,55 @@ async fn dropping_a_child_leaves_nothing() {
     }
 }
 
+/// All but what empties its environment and is nobody's child.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_helper_dropping_and_killing_leave_nothing() {
+    let sleep = Sleep::new();
+    for (name, getaway) in getaways(&sleep).into_iter().filter(|(name, _)| *name != "no environment") {
+        let process = local().without_helper().with_kill_grace(Duration::from_millis(100));
+        for is_dropped in [true, false] {
+            let script = then_ready(&getaway, &sleep) + "wait; sleep 1000";
+            let child = process.spawn(ExecRequest::shell(script)).await.unwrap();
+            wait_for_ready(&*child).await;
+            assert_eq!(sleep.alive(), 1, "{name}");
+            if !is_dropped {
+                child.kill().await.unwrap();
+                while child.next_event().await.unwrap().is_some() {}
+            }
+            drop(child);
+            assert_eq!(sleep.alive(), 0, "{name}");
+        }
+        // Whatever of the first steps it has come to.
+        let process = process.with_drain_grace(Duration::from_millis(100));
+        let output = process.exec(ExecRequest::shell(getaway + "exit 5")).await.unwrap();
+        assert_eq!((output.status, sleep.alive()), (ExitStatus::Code(5), 0), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_helper_what_forks_on_and_on_is_caught() {
+    let sleep = Sleep::new();
+    let hop = "hop() { if [ $1 -gt 0 ]; then (hop $(($1 - 1)) &) else exec sleep $TAG; fi; }";
+    let script =
+        format!("{hop}; export -f hop; hop 3000 & setsid bash -c 'hop 3000' & echo ready; sleep 1000");
+    for _ in 0..3 {
+        let request = ExecRequest::program("bash", ["-c", &script]).with_env("TAG", &sleep.0);
+        let child = local().without_helper().spawn(request).await.unwrap();
+        wait_for_ready(&*child).await;
+        let mark = child.id().to_owned();
+        assert!(marked(&mark) > 0);
+        drop(child);
+        assert_eq!(marked(&mark), 0);
+    }
+}
+
+/// How many processes carry the mark of a child.
+fn marked(id: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let environments = processes.filter_map(|entry| fs::read(entry.path().join("environ")).ok());
+    environments.filter(|environ| String::from_utf8_lossy(environ).contains(id)).count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_a_child_leaves_nothing() {
     let sleep = Sleep::new();

@@ -1,13 +1,14 @@
 use std::{
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
 };
 
-use agentx_resource::{ErrorKind, Result};
+use agentx_resource::{ErrorKind, Result, Retry};
 
 use super::{
     error,
-    helper::{self, Helper, Program},
+    helper::{self, Helper, NoHelper, Program},
     isolation::Prepared,
 };
 
@@ -68,21 +69,35 @@ impl Default for Helpers {
     }
 }
 
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        let is_shared = self.is_shared();
+        if let Some(helper) = self.lock().helper.take().filter(|_| is_shared) {
+            linger(helper);
+        }
+    }
+}
+
 impl Helpers {
-    pub(super) fn with_program(&self, path: PathBuf) -> Self {
-        Self { program: Program::File(path), ..self.anew() }
+    pub(super) fn with_program(&self, program: Program) -> Self {
+        let mut helpers = self.anew();
+        helpers.program = program;
+        helpers
     }
 
     pub(super) fn with_pid_namespace(&self) -> Self {
-        Self { pid_namespace: true, ..self.anew() }
+        let mut helpers = self.anew();
+        helpers.pid_namespace = true;
+        helpers
     }
 
     /// Starts the helper at once, so that it is known whether this machine can isolate commands so.
     pub(super) fn with_isolation(&self, isolation: Prepared) -> Result<Self> {
-        let helpers = Self { isolation: Some(Arc::new(isolation)), ..self.anew() };
+        let mut helpers = self.anew();
+        helpers.isolation = Some(Arc::new(isolation));
         match helpers.start() {
             Ok(_) => Ok(helpers),
-            Err(why) => Err(error(ErrorKind::Unsupported, "isolate")
+            Err(NoHelper { why, .. }) => Err(error(ErrorKind::Unsupported, "isolate")
                 .with_message(format!("this machine can't isolate commands so: {why}"))),
         }
     }
@@ -119,8 +134,9 @@ impl Helpers {
         })?;
         match started {
             Ok(helper) => Ok(Some(helper)),
-            Err(_) if self.is_optional() => Ok(None),
-            Err(why) => Err(error(ErrorKind::Unavailable, "spawn")
+            Err(missing) if self.is_optional() && !missing.passing => Ok(None),
+            Err(NoHelper { why, passing }) => Err(error(ErrorKind::Unavailable, "spawn")
+                .with_retry(if passing { Retry::After(None) } else { Retry::Never })
                 .with_message(format!("the helper does not work: {why}"))),
         }
     }
@@ -146,25 +162,30 @@ impl Helpers {
     }
 
     /// Blocks while a helper is started. Whoever else needs it meanwhile waits for the same one.
-    fn start(&self) -> Result<Arc<Helper>, String> {
+    fn start(&self) -> Result<Arc<Helper>, NoHelper> {
         let mut state = self.lock();
         if let Some(helper) = state.helper.as_ref().filter(|helper| !helper.is_over()) {
             return Ok(Arc::clone(helper));
         }
-        let started = if self.is_optional() { shared() } else { self.start_own() };
+        let started = if self.is_shared() { shared() } else { self.start_own() };
         match &started {
             Ok(helper) => state.helper = Some(Arc::clone(helper)),
-            Err(why) => state.why = Some(why.clone()),
+            Err(missing) if missing.passing => {}
+            Err(missing) => state.why = Some(missing.why.clone()),
         }
         started
     }
 
-    fn start_own(&self) -> Result<Arc<Helper>, String> {
+    fn start_own(&self) -> Result<Arc<Helper>, NoHelper> {
         helper::start(&self.program, self.pid_namespace, self.isolation()).map(Arc::new)
     }
 
+    fn is_shared(&self) -> bool {
+        self.is_optional() && self.program == Program::Embedded
+    }
+
     fn is_optional(&self) -> bool {
-        self.program == Program::Embedded && !self.pid_namespace && self.isolation.is_none()
+        !matches!(self.program, Program::File(_)) && !self.pid_namespace && self.isolation.is_none()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -172,12 +193,59 @@ impl Helpers {
     }
 }
 
-fn shared() -> Result<Arc<Helper>, String> {
+/// How long the shared helper stays when nobody needs it, so that who makes, uses and drops one `LocalProcess` after
+/// another does not start one each time.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The shared helper while nobody needs it.
+struct Lingering {
+    helper: Option<Arc<Helper>>,
+    until: Option<Instant>,
+}
+
+static LINGERING: Mutex<Lingering> = Mutex::new(Lingering { helper: None, until: None });
+
+/// Keeps the helper for a while.
+fn linger(helper: Arc<Helper>) {
+    let mut lingering = LINGERING.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_awaited = lingering.until.replace(Instant::now() + LINGER).is_some();
+    let former = lingering.helper.replace(helper);
+    if !is_awaited && thread::Builder::new().name("agentx-linger".to_owned()).spawn(end_lingering).is_err() {
+        *lingering = Lingering { helper: None, until: None };
+    }
+    drop(lingering);
+    drop(former);
+}
+
+/// Lets go of the helper when it has not been needed for long enough.
+fn end_lingering() {
+    loop {
+        let mut lingering = LINGERING.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = lingering.until.map(|until| until.saturating_duration_since(Instant::now()));
+        match left {
+            Some(left) if !left.is_zero() => {
+                drop(lingering);
+                thread::sleep(left);
+            }
+            _ => {
+                lingering.until = None;
+                let helper = lingering.helper.take();
+                drop(lingering);
+                drop(helper);
+                return;
+            }
+        }
+    }
+}
+
+fn shared() -> Result<Arc<Helper>, NoHelper> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(helper) = shared.upgrade().filter(|helper| !helper.is_over()) {
         return Ok(helper);
     }
-    let helper = Arc::new(helper::start(&Program::Embedded, false, None)?);
+    let start = || helper::start(&Program::Embedded, false, None);
+    // One that is ended while it starts says nothing about the next.
+    let helper = Arc::new(start().or_else(|_| start())?);
     *shared = Arc::downgrade(&helper);
     Ok(helper)
 }

@@ -40,7 +40,7 @@ pub use self::{
         AllowList, Attempt, Engine, Guarantee, Isolation, Namespaces, Network, Outcome, Probe, Verdict,
     },
 };
-use self::{containment::Helpers, environment::Environment, isolation::Prepared};
+use self::{containment::Helpers, environment::Environment, helper::Program, isolation::Prepared};
 
 /// Runs commands as child processes, in the directories below a root.
 ///
@@ -151,7 +151,14 @@ impl LocalProcess {
     /// program from memory. It is the program `agentx-helper` of this very version of this crate. One that does not
     /// work is an error of each command.
     pub fn with_helper(mut self, path: impl Into<PathBuf>) -> Self {
-        self.helpers = Arc::new(self.helpers.with_program(path.into()));
+        self.helpers = Arc::new(self.helpers.with_program(Program::File(path.into())));
+        self
+    }
+
+    /// Starts commands without a helper, for a host that must have no process but its commands. See
+    /// [`Containment::Sweep`] for what is weaker then.
+    pub fn without_helper(mut self) -> Self {
+        self.helpers = Arc::new(self.helpers.with_program(Program::None));
         self
     }
 

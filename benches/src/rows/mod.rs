@@ -6,6 +6,7 @@ pub mod exec;
 pub mod isolation;
 pub mod layers;
 pub mod mirror;
+pub mod sandboxes;
 pub mod small_write;
 pub mod sse_framing;
 pub mod sse_to_text;
@@ -34,7 +35,10 @@ pub const ALL: &[NamedRow] = &[
     ("stall_guard", stall_guard::row),
     ("layers", layers::row),
     ("mirror", mirror::row),
-    ("exec", exec::row),
+    ("exec", exec::of_shell),
+    ("exec_true", exec::of_true),
+    ("exec_2g", exec::in_large_host),
+    ("sandboxes", sandboxes::row),
     ("isolation", isolation::of_a_shell),
     ("isolation_true", isolation::of_nothing),
     ("warm_shell", warm_shell::row),

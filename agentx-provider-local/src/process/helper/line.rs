@@ -22,6 +22,8 @@ use super::{
     wire::{Order, Reply, Stage},
 };
 
+/// How long the helper may take to start a command. A file system that does not answer holds it that long.
+const MAX_LAUNCH: Duration = Duration::from_secs(30);
 /// How long dropping a command waits until nothing of it is left: longer than the helper tries to end it.
 const MAX_END: Duration = Duration::from_secs(4);
 /// How long sending waits for room, and how often it tries.
@@ -59,6 +61,8 @@ pub(in crate::process) enum NotLaunched {
     Refused(Stage, Errno, String),
     /// The helper is there no more, and has never heard of the command.
     Gone,
+    /// The helper did not come to it in time, and was ended.
+    Stalled,
     /// The system's error on this side.
     Failed(io::Error),
 }
@@ -82,14 +86,19 @@ impl Line {
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,
         )?;
-        send_request(&helper.control, &packet, &theirs, &handles).await?;
+        send_request(helper, &packet, &theirs, &handles).await?;
         // While the helper is at it.
         drop((theirs, handles));
         // An error closes the socket, by which the helper ends the command.
         let socket = Receiver::from_owned_fd_unchecked(ours)?;
         let id = format!("{}", helper.first_tag | u64::from(number));
         let line = Self { id, socket, helper: Arc::clone(helper), state: Mutex::default() };
-        match poll_fn(|cx| line.poll_reply(cx)).await? {
+        let reply = poll_fn(|cx| line.poll_reply(cx));
+        let Ok(reply) = tokio::time::timeout(MAX_LAUNCH, reply).await else {
+            helper.abandon();
+            return Err(NotLaunched::Stalled);
+        };
+        match reply? {
             Some(Reply::Refused { stage, errno }) => {
                 Err(NotLaunched::Refused(stage, Errno::from_raw_os_error(errno), line.id.clone()))
             }
@@ -246,15 +255,18 @@ impl From<Errno> for NotLaunched {
 }
 
 async fn send_request(
-    control: &OwnedFd,
+    helper: &Helper,
     packet: &Packet,
     theirs: &OwnedFd,
     handles: &Handles<'_>,
 ) -> Result<(), NotLaunched> {
     for _ in 0..SEND_TRIES {
-        match sender::send(control, &packet.bytes, &packet.handles(theirs, handles)) {
+        match sender::send(&helper.control, &packet.bytes, &packet.handles(theirs, handles)) {
             Ok(()) => return Ok(()),
-            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(NotLaunched::Gone),
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
+                helper.retire();
+                return Err(NotLaunched::Gone);
+            }
             Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => {
                 tokio::time::sleep(SEND_PAUSE).await;
             }

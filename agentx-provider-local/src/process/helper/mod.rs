@@ -13,17 +13,18 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
+use rustix::process::{Signal, pidfd_send_signal};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use self::{end::End, wire::NUMBER_BITS};
 pub(super) use self::{
     line::{Line, NotLaunched},
     request::{Command, Handles, List},
-    start::{Program, program, start},
+    start::{NoHelper, Program, program, start},
     wire::Stage,
 };
 use super::isolation::Proxy;
@@ -36,6 +37,9 @@ const MAX_UNDER_WAY: usize = 16;
 #[derive(Debug)]
 pub(super) struct Helper {
     control: OwnedFd,
+    process: OwnedFd,
+    /// No more commands are given to it.
+    retired: AtomicBool,
     first_tag: u64,
     next: AtomicU32,
     under_way: Semaphore,
@@ -45,9 +49,10 @@ pub(super) struct Helper {
 }
 
 impl Helper {
-    fn new(control: OwnedFd, first_tag: u64, end: Arc<End>, proxy: Option<Proxy>) -> Self {
+    fn new(control: OwnedFd, process: OwnedFd, first_tag: u64, end: Arc<End>, proxy: Option<Proxy>) -> Self {
         let under_way = Semaphore::new(MAX_UNDER_WAY);
-        Self { control, first_tag, next: AtomicU32::new(0), under_way, end, proxy }
+        let retired = AtomicBool::new(false);
+        Self { control, process, retired, first_tag, next: AtomicU32::new(0), under_way, end, proxy }
     }
 
     /// Sees to it that what its commands need of the host is there.
@@ -58,9 +63,21 @@ impl Helper {
         self.proxy.as_ref().map_or(Ok(()), |proxy| proxy.serve(runtime))
     }
 
-    /// Whether it is there no more.
+    /// Whether it is there no more, or stands still.
     pub(super) fn is_over(&self) -> bool {
-        self.end.has_come()
+        self.retired.load(Ordering::Relaxed) || self.end.has_come()
+    }
+
+    /// Gives it no more commands.
+    fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends a helper that stands still: a program or a directory does not let it go. All its commands end with it.
+    fn abandon(&self) {
+        self.retire();
+        // An error means that it has ended.
+        let _ = pidfd_send_signal(&self.process, Signal::KILL);
     }
 
     /// The number of the next command.

@@ -1,5 +1,5 @@
 use std::{
-    io,
+    fmt, io,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
@@ -16,7 +16,7 @@ use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
     io::Errno,
     net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair, sockopt},
-    process::{Resource, getrlimit},
+    process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open},
     rand::{GetRandomFlags, getrandom},
 };
 
@@ -49,6 +49,29 @@ const LEAST_BITS: u32 = 16;
 /// What the buffer of the control socket is asked to hold, in bytes. The kernel may give less.
 const CONTROL_BUFFER: usize = 1 << 20;
 
+/// Why there is no helper.
+#[derive(Clone, Debug)]
+pub(in crate::process) struct NoHelper {
+    /// For a person.
+    pub(in crate::process) why: String,
+    /// The machine is short of something at this moment.
+    pub(in crate::process) passing: bool,
+}
+
+impl NoHelper {
+    fn of(what: impl fmt::Display, error: &io::Error) -> Self {
+        const PASSING: [Errno; 4] = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+        let passing = Errno::from_io_error(error).is_some_and(|errno| PASSING.contains(&errno));
+        Self { why: format!("{what}: {error}"), passing }
+    }
+}
+
+impl From<String> for NoHelper {
+    fn from(why: String) -> Self {
+        Self { why, passing: false }
+    }
+}
+
 /// Where the helper's program is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::process) enum Program {
@@ -56,6 +79,8 @@ pub(in crate::process) enum Program {
     Embedded,
     /// In a file.
     File(PathBuf),
+    /// Nowhere: none is wanted.
+    None,
 }
 
 /// Starts a helper and waits until it is ready. Blocks for a few milliseconds, ten seconds at most.
@@ -66,7 +91,7 @@ pub(in crate::process) fn start(
     program: &Program,
     pid_namespace: bool,
     isolation: Option<&Prepared>,
-) -> Result<Helper, String> {
+) -> Result<Helper, NoHelper> {
     let first_tag = choose_tag()?;
     let (control, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -74,13 +99,17 @@ pub(in crate::process) fn start(
     // An error leaves the buffer as it is, which holds a dozen of the largest packets.
     let _ = sockopt::set_socket_send_buffer_size(&control, CONTROL_BUFFER);
     let child = match program {
-        Program::File(path) => spawn(path, theirs).map_err(|error| format!("{}: {error}", path.display()))?,
+        Program::None => return Err("none is wanted".to_owned().into()),
+        Program::File(path) => spawn(path, theirs).map_err(|error| NoHelper::of(path.display(), &error))?,
         Program::Embedded => {
             let memory = in_memory()?;
             let path = PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd()));
-            spawn(&path, theirs).map_err(|error| format!("a program in memory can't be executed: {error}"))?
+            spawn(&path, theirs)
+                .map_err(|error| NoHelper::of("a program in memory can't be executed", &error))?
         }
     };
+    let process = Pid::from_child(&child);
+    let process = pidfd_open(process, PidfdFlags::empty()).map_err(told("pidfd_open"))?;
     // From here on its end is seen to, whatever happens.
     let end = watch(child, first_tag).map_err(told("start a thread"))?;
     let plan = isolation.map(Prepared::hand_over).transpose().map_err(told("hand a plan over"))?.flatten();
@@ -93,31 +122,32 @@ pub(in crate::process) fn start(
             let listener = plan.map(HandedOver::entered).transpose()?.flatten();
             let proxy = isolation.zip(listener).map(|(isolation, listener)| isolation.proxy(listener));
             let proxy = proxy.transpose().map_err(told("listen"))?.flatten();
-            Ok(Helper::new(control, first_tag, end, proxy))
+            Ok(Helper::new(control, process, first_tag, end, proxy))
         }
         Reply::Refused { stage: Stage::Policy, errno } if let Some(plan) = plan => {
-            Err(plan.refused().unwrap_or_else(|| Errno::from_raw_os_error(errno).to_string()))
+            Err(plan.refused().unwrap_or_else(|| Errno::from_raw_os_error(errno).to_string()).into())
         }
-        Reply::Ready { .. } => Err("the helper is of another version".to_owned()),
+        Reply::Ready { .. } => Err("the helper is of another version".to_owned().into()),
         Reply::Refused { stage: Stage::Namespace, errno } => {
-            Err(format!("no namespace for process ids: {}", Errno::from_raw_os_error(errno)))
+            Err(format!("no namespace for process ids: {}", Errno::from_raw_os_error(errno)).into())
         }
         Reply::Refused { stage, errno } => {
-            Err(format!("the helper refuses at {stage:?}: {}", Errno::from_raw_os_error(errno)))
+            Err(format!("the helper refuses at {stage:?}: {}", Errno::from_raw_os_error(errno)).into())
         }
-        other => Err(format!("the helper says {other:?}")),
+        other => Err(format!("the helper says {other:?}").into()),
     }
 }
 
 /// Tags lie in the upper half of what the host's own hard limit allows, so that hosts that are commands themselves
 /// find room below their own tags.
-fn choose_tag() -> Result<u64, String> {
+fn choose_tag() -> Result<u64, NoHelper> {
     let limit = getrlimit(Resource::Locks).maximum.unwrap_or(u64::MAX);
     let top = limit.checked_ilog2().unwrap_or_default();
     if top < NUMBER_BITS + LEAST_BITS + 1 {
         return Err(format!(
             "the limit on file locks is {limit}, which leaves no room to tell processes apart"
-        ));
+        )
+        .into());
     }
     let mut random = [0; 8];
     // So few bytes always come whole.
@@ -128,8 +158,8 @@ fn choose_tag() -> Result<u64, String> {
 }
 
 /// The program in memory that nobody can change.
-fn in_memory() -> Result<OwnedFd, String> {
-    let program = EMBEDDED.ok_or("the helper is not built for this machine")?;
+fn in_memory() -> Result<OwnedFd, NoHelper> {
+    let program = EMBEDDED.ok_or_else(|| "the helper is not built for this machine".to_owned())?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memory = match memfd_create("agentx-helper", flags | MemfdFlags::EXEC) {
         // Before Linux 6.3 every such file can be executed.
@@ -140,7 +170,7 @@ fn in_memory() -> Result<OwnedFd, String> {
     let mut rest = program;
     while !rest.is_empty() {
         match rustix::io::write(&memory, rest) {
-            Ok(0) => return Err("write: nothing was written".to_owned()),
+            Ok(0) => return Err("write: nothing was written".to_owned().into()),
             Ok(count) => rest = rest.get(count..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(told("write")(errno)),
@@ -175,13 +205,13 @@ fn watch(mut child: Child, first_tag: u64) -> io::Result<Arc<End>> {
     Ok(end)
 }
 
-fn await_reply(control: &OwnedFd) -> Result<Reply, String> {
+fn await_reply(control: &OwnedFd) -> Result<Reply, NoHelper> {
     let deadline = Instant::now() + MAX_START;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(|error| error.to_string())?;
         match poll(&mut [PollFd::new(control, PollFlags::IN)], Some(&left)) {
-            Ok(0) => return Err("the helper does not answer".to_owned()),
+            Ok(0) => return Err(NoHelper { why: "the helper does not answer".to_owned(), passing: true }),
             Ok(_) => break,
             Err(Errno::INTR) => {}
             Err(errno) => return Err(told("poll")(errno)),
@@ -190,9 +220,9 @@ fn await_reply(control: &OwnedFd) -> Result<Reply, String> {
     let mut packet = [0; 64];
     let (_, length) = recv(control, &mut packet, RecvFlags::DONTWAIT).map_err(told("recv"))?;
     Reply::decode(packet.get(..length).unwrap_or_default())
-        .ok_or_else(|| "the helper ended at once".to_owned())
+        .ok_or_else(|| "the helper ended at once".to_owned().into())
 }
 
-fn told<E: std::fmt::Display>(call: &'static str) -> impl Fn(E) -> String {
-    move |error| format!("{call}: {error}")
+fn told<E: Into<io::Error>>(call: &'static str) -> impl Fn(E) -> NoHelper {
+    move |error| NoHelper::of(call, &error.into())
 }

@@ -1,0 +1,199 @@
+//! The helper in its forms, what a command may use, and what happens without one.
+#![cfg(test)]
+#![cfg(target_os = "linux")]
+
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+
+use agentx_provider_local::{Containment, LocalProcess};
+use agentx_resource::{
+    ErrorKind, ExecEvent, ExecRequest, ExitStatus, Process, ProcessExt, ResourceLimits, Signal, Stdin,
+};
+
+/// The same program as a file.
+const HELPER: &str = env!("CARGO_BIN_EXE_agentx-helper");
+
+fn local() -> LocalProcess {
+    LocalProcess::new("/").unwrap()
+}
+
+/// What a script says in two forms of helper, and without one.
+async fn say(script: &str) -> Vec<String> {
+    let mut said = Vec::new();
+    for process in [local(), local().with_helper(HELPER), local().without_helper()] {
+        let output = process.exec(ExecRequest::shell(script)).await.unwrap();
+        said.push(format!("{:?} {} {}", output.status, output.stdout_text(), output.stderr_text()));
+    }
+    said
+}
+
+#[tokio::test]
+async fn commands_are_the_same_with_and_without_a_helper() {
+    for script in [
+        "echo $0 $PATH; pwd; exit 3",
+        "kill -9 $$",
+        "surely-not-there",
+        "umask; ulimit -n; trap; read line; echo $?",
+        "nice; pwd -P; echo $HOME",
+        "grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status; tty",
+    ] {
+        let said = say(script).await;
+        assert!(said.iter().all(|line| *line == said[0]), "{script}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_form_says_what_it_is() {
+    assert_eq!(local().containment().await.unwrap(), Containment::Helper);
+    assert_eq!(local().with_helper(HELPER).containment().await.unwrap(), Containment::Helper);
+    let Containment::Sweep { why } = local().without_helper().containment().await.unwrap() else {
+        panic!("there is a helper")
+    };
+    assert!(!why.is_empty());
+}
+
+#[tokio::test]
+async fn a_certain_helper_that_does_not_work_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("other");
+    fs::write(&other, "#!/bin/sh\nexit 0\n").unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
+    for path in [dir.path().join("missing"), dir.path().to_owned(), other] {
+        let process = local().with_helper(&path);
+        for error in [
+            process.containment().await.unwrap_err(),
+            process.spawn(ExecRequest::shell("true")).await.map(|child| child.id().to_owned()).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+            assert!(error.to_string().contains("helper"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pid_namespace_holds_what_a_command_starts() {
+    let process = local().with_pid_namespace();
+    match process.containment().await {
+        Ok(containment) => assert_eq!(containment, Containment::PidNamespace),
+        Err(error) => {
+            // This machine allows no namespaces, which is never told as success.
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            return;
+        }
+    }
+    // Only the helper and the command's own processes are there.
+    let script = "setsid sleep 1000 </dev/null >/dev/null 2>&1 & ps -e -o comm= | sort | uniq -c | tr -s ' '";
+    let output = process.exec(ExecRequest::shell(script)).await.unwrap();
+    assert!(output.stdout_text().contains("1 agentx-helper"), "{}", output.stdout_text());
+    assert!(output.stdout_text().lines().count() < 9, "{}", output.stdout_text());
+    // Nothing of the first command is left.
+    let output = process.exec(ExecRequest::shell("ps -e -o comm=")).await.unwrap();
+    assert!(!output.stdout_text().contains("sleep"), "{}", output.stdout_text());
+    let output = process.exec(ExecRequest::shell("kill -9 $$")).await.unwrap();
+    assert_eq!(output.status, ExitStatus::Signal(9));
+}
+
+#[tokio::test]
+async fn limits_hold_for_the_command() {
+    let limits = ResourceLimits::default()
+        .with_memory(64 << 20)
+        .with_cpu_time(Duration::from_millis(1500))
+        .with_file_size(4096)
+        .with_open_files(33);
+    let request =
+        ExecRequest::program("sh", ["-c", "ulimit -t; ulimit -n; head -c 9999 /dev/zero > big; ls -s"]);
+    let dir = tempfile::tempdir().unwrap();
+    let process = LocalProcess::new(dir.path()).unwrap();
+    let output = process.exec(request.with_limits(limits)).await.unwrap();
+    assert!(output.stdout_text().starts_with("2\n33\n"), "{}", output.stdout_text());
+    assert_eq!(fs::metadata(dir.path().join("big")).unwrap().len(), 4096);
+
+    let hungry =
+        ExecRequest::program("sh", ["-c", "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x}"]);
+    let output = process.exec(hungry.with_limits(limits)).await.unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    let busy = ExecRequest::program("sh", ["-c", "while :; do :; done"]);
+    let second = ResourceLimits::default().with_cpu_time(Duration::from_secs(1));
+    assert_eq!(process.exec(busy.with_limits(second)).await.unwrap().status, ExitStatus::Signal(9));
+}
+
+#[tokio::test]
+async fn without_a_helper_a_limit_is_refused() {
+    let limits = ResourceLimits::default().with_open_files(10);
+    let request = ExecRequest::shell("true").with_limits(limits);
+    let refused = local().without_helper().spawn(request).await.map(|child| child.id().to_owned());
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test]
+async fn a_signal_reaches_the_group() {
+    let script = "trap 'echo caught' USR1; sh -c 'trap \"echo too; exit\" USR1; echo ready; while :; do sleep 0.01; done' &
+        wait; wait; exit 4";
+    for process in [local(), local().without_helper()] {
+        let child = process.spawn(ExecRequest::shell(script)).await.unwrap();
+        assert_eq!(child.next_event().await.unwrap(), Some(ExecEvent::Stdout("ready\n".into())));
+        child.signal(Signal::User1).await.unwrap();
+        let (mut text, mut status) = (Vec::new(), None);
+        while let Some(event) = child.next_event().await.unwrap() {
+            match event {
+                ExecEvent::Stdout(piece) => text.extend_from_slice(&piece),
+                ExecEvent::Exited(exited) => status = Some(exited),
+                // A shell tells of what a signal has ended.
+                _ => {}
+            }
+        }
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("caught\n") && text.contains("too\n"), "{text}");
+        assert_eq!(status, Some(ExitStatus::Code(4)));
+        // Nothing is there any more to be signalled.
+        child.signal(Signal::Kill).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_a_command_and_output_does_not() {
+    let idle = Duration::from_millis(400);
+    let request = ExecRequest::shell("echo one; sleep 1000").with_idle_timeout(idle);
+    let output = local().exec(request).await.unwrap();
+    assert_eq!((output.status, output.stdout_text()), (ExitStatus::TimedOut, "one\n".into()));
+    // Longer than the silence that is allowed, but never silent; also where what is written is thrown away.
+    let talks = "for i in $(seq 12); do echo $i >&2; sleep 0.05; done; exit 7";
+    let limit = agentx_resource::OutputLimit::truncate(3);
+    let request = ExecRequest::shell(talks).with_idle_timeout(idle).with_output_limit(limit);
+    assert_eq!(local().exec(request).await.unwrap().status, ExitStatus::Code(7));
+}
+
+#[tokio::test]
+async fn words_that_fit_into_no_packet_arrive() {
+    let long: Vec<String> = (0..1000).map(|n| format!("{n:0>100}")).collect();
+    let request = ExecRequest::program("printf", [vec!["%s\n".to_owned()], long.clone()].concat());
+    let output = local().exec(request.with_env("ALSO", "x".repeat(100_000))).await.unwrap();
+    assert_eq!(output.stdout_text().lines().collect::<Vec<_>>(), long);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_commands_at_once_each_get_their_own() {
+    let process = local();
+    let tasks = (0..100).map(|n| {
+        let process = process.clone();
+        tokio::spawn(async move {
+            let request = ExecRequest::program("sh", ["-c".to_owned(), format!("cat; echo {n}; exit {n}")]);
+            let request = request.with_stdin(Stdin::Bytes(format!("in {n}\n").into()));
+            let output = process.exec(request).await.unwrap();
+            assert_eq!(output.status, ExitStatus::Code(n));
+            assert_eq!(output.stdout_text(), format!("in {n}\n{n}\n"));
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+}
+
+#[test]
+fn one_runtime_after_another_has_the_same_helper() {
+    let process = local();
+    for _ in 0..3 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let output = runtime.block_on(process.exec(ExecRequest::shell("echo $PPID"))).unwrap();
+        assert!(output.status.success() && output.stdout_text().trim().parse::<u32>().is_ok());
+    }
+}
