@@ -82,13 +82,36 @@ impl AgentBuilder {
     }
 
     /// Works in a directory of this machine, with its files and its commands. Files are confined to the directory;
-    /// commands begin there, but may do whatever this user may do.
+    /// commands begin there, but may do whatever this user may do: see
+    /// [`isolated_directory`](Self::isolated_directory).
     ///
     /// # Errors
     /// `NotFound`, `NotADirectory` or `PermissionDenied` for a directory that can't be used.
     #[cfg(feature = "local")]
     pub fn directory(self, path: impl AsRef<std::path::Path>) -> Result<Self> {
         Ok(self.sandbox(Sandbox::new(crate::local_runtime(path)?)))
+    }
+
+    /// As [`directory`](Self::directory), with commands that see and do no more than `isolation` says.
+    ///
+    /// ```no_run
+    /// use agentx::{local::Isolation, prelude::*};
+    ///
+    /// # async fn build(model: ScriptedModel) -> agentx::Result<()> {
+    /// let agent = agentx::agent(model).isolated_directory("project", Isolation::full())?.build().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`directory`](Self::directory); `Unsupported` where this machine lacks a part of the isolation.
+    #[cfg(feature = "local")]
+    pub fn isolated_directory(
+        self,
+        path: impl AsRef<std::path::Path>,
+        isolation: agentx_provider_local::Isolation,
+    ) -> Result<Self> {
+        Ok(self.sandbox(Sandbox::new(crate::isolated_runtime(path, isolation)?)))
     }
 
     /// Offers this tool.

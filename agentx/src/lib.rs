@@ -30,7 +30,7 @@ pub use async_trait::async_trait;
 #[cfg(all(feature = "claude", feature = "local"))]
 pub use self::from_env::claude_from_env;
 #[cfg(feature = "local")]
-pub use self::machine::local_runtime;
+pub use self::machine::{isolated_runtime, local_runtime};
 pub use self::{
     builder::{AgentBuilder, SoloAgent, agent},
     host::{SystemClock, TokioSpawn, UuidSource, tokio_host},
