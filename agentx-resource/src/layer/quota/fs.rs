@@ -72,6 +72,16 @@ impl QuotaFileSystem {
         }
     }
 
+    /// As [`Self::at`], for what a symlink at `path` leads to.
+    async fn behind(&self, path: &ResourcePath) -> Result<QuotaUsage> {
+        match self.inner.metadata(path).await {
+            Ok(metadata) if metadata.is_dir() => self.below(path).await,
+            Ok(metadata) => Ok(usage(&metadata)),
+            Err(error) if is_absence(error.kind()) => Ok(QuotaUsage::default()),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn below(&self, path: &ResourcePath) -> Result<QuotaUsage> {
         let entries = self.inner.list(path, ListOptions::recursive());
         let sum = |sum: QuotaUsage, entry: DirEntry| async move { Ok(sum.plus(usage(&entry.metadata))) };
@@ -162,7 +172,8 @@ impl FileSystem for QuotaFileSystem {
         let (old, new) = if from == to {
             (QuotaUsage::default(), QuotaUsage::default())
         } else {
-            (self.at(to).await?, self.at(from).await?)
+            // What a link leads to is copied, and replaced.
+            (self.replaced(to).await?, self.behind(from).await?)
         };
         let change = self.count.change(("copy", from), old, new, None)?;
         change.told(self.inner.copy(from, to, options).await)

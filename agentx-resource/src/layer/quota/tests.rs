@@ -166,3 +166,36 @@ fn a_layer_counts_before_the_first_change() {
         assert_eq!(quota.used().bytes, 4);
     });
 }
+
+#[test]
+fn a_copy_by_way_of_a_link_counts_what_is_copied() {
+    block_on(async {
+        let below = MemoryFileSystem::new().with_symlinks("/");
+        below.mkdir(&path("/d"), MkdirOptions::default()).await.unwrap();
+        below.write_file(&path("/d/f"), "12345").await.unwrap();
+        for (target, at) in [("d/f", "/fl"), ("d", "/dl"), ("new", "/nowhere")] {
+            below.symlink(target, &path(at)).unwrap();
+        }
+        let quota = Quota::new().with_bytes(20).with_files(7);
+        let fs = quota.open(Arc::new(below)).await.unwrap();
+        assert_eq!(used(&quota), (5, 4));
+        let copy = |from, to| {
+            let fs = Arc::clone(&fs);
+            async move { fs.copy(&path(from), &path(to), TransferOptions::default()).await }
+        };
+        copy("/fl", "/one").await.unwrap();
+        copy("/dl", "/two").await.unwrap();
+        assert_eq!(used(&quota), (15, 6));
+        // Onto what a link leads to, and what is not there yet.
+        copy("/one", "/fl").await.unwrap();
+        assert_eq!(used(&quota), (15, 6));
+        copy("/one", "/nowhere").await.unwrap();
+        assert_eq!(used(&quota), (20, 7));
+        refused(copy("/fl", "/three").await);
+        refused(copy("/dl", "/three").await);
+        // As a count from the beginning has it.
+        let anew = Quota::new();
+        anew.open(fs).await.unwrap();
+        assert_eq!(used(&anew), (20, 7));
+    });
+}
