@@ -5,8 +5,8 @@ use super::{
     tree::{Tree, fail, found, is_reserved, retold},
 };
 use crate::{
-    ErrorKind, FileKind, FileSystem, FileSystemExt, ListOptions, MkdirOptions, ReadOptions, ResourcePath, Result,
-    StatOptions, WriteMode,
+    ErrorKind, FileKind, FileSystem, FileSystemExt, ListOptions, MkdirOptions, ReadOptions, ResourcePath,
+    Result, StatOptions, WriteMode,
 };
 
 /// One difference between what an overlay shows and its base.

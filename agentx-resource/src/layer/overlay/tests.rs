@@ -238,6 +238,19 @@ fn nothing_is_changed_through_a_link_of_the_base() {
 }
 
 #[test]
+fn what_is_no_file_is_not_written() {
+    block_on(async {
+        let (base, overlay, upper) = overlay().await;
+        base.special(&path("/fifo")).unwrap();
+        let written = overlay.write_file(&path("/fifo"), "x").await;
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::InvalidInput);
+        let writer = overlay.writer(&path("/fifo"), crate::WriteOptions::default()).await;
+        assert_eq!(writer.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(tree(&upper).await, [""; 0]);
+    });
+}
+
+#[test]
 fn what_takes_the_place_of_a_link_is_not_committed_through_it() {
     block_on(async {
         let (base, overlay, _) = linked().await;

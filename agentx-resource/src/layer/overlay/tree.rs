@@ -10,8 +10,9 @@ use super::{
     removed::{RESERVED, Removed},
 };
 use crate::{
-    ConditionStrength, Error, ErrorKind, FileKind, FileSystem, FileSystemExt, FsCapabilities, ListOptions, Metadata,
-    MkdirOptions, RemoveOptions, ResourcePath, Result, StatOptions, Version, WriteMode, WriteOptions,
+    ConditionStrength, Error, ErrorKind, FileKind, FileSystem, FileSystemExt, FsCapabilities, ListOptions,
+    Metadata, MkdirOptions, RemoveOptions, ResourcePath, Result, StatOptions, Version, WriteMode,
+    WriteOptions,
 };
 
 /// The two file systems, and what shows of them.
@@ -160,6 +161,9 @@ impl Tree {
             (Place::Upper(_) | Place::Base(_), WriteMode::CreateNew) => ErrorKind::AlreadyExists,
             (Place::Upper(metadata) | Place::Base(metadata), _) if metadata.is_dir() => {
                 ErrorKind::IsADirectory
+            }
+            (Place::Upper(metadata) | Place::Base(metadata), _) if !metadata.is_file() => {
+                ErrorKind::InvalidInput
             }
             (Place::Upper(metadata) | Place::Base(metadata), WriteMode::IfMatch(version))
                 if metadata.version.as_ref() != Some(version) =>
