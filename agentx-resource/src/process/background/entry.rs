@@ -120,14 +120,14 @@ impl Entry {
 
     /// Ends the command, unless it has ended by itself.
     pub(super) fn stop(&self, status: ExitStatus) {
-        let reader = lock(&self.run).reader.take();
         self.finish(status, None);
-        reader.into_iter().for_each(Waker::wake);
     }
 
     /// Lets go of the command, and tells its end, once.
     fn finish(&self, status: ExitStatus, error: Option<Error>) {
-        let run = std::mem::take(&mut *lock(&self.run));
+        let mut run = std::mem::take(&mut *lock(&self.run));
+        // Taken together with the command, so that no reader is left that waits for it.
+        let reader = run.reader.take();
         let told = run.child.is_none();
         // Dropped without the lock, which may take a while, and before its end is told.
         drop(run);
@@ -138,6 +138,7 @@ impl Entry {
                 log.error = error;
             });
         }
+        reader.into_iter().for_each(Waker::wake);
     }
 
     fn change(&self, change: impl FnOnce(&mut Log)) {
