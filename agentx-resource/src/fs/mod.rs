@@ -60,10 +60,12 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     /// a device).
     async fn read(&self, path: &ResourcePath, options: ReadOptions) -> Result<FileRead>;
 
-    /// Writes a whole file.
+    /// Writes a whole file. By way of a symlink the file is written that it leads to, also one that does not exist yet,
+    /// and the link stays.
     ///
     /// # Errors
-    /// `NotFound` when the parent is missing and `create_parents` is off, `NotADirectory` when a parent is no
+    /// `NotFound` when the parent is missing and `create_parents` is off, and with it as well where a symlink on the way
+    /// leads nowhere: no directory is made behind a link. `NotADirectory` when a parent is no
     /// directory, `IsADirectory`, `AlreadyExists` for [`WriteMode::CreateNew`], `ConditionFailed` for
     /// [`WriteMode::IfMatch`], `LimitExceeded` when there is no room.
     async fn write(&self, path: &ResourcePath, data: Bytes, options: WriteOptions) -> Result<Metadata>;
@@ -89,8 +91,9 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     /// Creates a directory.
     ///
     /// # Errors
-    /// `AlreadyExists` (with `recursive` only where something other than a directory is there), `NotFound` when the
-    /// parent is missing and `recursive` is off, `NotADirectory` when a parent is no directory.
+    /// `AlreadyExists` (with `recursive` only where something other than a directory is there; a symlink that leads
+    /// nowhere is something), `NotFound` when the parent is missing and `recursive` is off, and with it as well where a
+    /// symlink on the way leads nowhere, `NotADirectory` when a parent is no directory.
     async fn mkdir(&self, path: &ResourcePath, options: MkdirOptions) -> Result<()>;
 
     /// Removes a file, a symlink (never what it points to) or a directory.
@@ -109,7 +112,10 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     async fn rename(&self, from: &ResourcePath, to: &ResourcePath, options: TransferOptions) -> Result<()>;
 
     /// Copies a file (published whole), or a directory with all that is below it (file by file). A symlink below
-    /// is copied as such. A copy onto itself does nothing.
+    /// is copied as such, one at `from` stands for what it leads to. A copy onto itself does nothing.
+    ///
+    /// Where permission bits are declared, what is new has those of its source, in a tree too, less what the host
+    /// withholds from new files (a umask). A file that is replaced keeps its own.
     ///
     /// # Errors
     /// As for [`FileSystem::rename`]; in addition, a directory is copied only to where nothing is

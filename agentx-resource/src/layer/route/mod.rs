@@ -17,6 +17,8 @@ use crate::{FileSystem, ResourcePath};
 /// * A copy from one file system to another is read and written file by file. Where it fails, what was copied is
 ///   removed again; a future that is dropped leaves it. A symlink, and a name that is not UTF-8, can't be copied so
 ///   (`Unsupported`).
+/// * A symlink leads to where it leads in its own file system, which knows of no mount: a link beside a mount that leads
+///   to its place shows what the mount hides.
 /// * A rename from one to another is `Unsupported`, since it can't be done at once: copy, then remove.
 /// * A capability is declared where all declare it. Where one does not, none offers it.
 ///
