@@ -32,7 +32,7 @@ const LONG: [&str; 4] = ["list-many", "write-seen-whole", "append-race", "if-mat
 
 /// Cases of commands that have process ids: a Rust function has none, so these faults are shown where there are real
 /// commands.
-const REAL: [&str; 4] = ["kill-tree", "drop-ends", "exit-signal", "signal-ended"];
+const REAL: [&str; 3] = ["kill-tree", "drop-ends", "exit-signal"];
 
 /// Whether a race is met is chance: a racer may be alone on a loaded machine, but not each time.
 fn attempts(id: &str) -> usize {

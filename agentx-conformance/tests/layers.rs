@@ -205,8 +205,8 @@ fn route_passes() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is planted below a layer shows above it. A chroot is no boundary, and an overlay sees the links of its base
-/// without what was changed above it: both say so, and are not among these.
+/// What is planted below a layer shows above it. A chroot is no boundary, and what is planted in an overlay's base does
+/// not lead to what was written above it: both say so, and are not among these.
 fn planted_passes<F>(build: impl Fn(Files) -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<Files>>,

@@ -72,11 +72,13 @@ pub(super) async fn signal_stops(process: Subject) -> Outcome {
 }
 
 pub(super) async fn signal_ended(process: Subject) -> Outcome {
-    if !process.capabilities().signals {
-        return Ok(());
-    }
     let child = process.spawn(program("true", [])).await?;
     ensure_eq(events(&*child).await?, [ExecEvent::Exited(ExitStatus::Code(0))], "the events")?;
-    child.signal(Signal::Terminate).await?;
+    let sent = child.signal(Signal::Terminate).await;
+    if process.capabilities().signals {
+        sent?;
+    } else {
+        ensure_kind(sent, ErrorKind::Unsupported, "an undeclared signal, after the end")?;
+    }
     ensure_eq(child.next_event().await?, None, "what follows the end")
 }
