@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     AgentState, ApprovalRecord, DriverEvent, Error, ErrorKind, EventData, EventPage, Moment, Outcome, Result,
-    Resumed, ResumedCall, StoredEvent, Timestamp, ToolCall, ToolOutput, ToolResult, TurnId, TurnInput,
-    TurnMachine,
+    Resumed, ResumedCall, SessionId, SessionRepository, StoredEvent, Timestamp, ToolCall, ToolOutput,
+    ToolResult, TurnId, TurnInput, TurnMachine,
 };
 
-/// How many of the latest events are read: those of a turn that was cut off behind its last message are few.
-const LATEST: usize = 1000;
+/// How many of the latest events are read: mostly, the first few tell that the last turn has ended.
+const LATEST: [usize; 4] = [32, 256, 2048, 16384];
 
 /// How a session stands.
 pub(super) enum Recovered {
@@ -49,7 +49,7 @@ impl Open {
 pub(super) async fn recover(writer: &mut Writer) -> Result<Recovered> {
     let agent = writer.agent().clone();
     let (shared, session) = (&agent.shared, &agent.context.session_id);
-    let events = shared.repositories.sessions.list_events(session, EventPage::last(LATEST)).await?;
+    let events = latest_events(&*shared.repositories.sessions, session).await?;
     if let Some(last) = events.last() {
         agent.bus.announce(last.seq);
     }
@@ -105,11 +105,25 @@ pub(super) async fn recover(writer: &mut Writer) -> Result<Recovered> {
     Ok(Recovered::Open(Box::new(Open { machine, turn_id, calls: resumed })))
 }
 
+/// The latest events, those of the last turn among them.
+async fn latest_events(sessions: &dyn SessionRepository, session: &SessionId) -> Result<Vec<StoredEvent>> {
+    let mut events = Vec::new();
+    for limit in LATEST {
+        events = sessions.list_events(session, EventPage::last(limit)).await?;
+        if events.len() < limit || events.iter().any(is_turn) {
+            break;
+        }
+    }
+    Ok(events)
+}
+
+fn is_turn(stored: &StoredEvent) -> bool {
+    matches!(stored.event.data, EventData::TurnRequest { .. } | EventData::TurnResponse { .. })
+}
+
 /// The turn that began and did not end, and when it began.
 fn open_turn(events: &[StoredEvent]) -> Option<(TurnId, Timestamp)> {
-    let last = events.iter().rev().find(|stored| {
-        matches!(stored.event.data, EventData::TurnRequest { .. } | EventData::TurnResponse { .. })
-    })?;
+    let last = events.iter().rev().find(|stored| is_turn(stored))?;
     match &last.event.data {
         EventData::TurnRequest { turn_id, timestamp, .. } => Some((turn_id.clone(), *timestamp)),
         _ => None,
