@@ -96,6 +96,8 @@ impl<M: Model> Driver for ToolLoop<M> {
 
     fn start(&self, turn: Turn) -> DriverStream {
         let run = Run::new(self.model.clone(), turn, self.options.clone());
-        stream::unfold(run, |mut run| async move { run.next().await.map(|event| (event, run)) }).boxed()
+        // Boxed, since it is moved with each event.
+        stream::unfold(Box::new(run), |mut run| async move { run.next().await.map(|event| (event, run)) })
+            .boxed()
     }
 }
