@@ -118,12 +118,12 @@ impl Policy {
         if let Some(namespaces) = self.plan.namespaces.as_ref().filter(|namespaces| namespaces.per_command) {
             // The helper keeps what it needs to make namespaces. Its commands don't see it.
             self.pool = Some(Pool::new(namespaces)?);
-            return Ok(());
+            return filter(&self.plan.filter).map_err(Failure::of("install the filter"));
         }
         self.restrict().map_err(Failure::of("restrict the helper"))?;
         // Commands of the same user must not look into the helper's memory.
         namespaces::hide_memory().map_err(Failure::of("hide the helper's memory"))?;
-        self.filter().map_err(Failure::of("install the filter"))
+        filter(&self.plan.filter).map_err(Failure::of("install the filter"))
     }
 
     /// Whether paths mean something else to commands than to the host. Then a command's directory is opened by
@@ -194,7 +194,7 @@ impl Policy {
             Some(holder) => {
                 holder.join()?;
                 self.restrict()?;
-                self.filter()
+                filter(&self.plan.late_filter)
             }
             // One more layer keeps commands from the helper and from each other. The rest is inherited.
             None if self.ruleset.is_some() => self.restrict(),
@@ -215,16 +215,16 @@ impl Policy {
         }
         sys::drop_capabilities()
     }
-
-    fn filter(&self) -> sys::Result<()> {
-        if self.plan.filter.is_empty() { Ok(()) } else { sys::filter(&self.plan.filter) }
-    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.step, std::io::Error::from_raw_os_error(self.errno.0))
     }
+}
+
+fn filter(program: &[u64]) -> sys::Result<()> {
+    if program.is_empty() { Ok(()) } else { sys::filter(program) }
 }
 
 /// Tells the host what failed: the number, and the step in words.

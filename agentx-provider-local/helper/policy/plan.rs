@@ -11,8 +11,11 @@ pub(crate) struct Plan {
     pub(crate) namespaces: Option<Namespaces>,
     /// Which files may be used how.
     pub(crate) landlock: Option<Landlock>,
-    /// A classic BPF program over system calls, an instruction a word. Empty: no filter.
+    /// A classic BPF program over system calls, an instruction a word, for the helper and all that it starts. Empty: no
+    /// filter.
     pub(crate) filter: Vec<u64>,
+    /// Another one, for each command.
+    pub(crate) late_filter: Vec<u64>,
 }
 
 /// Namespaces of its own: user, mount, pid, ipc and uts, and that of the network unless it is the host's.

@@ -28,7 +28,7 @@ pub use self::{
     allow_list::AllowList,
     probe::{Attempt, Guarantee, Outcome, Probe, Verdict},
 };
-use self::{bubblewrap::Bubblewrap, files::Places, plan::Plan, protected::StandIns};
+use self::{bubblewrap::Bubblewrap, files::Places, filter::Part, plan::Plan, protected::StandIns};
 pub(super) use self::{handover::HandedOver, proxy::Proxy};
 use super::{error, failure};
 
@@ -336,10 +336,17 @@ impl Isolation {
         let stand_ins = StandIns::make(&self.protected, writable)?;
         let namespaces = self.namespaces.map(|scope| view::namespaces(&self, scope, &places, root));
         let landlock = self.landlock.then(|| files::landlock(&self, &places, root));
+        let is_shared = self.engine != Engine::Helper || self.namespaces != Some(Namespaces::PerCommand);
+        let (filter, late_filter) = match (self.seccomp, is_shared) {
+            (false, _) => (Vec::new(), Vec::new()),
+            (true, true) => (filter::compile(Part::All), Vec::new()),
+            (true, false) => (filter::compile(Part::Early), filter::compile(Part::Late)),
+        };
         let plan = Plan {
             namespaces: namespaces.transpose()?,
             landlock: landlock.transpose()?,
-            filter: if self.seccomp { filter::compile() } else { Vec::new() },
+            filter,
+            late_filter,
         };
         let (plan, bubblewrap) = match &self.engine {
             Engine::Helper => (Some(encode::encode(&plan)), None),
