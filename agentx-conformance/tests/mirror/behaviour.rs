@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::{Duration, UNIX_EPOCH},
 };
 
 use agentx_resource::{
@@ -13,11 +14,15 @@ use agentx_resource::{
     Layer, Metadata, MkdirOptions, Mounted, Result, WriteOptions,
     layer::{Meter, ReadOnly},
     memory::{ManualClock, MemoryFileSystem},
-    mirror::{BaseState, ConflictKind, MirrorDisk, MirrorEvent, MirrorOptions, SyncReport, Told},
+    mirror::{BaseState, ConflictKind, MirrorDisk, MirrorEvent, MirrorOptions, Side, SyncReport, Told},
 };
 use futures::{FutureExt, executor::block_on};
 
-use crate::{hook::Hook, world::path};
+use crate::{
+    broken::{self, Fault},
+    hook::Hook,
+    world::path,
+};
 
 /// Both trees, and what is put between them and a mirror.
 struct Trees {
@@ -412,4 +417,37 @@ fn a_remote_tree_that_can_not_be_written_is_mirrored_one_way() {
     let error = block_on(disk.unmount()).unwrap_err();
     assert_eq!((error.kind(), error.path()), (ErrorKind::PermissionDenied, Some("/b.md")));
     assert_eq!(read(&trees.local, "/b.md").unwrap(), "2");
+}
+
+/// Without versions, so that the times alone tell what has changed.
+#[test]
+fn clocks_that_are_wrong_and_set_back_change_nothing() {
+    let trees = Trees::new();
+    let at = |fs: &MemoryFileSystem, days: u64| {
+        let time = UNIX_EPOCH + Duration::from_secs(days * 24 * 60 * 60);
+        fs.clone().with_clock(Arc::new(ManualClock::new(time)))
+    };
+    let sync = || {
+        let lesser = broken::with(Fault::Lesser);
+        let remote = lesser(Side::Remote, Arc::new(at(&trees.remote, 2000)));
+        let local = lesser(Side::Local, Arc::new(at(&trees.local, 40_000)));
+        block_on(MirrorDisk::new(remote, local, options()).sync()).unwrap().complete().unwrap()
+    };
+    // One clock is decades behind the other.
+    write(&at(&trees.local, 40_000), "/l.md", "1");
+    write(&at(&trees.remote, 1000), "/r.md", "1");
+    sync();
+    // Each tree's newer content is the one with the older time, or the other tree has a newer one.
+    write(&at(&trees.local, 39_000), "/l.md", "2");
+    write(&at(&trees.remote, 10), "/r.md", "2");
+    sync();
+    write(&at(&trees.remote, 5), "/l.md", "3");
+    write(&at(&trees.local, 41_000), "/r.md", "3");
+    let report = sync();
+    assert!(report.conflicts.is_empty());
+    for fs in [&trees.local, &trees.remote] {
+        assert_eq!((read(fs, "/l.md").unwrap(), read(fs, "/r.md").unwrap()), ("3".into(), "3".into()));
+    }
+    let report = sync();
+    assert_eq!((report.pushed.files, report.pulled.files), (0, 0));
 }

@@ -3,7 +3,8 @@
 //! # What a sync does
 //! It compares three things at each path: what is in the local tree, what is in the remote one, and what both were after
 //! the last sync. Versions tell changes (times of change, where a tree has no versions), so that no content is read but
-//! what has changed: a sync of a tree without changes reads the state and lists both trees.
+//! what has changed: a sync of a tree without changes reads the state and lists both trees. Times are only ever compared
+//! for being the same, so that a clock which is wrong, or is set back, changes nothing.
 //!
 //! | local | remote | result |
 //! |---|---|---|
@@ -43,6 +44,10 @@
 //!   conflict. A change in between is lost. (An object store removes and renames like this.)
 //! * `ConditionStrength::Cooperative` holds against who writes through AgentX. A command that writes into a file in place
 //!   while it is replaced may lose what it writes, as it would beside any other program.
+//! * Without versions, what is changed and keeps its length and its time is not seen to be changed.
+//! * Without `if_match` where the state is, two syncs at once with one state do not notice each other. Each writes what it
+//!   knows, and the next sync compares what that does not fit.
+//! * Without a marker, where a tree can't be written, another tree in its place is taken for it.
 //! * With neither versions nor times of change there is no sync: `Unsupported`.
 //!
 //! # What is not mirrored
@@ -154,8 +159,8 @@ impl MirrorDisk {
     ///
     /// # Errors
     /// When nothing can be done: a tree can't be listed, the state can't be read or written or is of a newer format
-    /// (`Unsupported`), a bound of the options is exceeded (`LimitExceeded`, before anything is changed), or another
-    /// sync has written the state meanwhile (`Busy`).
+    /// (`Unsupported`), a bound of the options is exceeded (`LimitExceeded`: before anything but the markers is changed,
+    /// unless it is only then that a tree grows beyond it), or another sync has written the state meanwhile (`Busy`).
     pub async fn sync(&self) -> Result<SyncReport> {
         let mut last = self.last.lock().await;
         self.sync_held(&mut last).await

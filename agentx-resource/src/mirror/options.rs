@@ -27,7 +27,8 @@ pub struct MirrorOptions {
     /// How many files and directories each tree may hold; 200 000 by default. A few hundred bytes of memory are taken
     /// for each.
     pub max_entries: usize,
-    /// How many bytes one sync may read to copy and compare; 64 GiB by default.
+    /// How many bytes a sync may read to copy and compare, each time that it compares the trees (three times at most);
+    /// 64 GiB by default.
     pub max_bytes: u64,
     pub(super) progress: Option<Progress>,
 }
