@@ -62,7 +62,7 @@ pub trait Plant: fmt::Debug + Send + Sync + 'static {
     fn absolute(&self, path: &ResourcePath) -> String;
 
     /// Targets, relative and absolute ones, that lead from a link at the root to a directory out of it, which holds
-    /// one file, `secret`.
+    /// one file, `secret`. At least one, where links are declared.
     fn outside(&self) -> Vec<String>;
 
     /// What is not as it was in that directory; nothing if nothing is.

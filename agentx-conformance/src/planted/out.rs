@@ -5,8 +5,13 @@ use futures::TryStreamExt;
 use super::support::{Garden, all_are, path};
 use crate::{
     Failure, Outcome,
-    failure::{ensure_eq, ensure_kind},
+    failure::{ensure, ensure_eq, ensure_kind},
 };
+
+/// Fails for a plant that names no place outside, where links are declared.
+fn some(ways: usize, garden: &Garden) -> Outcome {
+    ensure(ways > 0 || !garden.files.capabilities().symlinks, "the plant names no place outside of the root")
+}
 
 /// Links at the root that lead to the directory outside: their paths, and where they lead.
 fn ways_out(garden: &Garden) -> Result<Vec<(String, String)>, Failure> {
@@ -17,6 +22,7 @@ fn ways_out(garden: &Garden) -> Result<Vec<(String, String)>, Failure> {
             ways.push((at, target));
         }
     }
+    some(ways.len(), garden)?;
     Ok(ways)
 }
 
@@ -35,6 +41,7 @@ fn ways_to_files(garden: &Garden) -> Result<Vec<String>, Failure> {
     if garden.link("secret0", "/chain")? {
         ways.push("/chain".to_owned());
     }
+    some(garden.plant.outside().len(), garden)?;
     Ok(ways)
 }
 
@@ -151,4 +158,76 @@ pub(super) async fn out_error_subject(garden: Garden) -> Outcome {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use agentx_resource::ResourcePath;
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::planted::{Growth, Plant, Planted, memory};
+
+    /// A plant that knows of nothing outside.
+    #[derive(Debug)]
+    struct Inside(Arc<dyn Plant>);
+
+    impl Plant for Inside {
+        fn symlink(&self, target: &str, at: &ResourcePath) -> Growth {
+            self.0.symlink(target, at)
+        }
+
+        fn hard_link(&self, existing: &ResourcePath, at: &ResourcePath) -> Growth {
+            self.0.hard_link(existing, at)
+        }
+
+        fn set_mode(&self, at: &ResourcePath, bits: u32) -> Growth {
+            self.0.set_mode(at, bits)
+        }
+
+        fn special(&self, at: &ResourcePath) -> Growth {
+            self.0.special(at)
+        }
+
+        fn unaddressable(&self, directory: &ResourcePath, content: &str) -> Growth {
+            self.0.unaddressable(directory, content)
+        }
+
+        fn absolute(&self, path: &ResourcePath) -> String {
+            self.0.absolute(path)
+        }
+
+        fn outside(&self) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn touched(&self) -> Option<String> {
+            self.0.touched()
+        }
+
+        fn is_privileged(&self) -> bool {
+            self.0.is_privileged()
+        }
+    }
+
+    #[test]
+    fn a_plant_that_leads_nowhere_out_proves_nothing() {
+        let garden = || {
+            let (files, plant) = memory();
+            Arc::new(Planted { files, plant: Arc::new(Inside(plant)) })
+        };
+        for outcome in [
+            block_on(out_read(garden())),
+            block_on(out_write(garden())),
+            block_on(out_below(garden())),
+            block_on(out_exists(garden())),
+            block_on(out_itself(garden())),
+            block_on(out_tree(garden())),
+            block_on(out_error_subject(garden())),
+        ] {
+            assert!(outcome.unwrap_err().to_string().contains("names no place outside"));
+        }
+    }
 }
