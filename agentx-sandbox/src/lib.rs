@@ -3,7 +3,9 @@
 //! A [`NodeRuntime`] is a file system, settings and a process over **one tree**, with a working directory; it runs
 //! commands, scripts and Node programs. A [`Workspace`] is a file system with the directories `temp`, `projects` and
 //! `output`. [`tools`] are what an agent is offered over a runtime, memory or disk alike: `bash`, `read`, `write`,
-//! `edit`, `glob`, `grep` and `ls`. [`SandboxProvider`] gives them to the images of an `agentx_core::Runtime`.
+//! `edit`, `glob`, `grep` and `ls`; with [`ToolOptions`] also one shell for all calls, and commands in the background.
+//! [`Snapshots`] keep the states of a tree, and an [`UndoLog`] takes back what a call did to it. [`SandboxProvider`] gives
+//! the tools to the images of an `agentx_core::Runtime`.
 //!
 //! **A path has one meaning.** The tools speak the process's view, absolute or relative to the working directory: what
 //! a command prints, a file tool accepts. A path outside the root is an error that names the root.
@@ -36,5 +38,5 @@ mod workspace;
 pub use provider::{Sandbox, SandboxProvider};
 pub use runtime::{NodeRuntime, Offload, ProtectedPaths};
 pub use snapshot::{Change, ChangeKind, Restored, SnapshotId, SnapshotLimits, Snapshots, UndoLog, Undone};
-pub use tools::tools;
+pub use tools::{ToolOptions, tools, tools_with};
 pub use workspace::Workspace;

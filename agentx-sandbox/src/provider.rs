@@ -4,19 +4,20 @@ use agentx_core::{ContainerId, ImageId, Result, Tool, WorkspaceProvider};
 use agentx_resource::BoxFuture;
 use async_trait::async_trait;
 
-use crate::{NodeRuntime, Workspace, tools};
+use crate::{NodeRuntime, ToolOptions, Workspace, tools_with};
 
 /// Where the agent of one image works: a runtime, and perhaps a workspace for its results.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     runtime: NodeRuntime,
     workspace: Option<Workspace>,
+    options: ToolOptions,
 }
 
 impl Sandbox {
     /// A sandbox of this runtime alone.
     pub fn new(runtime: NodeRuntime) -> Self {
-        Self { runtime, workspace: None }
+        Self { runtime, workspace: None, options: ToolOptions::new() }
     }
 
     /// With a workspace. Large results go to its `temp`, unless the runtime has a place for them.
@@ -25,6 +26,12 @@ impl Sandbox {
             self.runtime = self.runtime.with_offload(offload);
         }
         self.workspace = Some(workspace);
+        self
+    }
+
+    /// With these options of the tools.
+    pub fn with_tool_options(mut self, options: ToolOptions) -> Self {
+        self.options = options;
         self
     }
 
@@ -40,7 +47,7 @@ impl Sandbox {
 
     /// The tools of the runtime, and those of the workspace.
     pub fn tools(&self) -> Vec<Arc<dyn Tool>> {
-        let mut offered = tools(&self.runtime);
+        let mut offered = tools_with(&self.runtime, &self.options);
         offered.extend(self.workspace.iter().flat_map(|workspace| workspace.tools(&self.runtime)));
         offered
     }

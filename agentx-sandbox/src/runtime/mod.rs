@@ -9,7 +9,8 @@ use std::{sync::Arc, time::Duration};
 
 use agentx_core::{Error, ErrorKind, Result};
 use agentx_resource::{
-    Child, Env, ExecOutput, ExecRequest, FileSystem, Process, ProcessExt, ResourcePath, Secret, Stdin,
+    BackgroundProcesses, Child, Clock, Env, ExecOutput, ExecRequest, FileSystem, Process, ProcessExt,
+    ResourcePath, Secret, ShellSession, Spawn, Stdin,
 };
 use bytes::Bytes;
 
@@ -202,14 +203,34 @@ impl NodeRuntime {
         self.process.spawn(request).await
     }
 
-    async fn prepare(&self, mut request: ExecRequest) -> Result<ExecRequest> {
+    /// One shell for many commands, which starts in the working directory with the settings of now as variables.
+    ///
+    /// # Errors
+    /// Those of [`Env::get_all`].
+    pub async fn shell_session(&self, clock: Arc<dyn Clock>) -> Result<ShellSession> {
+        let request = self.with_settings(ExecRequest::program("sh", [""; 0])).await?;
+        Ok(ShellSession::new(Arc::clone(&self.process), clock).with_request(request))
+    }
+
+    /// Commands in the background of this runtime's process; none yet.
+    pub fn background(&self, clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>) -> BackgroundProcesses {
+        BackgroundProcesses::new(Arc::clone(&self.process), clock, spawn)
+    }
+
+    async fn prepare(&self, request: ExecRequest) -> Result<ExecRequest> {
+        let mut request = self.with_settings(request).await?;
+        request.timeout.get_or_insert(self.timeout);
+        Ok(request)
+    }
+
+    /// A request as it runs here, but for the timeout.
+    pub(crate) async fn with_settings(&self, mut request: ExecRequest) -> Result<ExecRequest> {
         let mut variables = self.env.get_all().await?;
         variables.append(&mut request.env);
         request.env = variables;
         if request.cwd.is_root() {
             request.cwd = self.cwd.clone();
         }
-        request.timeout.get_or_insert(self.timeout);
         Ok(request)
     }
 

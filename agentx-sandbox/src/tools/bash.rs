@@ -1,12 +1,14 @@
 use std::time::Duration;
 
 use agentx_core::{Error, ErrorKind, Result, ToolContext, ToolDefinition, ToolOutput};
-use agentx_resource::{ExecEvent, ExecRequest, ExitStatus, OutputLimit, OutputStream};
+use agentx_resource::{
+    Child, ExecEvent, ExecRequest, ExitStatus, OutputLimit, OutputStream, ShellCommand, ShellOptions,
+};
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Action, MAX_RESULT_CHARS, capture::Capture, schema};
+use super::{Action, MAX_RESULT_CHARS, ToolOptions, capture::Capture, schema};
 use crate::NodeRuntime;
 
 const DEFAULT_TIMEOUT_MS: u64 = 120_000;
@@ -25,7 +27,10 @@ const TAIL_CHARS: usize = 16_000;
 /// below it, as an error that keeps the output. What is longer than 30,000 characters is put away where the runtime
 /// has a place for it; the model gets the beginning and the end.
 #[derive(Debug)]
-pub(super) struct Bash(pub(super) NodeRuntime);
+pub(super) struct Bash {
+    pub(super) runtime: NodeRuntime,
+    pub(super) options: ToolOptions,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +39,24 @@ pub(super) struct Input {
     timeout: Option<u64>,
     #[serde(rename = "description")]
     _description: Option<String>,
+    #[serde(default)]
+    run_in_background: bool,
+}
+
+/// A command whose output is read as it comes.
+enum Running {
+    Own(Box<dyn Child>),
+    Shared(Box<ShellCommand>),
+}
+
+/// What came of a command.
+struct Captured {
+    output: String,
+    /// How many bytes of it were not kept.
+    dropped: u64,
+    end: Result<ExitStatus>,
+    /// What happened to the shell that the calls share.
+    shell: Option<&'static str>,
 }
 
 #[async_trait]
@@ -41,14 +64,24 @@ impl Action for Bash {
     type Input = Input;
 
     fn definition(&self) -> ToolDefinition {
+        let (root, cwd) = (self.runtime.root(), self.runtime.display(self.runtime.cwd()));
+        let shell = if self.options.shell.is_some() {
+            format!(
+                "All calls share one shell that starts in {cwd}: its directory, variables and functions stay. (Relative \
+                 paths of the other tools always begin in {cwd}.) A command that runs longer than its timeout is killed, \
+                 and the shell with it."
+            )
+        } else {
+            format!(
+                "Each call is a new shell that starts in {cwd}. A command that runs longer than its timeout is killed, \
+                 and so is what it leaves in the background."
+            )
+        };
         let description = format!(
-            "Runs a shell command and returns its output. Each call is a new shell that starts in {}; only the \
-             files below {} are there for the other tools. Prefer read, edit, glob and grep to cat, sed, find and \
-             grep. A command that runs longer than its timeout is killed, and so is what it leaves in the background.",
-            self.0.display(self.0.cwd()),
-            self.0.root()
+            "Runs a shell command and returns its output. {shell} Only the files below {root} are there for the other \
+             tools. Prefer read, edit, glob and grep to cat, sed, find and grep."
         );
-        let properties = json!({
+        let mut properties = json!({
             "command": {"type": "string", "description": "The command to run"},
             "timeout": {
                 "type": "integer",
@@ -60,6 +93,16 @@ impl Action for Bash {
             },
             "description": {"type": "string", "description": "What the command does, in five to ten words"},
         });
+        if let (true, Some(properties)) = (self.options.background.is_some(), properties.as_object_mut()) {
+            let description = format!(
+                "Starts the command in a shell of its own, in {cwd}, without a timeout, and returns at once; read its \
+                 output with bash_output, end it with kill_shell"
+            );
+            properties.insert(
+                "run_in_background".to_owned(),
+                json!({"type": "boolean", "description": description}),
+            );
+        }
         ToolDefinition::new("bash", description, schema(&properties, &["command"]))
     }
 
@@ -73,12 +116,16 @@ impl Action for Bash {
         if input.command.trim().is_empty() {
             return invalid("the command is empty".to_owned());
         }
-        let request = ExecRequest::shell(input.command)
-            .with_timeout(Duration::from_millis(timeout))
-            // The output is read as it comes, and bounded here: its end matters as much as its beginning.
-            .with_output_limit(OutputLimit::none());
-        let (output, dropped, end) = self.capture(request).await?;
-        let output = self.shorten(output, dropped, &context.call_id).await;
+        if input.run_in_background {
+            return self.start(input.command).await;
+        }
+        let running = self.spawn(input.command, Duration::from_millis(timeout)).await?;
+        let Captured { output, dropped, end, shell } = self.capture(running).await;
+        let mut output = self.shorten(output, dropped, &context.call_id).await;
+        if let Some(told) = shell {
+            output.insert_str(0, &format!("[{told}]\n"));
+            output.truncate(output.trim_end().len());
+        }
         let end = match end {
             Ok(ExitStatus::Code(0)) => {
                 let output = if output.is_empty() { "(no output)".to_owned() } else { output };
@@ -94,15 +141,37 @@ impl Action for Bash {
 }
 
 impl Bash {
-    /// Runs a command; gives what it wrote, how many bytes of that were not kept, and how it ended.
-    async fn capture(&self, request: ExecRequest) -> Result<(String, u64, Result<ExitStatus>)> {
-        let child = self.0.spawn(request).await?;
-        let keep = if self.0.offload().is_some() { KEEP_OFFLOADED } else { KEEP };
-        let mut stdout = Capture::new(self.0.redactor(), keep);
-        let mut stderr = Capture::new(self.0.redactor(), keep);
+    /// Starts a command in the background.
+    async fn start(&self, command: String) -> Result<ToolOutput> {
+        let Some(background) = &self.options.background else {
+            return Err(Error::new(ErrorKind::InvalidInput, "bash")
+                .with_message("run_in_background is not available here; nothing was done"));
+        };
+        let request = self.runtime.with_settings(ExecRequest::shell(command)).await?;
+        let id = background.start(request).await?;
+        Ok(format!("The command runs in the background with ID {id}. Read its output with bash_output.")
+            .into())
+    }
+
+    async fn spawn(&self, command: String, timeout: Duration) -> Result<Running> {
+        // The output is read as it comes, and bounded here: its end matters as much as its beginning.
+        let limit = OutputLimit::none();
+        if let Some(session) = &self.options.shell {
+            let options = ShellOptions::default().with_timeout(timeout).with_output_limit(limit);
+            return Ok(Running::Shared(Box::new(session.start(&command, options).await?)));
+        }
+        let request = ExecRequest::shell(command).with_timeout(timeout).with_output_limit(limit);
+        Ok(Running::Own(self.runtime.spawn(request).await?))
+    }
+
+    /// Reads what a command writes, to its end.
+    async fn capture(&self, mut running: Running) -> Captured {
+        let keep = if self.runtime.offload().is_some() { KEEP_OFFLOADED } else { KEEP };
+        let mut stdout = Capture::new(self.runtime.redactor(), keep);
+        let mut stderr = Capture::new(self.runtime.redactor(), keep);
         let mut end = Ok(ExitStatus::Lost);
         loop {
-            match child.next_event().await {
+            match running.next_event().await {
                 Ok(Some(ExecEvent::Stdout(bytes))) => stdout.push(&bytes),
                 Ok(Some(ExecEvent::Stderr(bytes))) => stderr.push(&bytes),
                 Ok(Some(ExecEvent::Truncated { stream, dropped })) => match stream {
@@ -119,13 +188,14 @@ impl Bash {
                 }
             }
         }
+        let shell = running.shell();
         let ((mut output, dropped), (stderr, more_dropped)) = (stdout.finish(), stderr.finish());
         if !output.is_empty() && !output.ends_with('\n') && !stderr.is_empty() {
             output.push('\n');
         }
         output.push_str(&stderr);
         output.truncate(output.trim_end().len());
-        Ok((output, dropped + more_dropped, end))
+        Captured { output, dropped: dropped + more_dropped, end, shell }
     }
 
     /// The beginning and the end of a long output, and where the rest is.
@@ -135,7 +205,7 @@ impl Bash {
             0 => String::new(),
             _ => format!(" and {dropped} bytes that were not kept"),
         };
-        let rest = match self.0.offload() {
+        let rest = match self.runtime.offload() {
             None => "run the command again with head, tail or grep to see them".to_owned(),
             Some(offload) => match offload.store(&format!("bash-{call_id}"), output.clone().into()).await {
                 Ok(path) if dropped == 0 => {
@@ -146,6 +216,28 @@ impl Bash {
             },
         };
         format!("{head}\n\n[{left_out} characters left out{lost}; {rest}]\n\n{tail}")
+    }
+}
+
+impl Running {
+    async fn next_event(&mut self) -> Result<Option<ExecEvent>> {
+        match self {
+            Self::Own(child) => child.next_event().await,
+            Self::Shared(command) => command.next_event().await,
+        }
+    }
+
+    /// What the agent must know of the shell that its calls share.
+    fn shell(&self) -> Option<&'static str> {
+        match self {
+            Self::Shared(command) if command.ended() => {
+                Some("the shell has ended with this command; the next call begins a new one")
+            }
+            Self::Shared(command) if command.restarted() => {
+                Some("a new shell: the variables, functions and jobs of the one before are gone")
+            }
+            _ => None,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A tool answers with text for a model. What goes wrong is an error that says what to do instead. Every size is
 //! bounded; the bounds are constants beside the tools.
 
+mod background;
 mod bash;
 mod capture;
 mod edit;
@@ -11,6 +12,7 @@ mod gitignore;
 mod glob;
 mod grep;
 mod ls;
+mod options;
 mod page;
 mod read;
 mod search;
@@ -25,6 +27,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub use self::options::ToolOptions;
 use crate::{NodeRuntime, runtime::Redactor};
 
 /// The longest text that a tool answers with, in characters; `read` has a bound of its own.
@@ -57,16 +60,45 @@ const MAX_RESULT_CHARS: usize = 30_000;
 /// # Ok::<(), agentx_core::Error>(()) }).unwrap();
 /// ```
 pub fn tools(runtime: &NodeRuntime) -> Vec<Arc<dyn Tool>> {
-    let bash = runtime.process().capabilities().shell.then(|| offer(runtime, bash::Bash(runtime.clone())));
-    let files = [
+    tools_with(runtime, &ToolOptions::new())
+}
+
+/// The tools over `runtime`, as [`tools`] gives them, with one shell for all calls of `bash`, or with commands in the
+/// background.
+///
+/// ```no_run
+/// use agentx_core::Result;
+/// use agentx_resource::{Clock, Spawn};
+/// use agentx_sandbox::{NodeRuntime, ToolOptions, tools_with};
+/// use std::sync::Arc;
+///
+/// # async fn example(runtime: NodeRuntime, clock: Arc<dyn Clock>, spawn: Arc<dyn Spawn>) -> Result<()> {
+/// let options = ToolOptions::new()
+///     .with_shell_session(runtime.shell_session(clock.clone()).await?)
+///     .with_background(runtime.background(clock, spawn));
+/// let tools = tools_with(&runtime, &options);
+/// let names: Vec<_> = tools.iter().map(|tool| tool.definition().name.as_str()).collect();
+/// assert_eq!(names[..3], ["bash", "bash_output", "kill_shell"]);
+/// # Ok(()) }
+/// ```
+pub fn tools_with(runtime: &NodeRuntime, options: &ToolOptions) -> Vec<Arc<dyn Tool>> {
+    let mut offered = Vec::new();
+    if runtime.process().capabilities().shell {
+        offered.push(offer(runtime, bash::Bash { runtime: runtime.clone(), options: options.clone() }));
+        if let Some(background) = &options.background {
+            offered.push(offer(runtime, background::BashOutput::new(background, runtime.redactor())));
+            offered.push(offer(runtime, background::KillShell(Arc::clone(background))));
+        }
+    }
+    offered.extend([
         offer(runtime, read::Read(runtime.clone())),
         offer(runtime, write::Write(runtime.clone())),
         offer(runtime, edit::Edit(runtime.clone())),
         offer(runtime, glob::Glob(runtime.clone())),
         offer(runtime, grep::Grep(runtime.clone())),
         offer(runtime, ls::Ls(runtime.clone())),
-    ];
-    bash.into_iter().chain(files).collect()
+    ]);
+    offered
 }
 
 /// One tool, without what all have in common.

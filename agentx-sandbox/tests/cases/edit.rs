@@ -134,6 +134,34 @@ pub async fn a_file_that_somebody_else_writes(pair: Pair) {
     assert_eq!(pair.get("/a.txt").await, "edited\ntheirs\ntheirs\ntheirs\n");
 }
 
+pub async fn agents_that_edit_at_once(pair: Pair) {
+    // Each agent has tools of its own over one runtime.
+    let (alice, bob) = (agentx_sandbox::tools(&pair.runtime), agentx_sandbox::tools(&pair.runtime));
+    let mut kept = 0;
+    for round in 0..50 {
+        pair.put("/a.txt", "one\ntwo\n").await;
+        let ours = super::call(&alice, "edit", edit("one", &format!("alice {round}")));
+        let theirs = super::call(&bob, "edit", edit("two", &format!("bob {round}")));
+        let (ours, theirs) = futures::join!(ours, theirs);
+        for refused in [&ours, &theirs].into_iter().filter_map(|edited| edited.as_ref().err()) {
+            assert_eq!(refused.kind(), ErrorKind::Busy);
+        }
+        let first = if ours.is_ok() { format!("alice {round}") } else { "one".to_owned() };
+        let second = if theirs.is_ok() { format!("bob {round}") } else { "two".to_owned() };
+        assert_eq!(pair.get("/a.txt").await, format!("{first}\n{second}\n"), "nothing is lost");
+        kept += usize::from(ours.is_ok()) + usize::from(theirs.is_ok());
+    }
+    assert!(kept >= 50, "one of them always wins: {kept}");
+
+    // Of two who want the same line, one is told that it is no longer there.
+    pair.put("/a.txt", "one\n").await;
+    let ours = super::call(&alice, "edit", edit("one", "alice"));
+    let theirs = super::call(&bob, "edit", edit("one", "bob"));
+    let (ours, theirs) = futures::join!(ours, theirs);
+    assert!(ours.is_ok() != theirs.is_ok(), "{ours:?} {theirs:?}");
+    assert_eq!(pair.get("/a.txt").await, if ours.is_ok() { "alice\n" } else { "bob\n" });
+}
+
 pub async fn protected_files(pair: Pair) {
     pair.put("/.git/hooks/pre-commit", "exit 0").await;
     for file in

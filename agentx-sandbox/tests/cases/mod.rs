@@ -2,6 +2,7 @@
 //! `cat`, `find`, `seq`, `printenv`, `sleep` and `exit`.
 #![expect(unreachable_pub, reason = "shared by two test programs")]
 
+pub mod background;
 pub mod bash;
 pub mod edit;
 pub mod find;
@@ -95,6 +96,11 @@ macro_rules! cases {
 }
 
 cases! {
+    background {
+        a_command_goes_on_by_itself
+        what_it_wrote_is_filtered_and_told_in_pages
+        no_secret_is_told
+    }
     bash {
         output_and_exit_code
         a_timeout_keeps_the_output
@@ -108,6 +114,7 @@ cases! {
         the_text_is_plain
         line_ends_are_kept
         a_file_that_somebody_else_writes
+        agents_that_edit_at_once
         protected_files
         bad_input
     }

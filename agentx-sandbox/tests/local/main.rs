@@ -4,6 +4,7 @@
 
 #[path = "../cases/mod.rs"]
 mod cases;
+mod differential;
 
 use std::{os::unix::fs::symlink, path::Path, sync::Arc};
 
@@ -100,4 +101,27 @@ async fn scripts_and_node_programs_run() {
         Some(127) => {}
         _ => assert_eq!(output.stdout_text(), format!("{}\n", pair.runtime.root())),
     }
+}
+
+#[tokio::test]
+async fn one_shell_for_all_calls() {
+    let pair = pair();
+    pair.put("/sub/a.txt", "").await;
+    let session = pair.runtime.shell_session(Arc::new(agentx_resource::memory::ManualClock::default())).await;
+    let options = agentx_sandbox::ToolOptions::new().with_shell_session(session.unwrap());
+    let tools = agentx_sandbox::tools_with(&pair.runtime, &options);
+    let bash = async |command: &str| {
+        cases::call(&tools, "bash", json!({"command": command})).await.unwrap().to_text()
+    };
+    assert_eq!(bash("cd sub; greeting=hello").await, "(no output)");
+    assert_eq!(bash("pwd; echo $greeting; ls").await, format!("{}\nhello\na.txt", pair.shown("/sub")));
+    assert_eq!(bash("ls missing 2>/dev/null || (exit 4)").await, "exit code 4");
+    let ended = bash("echo last; exit 3").await;
+    assert_eq!(
+        ended,
+        "[the shell has ended with this command; the next call begins a new one]\nlast\nexit code 3"
+    );
+    let next = bash("echo $greeting; pwd").await;
+    let expected = "[a new shell: the variables, functions and jobs of the one before are gone]\n\n";
+    assert_eq!(next, format!("{expected}{}", pair.shown("/sub")));
 }
