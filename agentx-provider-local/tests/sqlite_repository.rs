@@ -21,6 +21,7 @@ use agentx_provider_local::SqliteExecutor;
 use agentx_resource::{BoxFuture, Clock, Spawn};
 use agentx_sql::{Executor, Rows, SqlRepositories, Statement, Value};
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
 
 async fn in_file() -> Result<Fresh<Repositories>> {
     let directory = tempfile::tempdir().unwrap();
@@ -389,4 +390,64 @@ async fn a_session_of_the_first_schema_goes_on() {
     assert_eq!(roles().await, ["user", "assistant", "tool"], "the call that was cut off is answered");
     assert_eq!(agent.ask("still there?").await.unwrap().text, "here again");
     assert_eq!(roles().await, ["user", "assistant", "tool", "user", "assistant"]);
+}
+
+/// What this process has in memory, in bytes.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * rustix::param::page_size()
+}
+
+const ALONE: &str = "AGENTX_TEST_ALONE";
+const AGENTS: usize = 10_000;
+
+/// An agent at rest is its data and at most 512 bytes: no task, no channel, no events. Measured in a process of its own.
+#[test]
+fn ten_thousand_agents_at_rest_are_their_data() {
+    if std::env::var_os(ALONE).is_none() {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "ten_thousand_agents_at_rest_are_their_data", "--nocapture"])
+            .env(ALONE, "1")
+            .status();
+        return assert!(status.unwrap().success());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let database = SqliteExecutor::open(directory.path().join("agentx.db")).await.unwrap();
+        let store = Repositories::new(SqlRepositories::open(Arc::new(database)).await.unwrap());
+        let model = ScriptedModel::new("scripted", |_| Ok(Reply::text("hello")));
+        let host = Host::new(Arc::new(Tokio), Arc::new(Tokio), Arc::new(Ids));
+        let tool = |name: &str| {
+            let schema = serde_json::json!({"type": "object"});
+            Arc::new(agentx_core::tool_fn(name, "", schema, |_: serde_json::Value| async { Ok("") }))
+        };
+        let runtime = Runtime::builder(ToolLoop::new(model), host).repositories(store).tool(tool("a"));
+        let runtime = runtime.tool(tool("b")).build().unwrap();
+        let container = ContainerId::new("c").unwrap();
+        runtime.create_container(&container).await.unwrap();
+        let create = |_| runtime.create_image(&container, ImageSpec::default());
+        let made = stream::iter(0..AGENTS).map(create).buffer_unordered(256);
+        let ids: Vec<_> = made.map(|image| image.unwrap().image_id).collect().await;
+        // One that has had a turn, and whatever the first one makes.
+        runtime.run(&ids[0]).await.unwrap().ask("hi").await.unwrap();
+
+        let before = resident();
+        let mut data = Vec::with_capacity(AGENTS);
+        for id in &ids {
+            let image = runtime.image(id).await.unwrap().unwrap();
+            let agent = agentx_core::AgentId::new(format!("agent_{id}")).unwrap();
+            data.push((image, agent, id.clone(), SessionId::new(format!("{id}-session")).unwrap()));
+        }
+        let data_size = resident() - before;
+        let before = resident();
+        for id in &ids {
+            runtime.run(id).await.unwrap();
+        }
+        let size = resident() - before;
+        let each = size.saturating_sub(data_size) / AGENTS;
+        println!("{} bytes of data and {each} besides for each agent", data_size / AGENTS);
+        assert!(each <= 512, "{each} bytes for each agent beyond its data");
+        assert_eq!(data.len(), AGENTS);
+    });
 }

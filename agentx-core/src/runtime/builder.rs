@@ -33,6 +33,7 @@ impl RuntimeBuilder {
                 repositories: Repositories::memory(),
                 workspaces: None,
                 tools: Vec::new(),
+                tool_set: ToolSet::new(),
                 permission: Arc::new(AllowAll),
                 budget: Budget::default(),
                 session_budget: None,
@@ -119,7 +120,7 @@ impl RuntimeBuilder {
     /// # Errors
     /// `AlreadyExists` for two tools of one name; `InvalidInput` for a tool's name that no model API takes.
     pub fn build(mut self) -> Result<Runtime> {
-        ToolSet::of(self.shared.tools.iter().cloned())?;
+        self.shared.tool_set = ToolSet::of(self.shared.tools.iter().cloned())?;
         // No other runtime has this name, wherever it runs.
         self.shared.holder = format!("{}/{}", self.shared.holder, self.shared.host.ids.fresh());
         Ok(Runtime { shared: Arc::new(self.shared), agents: Mutex::new(HashMap::new()) })

@@ -20,10 +20,19 @@ pub(super) struct Bus(Mutex<State>);
 
 #[derive(Debug)]
 pub(super) struct State {
-    entries: VecDeque<Entry>,
-    bytes: usize,
     /// The place of the last event.
     last: Cursor,
+    /// None while nothing is kept and nobody listens.
+    live: Option<Box<Live>>,
+    /// Whether a turn runs: whoever comes late may still want what is here.
+    busy: bool,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    entries: VecDeque<Entry>,
+    bytes: usize,
     /// The place of the last event that is gone from here.
     floor: Cursor,
     /// How many events that are not stored were told up to there.
@@ -32,11 +41,8 @@ pub(super) struct State {
     told: u64,
     /// Where each subscriber is, and who waits, by the subscribers' numbers.
     subscribers: HashMap<u64, Subscriber>,
-    /// How many subscribers there ever were.
+    /// How many subscribers there were.
     count: u64,
-    /// Whether a turn runs: whoever comes late may still want what is here.
-    busy: bool,
-    closed: bool,
 }
 
 #[derive(Debug)]
@@ -72,19 +78,7 @@ pub(super) enum Next {
 impl Bus {
     /// Behind an event that is stored.
     pub(super) fn behind(seq: u64) -> Self {
-        let last = Cursor::from(seq);
-        Self(Mutex::new(State {
-            entries: VecDeque::new(),
-            bytes: 0,
-            last,
-            floor: last,
-            floor_told: 0,
-            told: 0,
-            subscribers: HashMap::new(),
-            count: 0,
-            busy: false,
-            closed: false,
-        }))
+        Self(Mutex::new(State { last: Cursor::from(seq), live: None, busy: false, closed: false }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -110,7 +104,7 @@ impl Bus {
             let event = Arc::new(Event::new(cursor, at, context.clone(), data));
             state.push(cursor, Some(event));
         }
-        state.bound();
+        state.live().bound();
         wake_all(state);
     }
 
@@ -142,41 +136,44 @@ impl Bus {
     /// stored were told up to there, where that is known.
     pub(super) fn subscribe(&self, seen: Option<Cursor>) -> (u64, Cursor, Option<u64>) {
         let mut state = self.lock();
-        state.count += 1;
-        let (number, seen) = (state.count, seen.unwrap_or(state.last).min(state.last));
-        state.subscribers.insert(number, Subscriber { seen, waker: None });
-        let before = state.entries.partition_point(|entry| entry.at <= seen).checked_sub(1);
-        let told = match before.and_then(|before| state.entries.get(before)) {
+        let seen = seen.unwrap_or(state.last).min(state.last);
+        let live = state.live();
+        live.count += 1;
+        live.subscribers.insert(live.count, Subscriber { seen, waker: None });
+        let before = live.entries.partition_point(|entry| entry.at <= seen).checked_sub(1);
+        let told = match before.and_then(|before| live.entries.get(before)) {
             Some(entry) => Some(entry.told),
-            None => (seen >= state.floor).then_some(state.floor_told),
+            None => (seen >= live.floor).then_some(live.floor_told),
         };
-        (number, seen, told)
+        (live.count, seen, told)
     }
 
     pub(super) fn unsubscribe(&self, number: u64) {
         let mut state = self.lock();
-        state.subscribers.remove(&number);
+        state.live().subscribers.remove(&number);
         state.trim();
     }
 
     /// What comes behind `seen` for a subscriber, who is woken by `waker` when it has to wait.
     pub(super) fn next(&self, number: u64, seen: Cursor, waker: &Waker) -> Next {
         let mut state = self.lock();
-        if let Some(subscriber) = state.subscribers.get_mut(&number) {
+        let closed = state.closed;
+        let live = state.live();
+        if let Some(subscriber) = live.subscribers.get_mut(&number) {
             subscriber.seen = seen;
             subscriber.waker = None;
         }
-        if seen < state.floor {
-            return Next::Stored(state.floor, state.floor_told);
+        if seen < live.floor {
+            return Next::Stored(live.floor, live.floor_told);
         }
-        let index = state.entries.partition_point(|entry| entry.at <= seen);
-        match state.entries.get(index) {
+        let index = live.entries.partition_point(|entry| entry.at <= seen);
+        match live.entries.get(index) {
             Some(Entry { event: Some(event), told, .. }) => return Next::Event(event.clone(), *told),
             Some(Entry { event: None, at, told, .. }) => return Next::Stored(*at, *told),
-            None if state.closed => return Next::End,
+            None if closed => return Next::End,
             None => {}
         }
-        if let Some(subscriber) = state.subscribers.get_mut(&number) {
+        if let Some(subscriber) = live.subscribers.get_mut(&number) {
             subscriber.waker = Some(waker.clone());
         }
         state.trim();
@@ -185,15 +182,48 @@ impl Bus {
 }
 
 impl State {
+    fn live(&mut self) -> &mut Live {
+        let floor = self.last;
+        self.live.get_or_insert_with(|| Box::new(Live { floor, ..Live::default() }))
+    }
+
     /// Leaves a gap up to this number, where there is one.
     fn skip_to(&mut self, seq: u64) {
-        if seq > self.last.seq {
+        if seq <= self.last.seq {
+            return;
+        }
+        if self.live.is_some() {
             self.push(Cursor::from(seq), None);
+        } else {
+            self.last = Cursor::from(seq);
         }
     }
 
     fn push(&mut self, at: Cursor, event: Option<Arc<Event>>) {
+        self.live().push(at, event);
         self.last = at;
+    }
+
+    /// At rest, lets go of what everybody has seen.
+    fn trim(&mut self) {
+        let (busy, last) = (self.busy, self.last);
+        let Some(live) = self.live.as_mut().filter(|_| !busy) else { return };
+        let seen = live.subscribers.values().map(|subscriber| subscriber.seen).min();
+        let seen = seen.unwrap_or(last);
+        while live.entries.front().is_some_and(|entry| entry.at <= seen) {
+            live.pop();
+        }
+        if live.entries.is_empty() {
+            live.entries = VecDeque::new();
+            if live.subscribers.is_empty() {
+                self.live = None;
+            }
+        }
+    }
+}
+
+impl Live {
+    fn push(&mut self, at: Cursor, event: Option<Arc<Event>>) {
         self.told += u64::from(at.delta > 0);
         let weight = event.as_ref().map_or(0, |event| weight(&event.data));
         self.bytes += weight;
@@ -211,26 +241,12 @@ impl State {
             self.pop();
         }
     }
-
-    /// At rest, lets go of what everybody has seen.
-    fn trim(&mut self) {
-        if self.busy || self.entries.is_empty() {
-            return;
-        }
-        let seen = self.subscribers.values().map(|subscriber| subscriber.seen).min();
-        let seen = seen.unwrap_or(self.last);
-        while self.entries.front().is_some_and(|entry| entry.at <= seen) {
-            self.pop();
-        }
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
-        }
-    }
 }
 
 fn wake_all(mut state: MutexGuard<'_, State>) {
-    let waiting = state.subscribers.values_mut();
+    let waiting = state.live.iter_mut().flat_map(|live| live.subscribers.values_mut());
     let wakers: Vec<_> = waiting.filter_map(|subscriber| subscriber.waker.take()).collect();
+    state.trim();
     drop(state);
     wakers.into_iter().for_each(Waker::wake);
 }
@@ -337,14 +353,13 @@ mod tests {
         bus.publish(Timestamp::default(), &context, vec![started(1), text(1), started(2)], Some(1));
         assert_eq!(told(&bus, fast, seen).len(), 3);
         bus.set_busy(false);
-        assert_eq!(bus.lock().entries.len(), 3, "one has not seen them");
+        assert_eq!(bus.lock().live().entries.len(), 3, "one has not seen them");
         assert_eq!(told(&bus, slow, seen).len(), 3);
-        assert_eq!(bus.lock().entries.capacity(), 0);
+        assert_eq!(bus.lock().live().entries.capacity(), 0);
         bus.publish(Timestamp::default(), &context, vec![started(3)], Some(3));
         bus.unsubscribe(slow);
         bus.unsubscribe(fast);
-        assert_eq!(bus.lock().entries.len(), 0);
-        assert_eq!(bus.lock().bytes, 0);
+        assert!(bus.lock().live.is_none());
         let stopped = EventData::AgentStopped { agent_id: AgentId::new("a").unwrap(), reason: "x".into() };
         let (late, seen, _) = bus.subscribe(None);
         bus.close(Timestamp::default(), &context, stopped.clone());
@@ -384,13 +399,10 @@ mod tests {
             for _ in 0..100 {
                 bus.publish(Timestamp::default(), &context, vec![event.clone()], None);
             }
-            let state = bus.lock();
-            assert!(
-                state.entries.len() <= MAX_BYTES >> 20,
-                "{} events of 1 MiB: {event:?}",
-                state.entries.len()
-            );
+            let mut state = bus.lock();
             assert_eq!(state.last.delta, 100);
+            let kept = state.live().entries.len();
+            assert!(kept <= MAX_BYTES >> 20, "{kept} events of 1 MiB: {event:?}");
         }
     }
 }

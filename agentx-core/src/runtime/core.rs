@@ -37,11 +37,12 @@ pub(super) struct AgentCore {
 #[derive(Debug, Default)]
 struct Status {
     state: AgentState,
-    running: Option<Running>,
+    /// Boxed: an agent at rest is small.
+    running: Option<Box<Running>>,
     /// The token of the last lease that this agent had.
     token: Option<u64>,
     /// What a model is shown of the session, as of that lease.
-    history: Option<Vec<Message>>,
+    history: Option<Box<[Message]>>,
     /// What its turns have spent, where that is bounded.
     spent: Option<Box<SessionSpent>>,
     /// Whether somebody asked for work while a turn was ending.
@@ -105,11 +106,11 @@ impl AgentCore {
     /// The last lease's token, and what a model was shown then.
     pub(super) fn take_history(&self) -> Option<(u64, Vec<Message>)> {
         let mut status = self.lock();
-        Some((status.token?, status.history.take()?))
+        Some((status.token?, status.history.take()?.into_vec()))
     }
 
     pub(super) fn keep_history(&self, history: Vec<Message>) {
-        self.lock().history = Some(history);
+        self.lock().history = Some(history.into_boxed_slice());
     }
 
     pub(super) fn subscribe(&self, seen: Option<Cursor>) -> Subscription {
@@ -130,7 +131,8 @@ impl AgentCore {
                 .with_path(&self.context.image_id)
                 .with_message("a turn is under way"));
         }
-        status.running = Some(Running { interrupt: Some(turn.interrupt), done: done.clone(), abort });
+        let running = Running { interrupt: Some(turn.interrupt), done: done.clone(), abort };
+        status.running = Some(Box::new(running));
         drop(status);
         self.bus.set_busy(true);
         let guard = Guard { agent: Some(self.clone()), report: Some(turn.report) };

@@ -60,6 +60,7 @@ struct Shared {
     repositories: Repositories,
     workspaces: Option<Arc<dyn WorkspaceProvider>>,
     tools: Vec<Arc<dyn Tool>>,
+    tool_set: ToolSet,
     permission: Arc<dyn Permission>,
     budget: Budget,
     session_budget: Option<Budget>,
@@ -196,12 +197,14 @@ impl Runtime {
     async fn open(&self, image: &ImageId) -> Result<Arc<AgentCore>> {
         let shared = self.shared.clone();
         let image = self.find(image).await?;
-        let mut tools = match &shared.workspaces {
-            Some(workspaces) => workspaces.open(&image.container_id, &image.image_id).await?,
-            None => Vec::new(),
+        let tools = match &shared.workspaces {
+            Some(workspaces) => {
+                let own = workspaces.open(&image.container_id, &image.image_id).await?;
+                ToolSet::of(own.into_iter().chain(shared.tools.iter().cloned()))?
+            }
+            // One set for all agents.
+            None => shared.tool_set.clone(),
         };
-        tools.extend(shared.tools.iter().cloned());
-        let tools = ToolSet::of(tools)?;
         let (repositories, session) = (&shared.repositories, &image.session_id);
         let last_event = repositories.sessions.last_event(session).await?;
         let lease = repositories.leases.find_lease(session).await?;
