@@ -21,7 +21,8 @@ impl Profile {
         Self::default()
     }
 
-    /// Declares that the case `id` fails, for this reason.
+    /// Declares that the case `id` fails, for this reason. It may fail in any way, also by taking more than five seconds
+    /// or by what it leaves behind: nothing else is learned from it.
     pub fn deviates(mut self, id: impl Into<String>, reason: impl Into<String>) -> Self {
         self.deviations.insert(id.into(), reason.into());
         self

@@ -48,7 +48,12 @@ pub(super) async fn signal_told(process: Subject) -> Outcome {
 pub(super) async fn signal_ends(process: Subject) -> Outcome {
     for (signal, number) in [(Signal::Terminate, 15), (Signal::Kill, 9)] {
         let script = format!("echo ready; exec sleep {LONG}");
-        let Some(child) = ready(&process, script).await? else { return Ok(()) };
+        let child = match ready(&process, script).await? {
+            Some(child) => child,
+            // Without a shell nobody says that he is ready. Nobody catches these signals, however early they come.
+            None if process.capabilities().signals => process.spawn(program("sleep", [LONG])).await?,
+            None => return Ok(()),
+        };
         child.signal(signal).await?;
         let end = events(&*child).await?;
         ensure(end.contains(&ExecEvent::Exited(ExitStatus::Signal(number))), format!("{signal:?}: {end:?}"))?;
@@ -81,4 +86,43 @@ pub(super) async fn signal_ended(process: Subject) -> Outcome {
         ensure_kind(sent, ErrorKind::Unsupported, "an undeclared signal, after the end")?;
     }
     ensure_eq(child.next_event().await?, None, "what follows the end")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use agentx_resource::{Process, ProcessCapabilities, Result};
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        clock::TokioClock,
+        faulty::{FaultyProcess, ProcessFault},
+        process::toolbox,
+    };
+
+    /// Declares signals and no shell, and sends no signal.
+    #[derive(Debug)]
+    struct Programs(FaultyProcess);
+
+    #[async_trait]
+    impl Process for Programs {
+        fn capabilities(&self) -> ProcessCapabilities {
+            ProcessCapabilities::new("/").with_signals()
+        }
+
+        async fn spawn(&self, request: ExecRequest) -> Result<Box<dyn Child>> {
+            self.0.spawn(request).await
+        }
+    }
+
+    // Time stands still unless all wait for it, so that a command which is not ended ends at once.
+    #[tokio::test(start_paused = true)]
+    async fn signals_are_tried_also_without_a_shell() {
+        let toolbox = Arc::new(toolbox(Arc::new(TokioClock)));
+        let process = Programs(FaultyProcess::new(toolbox, ProcessFault::SwallowsSignals));
+        let failure = signal_ends(Arc::new(process)).await.unwrap_err();
+        assert!(failure.to_string().contains("Terminate"), "{failure}");
+    }
 }
