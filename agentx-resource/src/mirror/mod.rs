@@ -158,7 +158,7 @@ impl MirrorDisk {
     /// What could not be mirrored is in the report: see [`SyncReport::complete`].
     ///
     /// # Errors
-    /// When nothing can be done: a tree can't be listed, the state can't be read or written or is of a newer format
+    /// When nothing can be done: a tree can't be listed, what an earlier sync has left aside can't be removed or renamed, the state can't be read or written or is of a newer format
     /// (`Unsupported`), a bound of the options is exceeded (`LimitExceeded`: before anything but the markers is changed,
     /// unless it is only then that a tree grows beyond it), or another sync has written the state meanwhile (`Busy`).
     pub async fn sync(&self) -> Result<SyncReport> {
