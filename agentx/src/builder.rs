@@ -252,3 +252,41 @@ impl Deref for SoloAgent {
         &self.agent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agentx_core::{Reply, ScriptedModel};
+    use futures::future::join_all;
+
+    use super::*;
+
+    /// Many that open one conversation of a new store at once all have the same, and one of them is at work at a time.
+    #[tokio::test]
+    async fn agents_of_one_name_share_one_session() {
+        let store = Repositories::memory();
+        let open = || {
+            let model = ScriptedModel::new("scripted", |_| Ok(Reply::text("hello")));
+            agent(model).name("shared").repositories(store.clone()).build()
+        };
+        let agents: Vec<_> = join_all((0..8).map(|_| open())).await.into_iter().map(Result::unwrap).collect();
+        for agent in &agents {
+            assert_eq!(agent.session_id(), agents[0].session_id());
+            assert_eq!(agent.ask("hi").await.unwrap().text, "hello");
+        }
+        assert_eq!(agents[0].history().await.unwrap().len(), 16);
+    }
+
+    /// A store of an earlier version has no keys: its conversation is taken up all the same.
+    #[tokio::test]
+    async fn a_conversation_without_a_key_is_found_by_its_name() {
+        let store = Repositories::memory();
+        let model = || ScriptedModel::new("scripted", |_| Ok(Reply::text("hello")));
+        let runtime = Runtime::builder(ToolLoop::new(model()), tokio_host().unwrap());
+        let runtime = runtime.repositories(store.clone()).build().unwrap();
+        let container = ContainerId::new("local").unwrap();
+        runtime.create_container(&container).await.unwrap();
+        let old = runtime.create_image(&container, ImageSpec::default().with_name("old")).await.unwrap();
+        let agent = agent(model()).name("old").repositories(store).build().await.unwrap();
+        assert_eq!(agent.image_id(), &old.image_id);
+    }
+}
