@@ -67,7 +67,8 @@ impl Family {
     /// Takes what belongs to a holder from its command, if that is nothing. The holder is then nobody's.
     pub(crate) fn let_go(&mut self, pid: u32) -> bool {
         let is_empty = match &self.list {
-            Some(_) => children_of(pid).is_empty(),
+            // It has one thread.
+            Some(_) => fs::read(format!("/proc/{pid}/task/{pid}/children")).is_ok_and(|list| list.is_empty()),
             None => scan().iter().all(|(_, parent)| *parent != pid),
         };
         if is_empty {
