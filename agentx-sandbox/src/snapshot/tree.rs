@@ -67,6 +67,13 @@ impl Node {
         })
     }
 
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::File { len, .. } => *len,
+            _ => 0,
+        }
+    }
+
     pub(crate) fn version(&self) -> Option<&str> {
         match self {
             Self::File { version, .. } => version.as_deref(),

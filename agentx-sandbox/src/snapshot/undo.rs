@@ -264,6 +264,12 @@ impl UndoLog {
             }
             Scope::File(_) => {
                 let mut tree = self.after(scope).await?;
+                let bytes: u64 = tree.values().map(Node::len).sum();
+                let limit = snapshots.limits.bytes;
+                if bytes > limit {
+                    return Err(Error::new(ErrorKind::LimitExceeded, "undo")
+                        .with_message(format!("the file had {bytes} bytes, and at most {limit} are kept")));
+                }
                 let State { store, latest } = &mut *state;
                 store.keep(self.0.runtime.file_system(), &mut tree, latest).await?;
                 Ok(tree)

@@ -151,6 +151,7 @@ cases! {
         a_tree_beyond_the_limits
         a_workspace_has_a_quota_and_states
         a_call_is_taken_back
+        a_call_beyond_the_limits_runs_and_stays
         what_somebody_else_changed_since_stays
         calls_at_the_same_time_are_told_apart_or_refused
     }

@@ -276,6 +276,24 @@ pub async fn a_call_is_taken_back(pair: Pair) {
     assert_eq!(blobs(&all.store).await, 1);
 }
 
+pub async fn a_call_beyond_the_limits_runs_and_stays(pair: Pair) {
+    pair.put("/a.txt", "x".repeat(2000)).await;
+    let store = Arc::new(MemoryFileSystem::new());
+    let limits = SnapshotLimits::default().with_bytes(1000);
+    let log = UndoLog::new(&pair.runtime, snapshots(&pair, &store).await.with_limits(limits)).unwrap();
+    let tools = log.record(tools(&pair.runtime));
+    let all = Recorded { pair, log, store, tools };
+    all.call("1", "write", json!({"file_path": "a.txt", "content": "mine"})).await;
+    assert_eq!(all.log.undo("1").await.unwrap_err().kind(), ErrorKind::LimitExceeded);
+    assert_eq!(all.pair.get("/a.txt").await, "mine");
+    all.call("2", "write", json!({"file_path": "a.txt", "content": "again"})).await;
+    assert_eq!(all.undone("2").await, ["~/a.txt"]);
+    all.pair.put("/large", "x".repeat(2000)).await;
+    all.call("3", "bash", json!({"command": "echo b > b.txt"})).await;
+    assert_eq!(all.log.undo("3").await.unwrap_err().kind(), ErrorKind::LimitExceeded);
+    assert_eq!(all.pair.get("/b.txt").await, "b\n");
+}
+
 pub async fn what_somebody_else_changed_since_stays(pair: Pair) {
     let all = recorded(pair).await;
     all.pair.put("/a.txt", "one").await;
