@@ -5,7 +5,7 @@
 //! adopted shows whose it is by its tag. What stands further down needs no look: when its parent ends, it comes up.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     os::unix::fs::FileExt,
 };
@@ -25,6 +25,8 @@ pub(crate) struct Family {
     first_tag: u64,
     /// The children that are not off the books. Until then, nobody else can have their ids.
     members: HashMap<u32, Member>,
+    /// Those that were killed: once is enough.
+    doomed: HashSet<u32>,
 }
 
 /// Whose a child is.
@@ -51,7 +53,7 @@ impl Member {
 impl Family {
     pub(crate) fn new(first_tag: u64) -> Self {
         let list = File::open("/proc/thread-self/children").ok();
-        Self { list, first_tag, members: HashMap::new() }
+        Self { list, first_tag, members: HashMap::new(), doomed: HashSet::new() }
     }
 
     /// A command's first process has been started.
@@ -83,7 +85,15 @@ impl Family {
     /// `ECHILD` when no child is left at all.
     pub(crate) fn reap(&mut self) -> Result<Option<(Ended, Option<Member>)>, i32> {
         let ended = sys::reap()?;
-        Ok(ended.map(|ended| (ended, self.members.remove(&ended.pid))))
+        Ok(ended.map(|ended| {
+            self.doomed.remove(&ended.pid);
+            (ended, self.members.remove(&ended.pid))
+        }))
+    }
+
+    /// Whether a child is still to be killed, which the caller does.
+    pub(crate) fn doom(&mut self, pid: u32) -> bool {
+        self.doomed.insert(pid)
     }
 
     /// All children, alive or not yet off the books. `is_live` says whether a command is known.

@@ -20,6 +20,8 @@ const CHILDREN: u64 = u64::MAX - 1;
 const MAX_REQUESTS: usize = 1;
 /// How long the helper tries to end what does not end.
 const MAX_KILL: Duration = Duration::from_secs(2);
+/// How many trees below a command's own children are walked through when it is ended.
+const MAX_WALKS: usize = 16;
 /// How often it looks again meanwhile, without being told that a child has ended.
 const KILL_PAUSE_MS: u16 = 20;
 
@@ -260,7 +262,7 @@ impl Server {
                 command.tell(Reply::Exited { signalled, value, gone: !is_left(*number) });
             }
         }
-        let family = &self.family;
+        let family = &mut self.family;
         self.commands.retain(|number, command| {
             if command.first.is_none() && !is_left(*number) {
                 if !ended.iter().any(|(told, _)| told == number) {
@@ -333,7 +335,7 @@ impl Server {
             }
             let members = self.look();
             for (number, command) in &self.commands {
-                kill(*number, command, &members, &self.family);
+                kill(*number, command, &members, &mut self.family);
             }
             sys::wait_readable(&self.signals, KILL_PAUSE_MS);
             sys::drain(&self.signals);
@@ -342,13 +344,18 @@ impl Server {
 }
 
 /// Ends what can be seen of a command. What it has just started comes up when its parent has ended.
-fn kill(number: u32, command: &Command, members: &[(u32, Member)], family: &Family) {
+fn kill(number: u32, command: &Command, members: &[(u32, Member)], family: &mut Family) {
     if let Some(first) = command.first.and_then(|first| i32::try_from(first).ok()) {
         // An error means that nothing of the group is left.
         let _ = sys::signal_to(-first, SIGKILL);
     }
-    for (pid, _) in members.iter().filter(|(_, member)| member.command() == Some(number)) {
-        family.signal_below(*pid, number, &[SIGKILL], |_| true);
+    let own = members.iter().filter(|(_, member)| member.command() == Some(number));
+    let fresh: Vec<u32> = own.map(|(pid, _)| *pid).filter(|pid| family.doom(*pid)).collect();
+    for pid in &fresh {
+        // Of many, each has little below it, which soon comes up by itself.
+        if fresh.len() <= MAX_WALKS {
+            family.signal_below(*pid, number, &[SIGKILL], |_| true);
+        }
         let _ = sys::signal_to(i32::try_from(*pid).unwrap_or_default(), SIGKILL);
     }
 }

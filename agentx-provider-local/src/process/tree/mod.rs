@@ -4,6 +4,7 @@ mod mark;
 mod procfs;
 mod sweep;
 mod swept;
+mod tagged;
 
 use std::{
     sync::Arc,
@@ -14,10 +15,10 @@ use agentx_resource::{ErrorKind, ExitStatus, Result};
 use rustix::process::Signal;
 use tokio::runtime::Handle;
 
-use self::sweep::{Sign, Sweep};
 pub(super) use self::{
     mark::{Mark, VARIABLE},
     swept::Swept,
+    tagged::sweep_tagged,
 };
 use super::{
     error,
@@ -141,9 +142,4 @@ impl Tree {
             Self::Swept(tree) => tree.reap(),
         }
     }
-}
-
-/// Ends everything whose tag has these upper bits, all but the lowest `bits`. Blocks for two seconds at most.
-pub(super) fn sweep_tagged(prefix: u64, bits: u32) {
-    Sweep::new(&Sign::Tag { prefix, bits }, None).kill();
 }

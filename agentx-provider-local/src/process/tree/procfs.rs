@@ -155,10 +155,17 @@ impl Look {
         }
         let text = String::from_utf8_lossy(buffer);
         let line = text.lines().find_map(|line| line.strip_prefix("Max file locks"));
+        // One that is taken off the books at this moment shows none.
+        if line.is_none() {
+            return Self::Gone;
+        }
         let hard = line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
         let is_tagged = hard.is_some_and(|hard| hard >> bits == prefix);
-        let is_alive = is_tagged && Stat::read(pid, buffer).is_some_and(|stat| stat.is_alive());
-        if is_alive { Self::Marked } else { Self::Unmarked }
+        match is_tagged.then(|| Stat::read(pid, buffer)) {
+            None => Self::Unmarked,
+            Some(stat) if stat.is_some_and(|stat| stat.is_alive()) => Self::Marked,
+            Some(_) => Self::Gone,
+        }
     }
 
     fn for_mark(pid: u32, mark: &Mark, buffer: &mut Vec<u8>) -> Self {
