@@ -11,7 +11,7 @@ use agentx_resource::{
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::join_all};
 
-use super::support::{LONG, Subject, ends, program};
+use super::support::{LONG, Subject, ends, has_shell, program};
 use crate::{
     Failure, Outcome,
     clock::{TokioClock, TokioSpawn},
@@ -150,7 +150,7 @@ pub(super) async fn background_ids(process: Subject) -> Outcome {
 }
 
 pub(super) async fn background_streams(process: Subject) -> Outcome {
-    if !process.capabilities().shell {
+    if !has_shell(&process).await? {
         return Ok(());
     }
     let background = background(&process);
@@ -401,7 +401,7 @@ pub(super) async fn background_drop(process: Subject) -> Outcome {
 }
 
 pub(super) async fn background_drop_ends(process: Subject) -> Outcome {
-    if !process.capabilities().shell {
+    if !has_shell(&process).await? {
         return Ok(());
     }
     let background = background(&process);

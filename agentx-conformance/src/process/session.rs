@@ -11,7 +11,7 @@ use agentx_resource::{
 };
 use futures::{FutureExt, future::join_all};
 
-use super::support::{LONG, Subject, ends};
+use super::support::{LONG, Subject, ends, has_shell};
 use crate::{
     Failure, Outcome,
     clock::TokioClock,
@@ -328,7 +328,7 @@ pub(super) async fn session_drop(process: Subject) -> Outcome {
 }
 
 pub(super) async fn session_drop_ends(process: Subject) -> Outcome {
-    if !process.capabilities().shell {
+    if !has_shell(&process).await? {
         return Ok(());
     }
     let Some(session) = session(&process).await? else { return Ok(()) };

@@ -29,6 +29,16 @@ pub(super) async fn shell(process: &Subject, request: ExecRequest) -> Result<Opt
     Ok(None)
 }
 
+/// Whether a shell is declared; else it must be refused.
+pub(super) async fn has_shell(process: &Subject) -> Result<bool, Failure> {
+    if process.capabilities().shell {
+        return Ok(true);
+    }
+    let refused = process.spawn(ExecRequest::shell(":")).await;
+    ensure_kind(refused, ErrorKind::Unsupported, "an undeclared shell")?;
+    Ok(false)
+}
+
 /// Starts shell source that writes a process id as its first line.
 pub(super) async fn spawn_telling(
     process: &Subject,
@@ -91,4 +101,45 @@ pub(super) async fn read_until(child: &dyn Child, end: &str) -> Result<String, F
         }
     }
     Ok(String::from_utf8_lossy(&read).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use agentx_resource::{ProcessCapabilities, Result};
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        clock::TokioClock,
+        process::{background, session, toolbox},
+    };
+
+    /// Runs shell source and does not say so.
+    #[derive(Debug)]
+    struct Secretive(Subject);
+
+    #[async_trait]
+    impl Process for Secretive {
+        fn capabilities(&self) -> ProcessCapabilities {
+            let mut capabilities = self.0.capabilities();
+            capabilities.shell = false;
+            capabilities
+        }
+
+        async fn spawn(&self, request: ExecRequest) -> Result<Box<dyn Child>> {
+            self.0.spawn(request).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shell_that_is_not_declared_is_asked_for() {
+        let process = || -> Subject { Arc::new(Secretive(Arc::new(toolbox(Arc::new(TokioClock))))) };
+        for outcome in [
+            background::background_streams(process()).await,
+            background::background_drop_ends(process()).await,
+            session::session_drop_ends(process()).await,
+        ] {
+            assert!(outcome.unwrap_err().to_string().contains("an undeclared shell"));
+        }
+    }
 }
