@@ -14,6 +14,7 @@ mod grep;
 mod ls;
 mod options;
 mod page;
+mod patterns;
 mod read;
 mod search;
 mod sniff;
