@@ -20,6 +20,7 @@ use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use agentx_resource::{ErrorKind, Result};
@@ -28,15 +29,15 @@ pub use self::{
     allow_list::AllowList,
     probe::{Attempt, Guarantee, Outcome, Probe, Verdict},
 };
-use self::{bubblewrap::Bubblewrap, files::Places, filter::Part, plan::Plan, protected::StandIns};
-pub(super) use self::{handover::HandedOver, proxy::Proxy};
+use self::{bubblewrap::Bubblewrap, files::Places, filter::Part, plan::Plan, };
+pub(super) use self::{handover::HandedOver, protected::StandIns, proxy::Proxy};
 use super::{error, failure};
 
 /// What the commands of a [`LocalProcess`](crate::LocalProcess) may see and do.
 ///
 /// It is off unless [`LocalProcess::with_isolation`](crate::LocalProcess::with_isolation) is given one: commands then
 /// have all the rights of the user that runs the host. Each part gives guarantees of its own, and what the machine
-/// can't give is an error of `with_isolation`, never left out in silence. [`LocalProcess::probe`] tries on the spot
+/// can't give is an error of `with_isolation`, never left out in silence. [`probe`](Self::probe) tries on the spot
 /// what holds.
 ///
 /// | part | what it guarantees |
@@ -243,7 +244,7 @@ pub(super) struct Prepared {
     /// In bytes; none where the helper does not put it into force.
     plan: Option<Vec<u8>>,
     bubblewrap: Option<Bubblewrap>,
-    _stand_ins: StandIns,
+    stand_ins: Arc<StandIns>,
 }
 
 impl Prepared {
@@ -270,6 +271,11 @@ impl Prepared {
 
     pub(super) fn isolation(&self) -> &Isolation {
         &self.isolation
+    }
+
+    /// What stands in for protected paths, which must be there as long as a command runs.
+    pub(super) fn stand_ins(&self) -> Arc<StandIns> {
+        Arc::clone(&self.stand_ins)
     }
 
     /// Whether commands see no processes but their own.
@@ -352,7 +358,7 @@ impl Isolation {
             Engine::Helper => (Some(encode::encode(&plan)), None),
             Engine::Bubblewrap(program) => (None, Some(Bubblewrap::new(program, &plan)?)),
         };
-        Ok(Prepared { isolation: self, plan, bubblewrap, _stand_ins: stand_ins })
+        Ok(Prepared { isolation: self, plan, bubblewrap, stand_ins: Arc::new(stand_ins) })
     }
 
     /// The places of the host that are given to commands, but for the system's and the root.
