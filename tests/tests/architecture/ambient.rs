@@ -20,6 +20,8 @@ const SWITCH: &str = "cfg_attr(not(test),deny(clippy::disallowed_methods,clippy:
 
 /// What clippy's list must at least name, one for each door.
 const DOORS: &[&str] = &[
+    "ignore::gitignore::Gitignore::new",
+    "ignore::gitignore::GitignoreBuilder::add",
     "std::env::var",
     "std::fs::File",
     "std::fs::read",
@@ -41,6 +43,10 @@ fn is_ambient(path: &[String]) -> bool {
         ),
         ["std", "env" | "fs" | "net" | "os" | "process", ..] | ["tokio", "fs" | "net" | "process", ..] => {
             true
+        }
+        // Its patterns are data; clippy names what reads their files. All else walks the host's directories.
+        ["ignore", rest @ ..] => {
+            !matches!(rest, ["gitignore", "Gitignore" | "GitignoreBuilder", ..] | ["Match", ..])
         }
         // Renamed or taken whole, they could not be followed any more.
         ["std" | "tokio", rest @ ..] => matches!(rest, [] | ["*"]),
@@ -222,6 +228,8 @@ fn reaching_out_is_found_in_every_form() {
     assert_eq!(find("fn f() { println!(\"{:?}\", (1, std::env::var(\"HOME\"))) }"), ["std::env::var"]);
     assert_eq!(find("#[cfg(not(test))] mod m { use std::net::TcpStream; }"), ["std::net::TcpStream"]);
     assert_eq!(find("use std::net::{IpAddr, UdpSocket};"), ["std::net::UdpSocket"]);
+    let walks = find("use ignore::{Match, WalkBuilder, gitignore::{Gitignore, gitconfig_excludes_path}};");
+    assert_eq!(walks, ["ignore::WalkBuilder", "ignore::gitignore::gitconfig_excludes_path"]);
 }
 
 #[test]

@@ -20,7 +20,6 @@ const AMBIENT: &[&str] = &[
     "cap-std",
     "dirs",
     "dotenvy",
-    "ignore",
     "libc",
     "nix",
     "notify",

@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
-use syn::{Attribute, Item, Meta};
+use syn::{Attribute, Expr, ExprLit, Item, Lit, Meta};
 
 use crate::workspace::root;
 
@@ -39,7 +39,7 @@ impl Sources {
         for name in ["src/lib.rs", "src/main.rs"] {
             let path = folder.join(name);
             if path.is_file() {
-                sources.follow(path, false);
+                sources.follow(path, false, false);
             }
         }
         sources
@@ -54,32 +54,66 @@ impl Sources {
         lost.map(|path| format!("{} is in no module", relative(path))).collect()
     }
 
-    fn follow(&mut self, path: PathBuf, test: bool) {
+    /// Reads a file. One that its `mod` line names is at home where it lies, as `mod.rs` is.
+    fn follow(&mut self, path: PathBuf, named: bool, test: bool) {
+        // A file of two programs is one file.
+        if !self.reached.insert(path.clone()) {
+            return;
+        }
         let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", relative(&path)));
         let syntax = syn::parse_file(&source).unwrap_or_else(|error| panic!("{}: {error}", relative(&path)));
+        let home = path.parent().unwrap().to_owned();
         let folder = match path.file_stem().and_then(|stem| stem.to_str()) {
-            Some("lib" | "main" | "mod") | None => path.parent().unwrap().to_owned(),
+            Some("lib" | "main" | "mod") | None => home.clone(),
+            Some(_) if named => home.clone(),
             Some(stem) => path.with_file_name(stem),
         };
-        self.reached.insert(path.clone());
-        self.follow_items(&syntax.items, &folder, test);
+        self.follow_items(&syntax.items, &home, &folder, test);
         if !test {
             self.files.push(Source { path, syntax });
         }
     }
 
-    fn follow_items(&mut self, items: &[Item], folder: &Path, test: bool) {
+    /// `home` is where a named file is looked for, `folder` where the others are.
+    fn follow_items(&mut self, items: &[Item], home: &Path, folder: &Path, test: bool) {
         for item in items {
             let Item::Mod(module) = item else { continue };
             let test = test || is_test(&module.attrs);
             let name = module.ident.to_string();
             let name = name.trim_start_matches("r#");
-            match &module.content {
-                Some((_, items)) => self.follow_items(items, &folder.join(name), test),
-                None => self.follow(module_file(folder, name), test),
+            match (&module.content, named_file(&module.attrs)) {
+                (Some((_, items)), _) => {
+                    self.follow_items(items, &folder.join(name), &folder.join(name), test);
+                }
+                (None, Some(file)) => self.follow(normal(&home.join(file)), true, test),
+                (None, None) => self.follow(module_file(folder, name), false, test),
             }
         }
     }
+}
+
+/// The file that a `mod` line names.
+fn named_file(attributes: &[Attribute]) -> Option<String> {
+    attributes.iter().find_map(|attribute| match &attribute.meta {
+        Meta::NameValue(meta) if meta.path.is_ident("path") => match &meta.value {
+            Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) => Some(name.value()),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// A path without `..` in it.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        if component == Component::ParentDir {
+            normal.pop();
+        } else {
+            normal.push(component);
+        }
+    }
+    normal
 }
 
 /// The file of `mod name;`.
@@ -130,7 +164,9 @@ fn modules_are_followed_and_tests_are_told_apart() {
         fs::write(path, text).unwrap();
     };
     write("lib.rs", "mod a; mod b; #[cfg(test)] mod tests; mod inline { mod c; }");
-    write("a.rs", "mod deep;");
+    write("a.rs", "mod deep; #[path = \"odd/place.rs\"] mod e;");
+    write("odd/place.rs", "mod d;");
+    write("odd/d.rs", "");
     write("a/deep.rs", "");
     write("b/mod.rs", "#[cfg(not(test))] mod d;");
     write("b/d.rs", "");
@@ -144,7 +180,9 @@ fn modules_are_followed_and_tests_are_told_apart() {
         .map(|source| source.path.strip_prefix(folder.path().join("src")).unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["a/deep.rs", "a.rs", "b/d.rs", "b/mod.rs", "inline/c.rs", "lib.rs"].map(Path::new));
+    let all =
+        ["a/deep.rs", "a.rs", "b/d.rs", "b/mod.rs", "inline/c.rs", "lib.rs", "odd/d.rs", "odd/place.rs"];
+    assert_eq!(names, all.map(Path::new));
     let orphans = sources.orphans(folder.path());
     assert!(matches!(orphans.as_slice(), [one] if one.contains("src/lost.rs")), "{orphans:?}");
 }
