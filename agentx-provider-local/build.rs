@@ -16,6 +16,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=helper");
     println!("cargo::rerun-if-changed=src/process/helper/wire.rs");
+    println!("cargo::rerun-if-changed=src/process/isolation/decode.rs");
+    println!("cargo::rerun-if-changed=src/process/isolation/plan.rs");
     println!("cargo::rustc-check-cfg=cfg(helper)");
     let architecture = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let system = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();

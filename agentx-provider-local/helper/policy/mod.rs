@@ -7,9 +7,11 @@
 //! Order matters. The maps of a user namespace and the mounts come before Landlock, which denies both; the filter comes
 //! last, since it denies nearly all that the steps before it need.
 
+#[path = "../../src/process/isolation/decode.rs"]
 mod decode;
 mod holder;
 mod namespaces;
+#[path = "../../src/process/isolation/plan.rs"]
 mod plan;
 mod rules;
 mod sys;

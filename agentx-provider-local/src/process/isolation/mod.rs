@@ -3,13 +3,11 @@
 mod allow_list;
 mod bubblewrap;
 #[cfg(test)]
-#[path = "../../../helper/policy/decode.rs"]
 mod decode;
 mod encode;
 mod files;
 mod filter;
 mod handover;
-#[path = "../../../helper/policy/plan.rs"]
 mod plan;
 mod probe;
 mod protected;
@@ -29,7 +27,7 @@ pub use self::{
     allow_list::AllowList,
     probe::{Attempt, Guarantee, Outcome, Probe, Verdict},
 };
-use self::{bubblewrap::Bubblewrap, files::Places, filter::Part, plan::Plan, };
+use self::{bubblewrap::Bubblewrap, files::Places, filter::Part, plan::Plan};
 pub(super) use self::{handover::HandedOver, protected::StandIns, proxy::Proxy};
 use super::{error, failure};
 
