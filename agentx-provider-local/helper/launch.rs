@@ -104,6 +104,7 @@ impl Launcher {
             terminal: exec.flags & Exec::TERMINAL != 0,
             limits: &exec.limits,
             tag: first_tag | u64::from(exec.number),
+            helper: std::process::id(),
             policy: &self.policy,
             holder,
             place,
@@ -148,6 +149,8 @@ struct Command<'a> {
     terminal: bool,
     limits: &'a [(u32, u64, u64)],
     tag: u64,
+    /// The process that starts it.
+    helper: u32,
     policy: &'a Policy,
     holder: Option<Holder>,
     /// Its working directory, where `directory` is not to be entered.
@@ -168,8 +171,10 @@ impl Command<'_> {
 
     fn set_up(&self) -> Result<(), Refusal> {
         let at = |stage| move |errno| (stage, errno);
+        // Before anything that may take its time: who kills the helper meanwhile finds this child by its tag.
+        child::limit(sys::RLIMIT_LOCKS, self.tag, self.tag).map_err(at(Stage::Limits))?;
         child::new_session().map_err(at(Stage::Session))?;
-        child::die_with_parent().map_err(at(Stage::Session))?;
+        child::die_with_parent(self.helper).map_err(at(Stage::Session))?;
         for (from, to) in [(self.stdin, 0), (self.stdout, 1), (self.stderr, 2)] {
             child::place(from, to).map_err(at(Stage::Handles))?;
         }
@@ -179,13 +184,13 @@ impl Command<'_> {
         if self.place.is_none() {
             child::enter_directory(self.directory).map_err(at(Stage::Directory))?;
         }
-        for (resource, soft, hard) in self.limits {
-            child::limit(*resource, *soft, *hard).map_err(at(Stage::Limits))?;
-        }
-        child::limit(sys::RLIMIT_LOCKS, self.tag, self.tag).map_err(at(Stage::Limits))?;
         self.policy.bind(self.holder).map_err(at(Stage::Policy))?;
         if let Some(place) = self.place {
             Policy::change_dir(place).map_err(at(Stage::Directory))?;
+        }
+        // Nothing is opened after this, for which there may be no room.
+        for (resource, soft, hard) in self.limits {
+            child::limit(*resource, *soft, *hard).map_err(at(Stage::Limits))?;
         }
         child::unblock_signals().map_err(at(Stage::Session))
     }

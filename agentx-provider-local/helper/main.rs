@@ -52,11 +52,12 @@ fn prepare(control: &OwnedFd) -> Result<Server, (Stage, i32)> {
     let packet = sys::receive(control, &mut buffer, true).map_err(|errno| (Stage::Request, errno))?;
     let setup = buffer.get(..packet.length).filter(|_| !packet.cut).and_then(Setup::decode).ok_or(invalid)?;
     let mut policy = Policy::default();
+    if setup.pid_namespace {
+        sys::enter_pid_namespace().map_err(|errno| (Stage::Namespace, errno))?;
+    }
     if !setup.policy.is_empty() {
         let plan = packet.handles.into_iter().next().ok_or(invalid)?;
         policy = Policy::enter(plan).map_err(|failure| (Stage::Policy, failure.number()))?;
-    } else if setup.pid_namespace {
-        sys::enter_pid_namespace().map_err(|errno| (Stage::Namespace, errno))?;
     }
     sys::adopt_orphans().map_err(|errno| (Stage::Namespace, errno))?;
     let mut server =

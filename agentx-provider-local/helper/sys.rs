@@ -20,6 +20,7 @@ const SIGRTMAX: i32 = 64;
 
 pub(crate) const EPERM: i32 = 1;
 pub(crate) const ENOENT: i32 = 2;
+const ESRCH: i32 = 3;
 const EINTR: i32 = 4;
 pub(crate) const EAGAIN: i32 = 11;
 pub(crate) const EACCES: i32 = 13;
@@ -168,6 +169,7 @@ unsafe extern "C" {
     fn getegid() -> c_uint;
     fn geteuid() -> c_uint;
     fn getpgid(pid: c_int) -> c_int;
+    fn getppid() -> c_int;
     fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
     fn kill(pid: c_int, signal: c_int) -> c_int;
     fn mmap(
@@ -537,9 +539,15 @@ pub(crate) mod child {
     }
 
     /// Dies with the helper.
-    pub(crate) fn die_with_parent() -> Result<(), i32> {
+    ///
+    /// # Errors
+    /// `ESRCH` when the helper is dead already.
+    pub(crate) fn die_with_parent(helper: u32) -> Result<(), i32> {
         // SAFETY: takes numbers.
-        check(unsafe { super::prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong) }).map(drop)
+        check(unsafe { super::prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong) })?;
+        // SAFETY: takes nothing. In a pid namespace of its own it sees no parent, and is ended with the helper's.
+        let parent = unsafe { super::getppid() }.unsigned_abs();
+        if parent == 0 || parent == helper { Ok(()) } else { Err(super::ESRCH) }
     }
 
     /// Makes the terminal at standard input the one of this session.

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentx_provider_local::{Isolation, LocalProcess, Namespaces};
-use agentx_resource::{ErrorKind, ExecRequest, Process, ProcessExt, ResourcePath};
+use agentx_provider_local::{Containment, Isolation, LocalProcess, Namespaces};
+use agentx_resource::{ErrorKind, ExecRequest, Process, ProcessExt, ResourceLimits, ResourcePath, Stdin};
 
 use super::{SCOPES, full, isolated, said, sh};
 
@@ -212,6 +212,44 @@ async fn protected_paths_stay_and_what_stands_in_for_them_goes() {
     drop(process);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     assert_eq!(fs::read_dir(dir.path().join(".git")).unwrap().count(), 2);
+}
+
+/// What stands in is there as long as a command needs it: what is removed on the host loses its protection.
+#[tokio::test]
+async fn protection_outlives_another_isolation_of_the_root_and_its_own_process() {
+    let Some((first, dir)) = isolated(Isolation::full()) else { return };
+    let second = LocalProcess::new(dir.path()).unwrap().with_isolation(Isolation::full()).unwrap();
+    drop(first);
+    assert!(!sh(&second, "echo evil > .bashrc").await.status.success());
+    assert!(!sh(&second, "mkdir -p .git/hooks").await.status.success());
+    let late = ExecRequest::shell("read go; echo evil > .bashrc; mkdir -p .git/hooks; echo tried");
+    let child = second.spawn(late.with_stdin(Stdin::Piped)).await.unwrap();
+    drop(second);
+    child.write_stdin("go\n".into()).await.unwrap();
+    while child.next_event().await.unwrap().is_some() {}
+    assert_eq!(fs::read(dir.path().join(".bashrc")).unwrap(), b"");
+    assert!(!dir.path().join(".git/hooks").exists());
+    drop(child);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_pid_namespace_that_was_asked_for_is_there_without_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = LocalProcess::new(dir.path()).unwrap().with_pid_namespace();
+    let Ok(process) = process.with_isolation(super::light()) else { return eprintln!("LEFT OUT: light") };
+    assert_eq!(process.containment().await.unwrap(), Containment::PidNamespace);
+    assert_eq!(said(&process, "cat /proc/1/comm").await, "agentx-helper");
+}
+
+#[tokio::test]
+async fn a_limit_on_files_is_the_commands_and_not_its_start() {
+    for scope in SCOPES {
+        let Some((process, _dir)) = isolated(full(scope)) else { continue };
+        let limits = ResourceLimits::default().with_open_files(4);
+        let request = ExecRequest::program("sh", ["-c", "ulimit -n"]).with_limits(limits);
+        assert_eq!(process.exec(request).await.unwrap().stdout_text(), "4\n");
+    }
 }
 
 /// How many processes of the machine sleep for so long.

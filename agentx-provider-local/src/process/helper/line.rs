@@ -26,6 +26,9 @@ use super::{
 const MAX_LAUNCH: Duration = Duration::from_secs(30);
 /// How long dropping a command waits until nothing of it is left: longer than the helper tries to end it.
 const MAX_END: Duration = Duration::from_secs(4);
+/// How long the helper may say nothing of a command that it was told to end. It tries for two seconds, and then says so:
+/// one that is silent stands still.
+pub(in crate::process) const MAX_SILENCE: Duration = Duration::from_secs(10);
 /// How long sending waits for room, and how often it tries.
 const SEND_PAUSE: Duration = Duration::from_millis(2);
 const SEND_TRIES: usize = 500;
@@ -111,7 +114,7 @@ impl Line {
         &self.id
     }
 
-    /// How the first process has ended.
+    /// How the first process has ended; `Lost` where it can't be ended, so that nobody waits for it.
     pub(in crate::process) fn poll_exit(&self, cx: &mut Context<'_>) -> Poll<ExitStatus> {
         loop {
             {
@@ -119,7 +122,7 @@ impl Line {
                 if let Some(status) = state.status {
                     return Poll::Ready(status);
                 }
-                if state.cut {
+                if state.cut || state.over {
                     return Poll::Ready(ExitStatus::Lost);
                 }
             }
@@ -151,10 +154,25 @@ impl Line {
         let _ = sender::send(&self.socket, &order.encode(), &[]);
     }
 
+    /// Ends the helper where it has not said that the command has ended, long after it was told to end it.
+    pub(in crate::process) fn end_silence(&self) {
+        if self.is_running() {
+            self.helper.abandon();
+        }
+    }
+
     /// Ends all of the command, and completes when nothing is left.
     pub(in crate::process) async fn end(&self, runtime: &Handle) {
         self.order(Order::Kill);
+        let mut silence = {
+            let _entered = runtime.enter();
+            Box::pin(tokio::time::sleep(MAX_SILENCE))
+        };
         let told = poll_fn(|cx| {
+            if silence.as_mut().poll(cx).is_ready() {
+                self.helper.abandon();
+                return Poll::Ready(false);
+            }
             loop {
                 {
                     let state = self.state();
@@ -286,5 +304,27 @@ fn wait_readable(fd: impl AsFd, deadline: Instant) -> bool {
             Err(Errno::INTR) => {}
             Err(_) => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_can_not_be_ended() {
+        let pair =
+            || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::NONBLOCK, None).unwrap();
+        let ((control, _theirs), (ours, theirs)) = (pair(), pair());
+        let process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+        let helper = Arc::new(Helper::new(control, process, 0, Arc::default(), None, None));
+        let socket = Receiver::from_owned_fd_unchecked(ours).unwrap();
+        let line = Line { id: String::new(), socket, helper, state: Mutex::default() };
+        let mut exit = std::pin::pin!(poll_fn(|cx| line.poll_exit(cx)));
+        assert!(futures::poll!(exit.as_mut()).is_pending());
+        sender::send(&theirs, &Reply::Stuck.encode(), &[]).unwrap();
+        assert_eq!(exit.await, ExitStatus::Lost);
     }
 }

@@ -22,12 +22,12 @@ use tokio::{runtime::Handle, sync::Semaphore};
 
 use self::{end::End, wire::NUMBER_BITS};
 pub(super) use self::{
-    line::{Line, NotLaunched},
+    line::{Line, MAX_SILENCE, NotLaunched},
     request::{Command, Handles, List},
     start::{NoHelper, Program, program, start},
     wire::Stage,
 };
-use super::isolation::Proxy;
+use super::isolation::{Proxy, StandIns};
 
 /// How many requests may be under way to a helper. With the largest of packets they fit into the socket, so that
 /// sending never waits.
@@ -46,13 +46,30 @@ pub(super) struct Helper {
     end: Arc<End>,
     /// The way of its commands to the network, where that is not the host's.
     proxy: Option<Proxy>,
+    /// What its commands' protected paths need on the host: its commands may outlive the `LocalProcess`.
+    _stand_ins: Option<Arc<StandIns>>,
 }
 
 impl Helper {
-    fn new(control: OwnedFd, process: OwnedFd, first_tag: u64, end: Arc<End>, proxy: Option<Proxy>) -> Self {
-        let under_way = Semaphore::new(MAX_UNDER_WAY);
-        let retired = AtomicBool::new(false);
-        Self { control, process, retired, first_tag, next: AtomicU32::new(0), under_way, end, proxy }
+    fn new(
+        control: OwnedFd,
+        process: OwnedFd,
+        first_tag: u64,
+        end: Arc<End>,
+        proxy: Option<Proxy>,
+        stand_ins: Option<Arc<StandIns>>,
+    ) -> Self {
+        Self {
+            control,
+            process,
+            retired: AtomicBool::new(false),
+            first_tag,
+            next: AtomicU32::new(0),
+            under_way: Semaphore::new(MAX_UNDER_WAY),
+            end,
+            proxy,
+            _stand_ins: stand_ins,
+        }
     }
 
     /// Sees to it that what its commands need of the host is there.

@@ -114,6 +114,8 @@ pub(in crate::process) fn start(
     let end = watch(child, first_tag).map_err(told("start a thread"))?;
     let plan = isolation.map(Prepared::hand_over).transpose().map_err(told("hand a plan over"))?.flatten();
     let policy = if plan.is_some() { vec![1] } else { Vec::new() };
+    // Namespaces of an isolation include this one.
+    let pid_namespace = pid_namespace && !isolation.is_some_and(Prepared::has_namespaces);
     let setup = Setup { first_tag, pid_namespace, policy };
     let handles = plan.iter().map(|plan| plan.theirs.as_fd()).collect::<Vec<_>>();
     sender::send(&control, &setup.encode(), &handles).map_err(told("send"))?;
@@ -122,7 +124,8 @@ pub(in crate::process) fn start(
             let listener = plan.map(HandedOver::entered).transpose()?.flatten();
             let proxy = isolation.zip(listener).map(|(isolation, listener)| isolation.proxy(listener));
             let proxy = proxy.transpose().map_err(told("listen"))?.flatten();
-            Ok(Helper::new(control, process, first_tag, end, proxy))
+            let stand_ins = isolation.map(Prepared::stand_ins);
+            Ok(Helper::new(control, process, first_tag, end, proxy, stand_ins))
         }
         Reply::Refused { stage: Stage::Policy, errno } if let Some(plan) = plan => {
             Err(plan.refused().unwrap_or_else(|| Errno::from_raw_os_error(errno).to_string()).into())

@@ -5,9 +5,11 @@
 //! gets an empty stand-in on the host, which goes when the isolation goes.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, OpenOptions},
     io,
     path::{Component, Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use agentx_resource::Result;
@@ -17,9 +19,17 @@ use crate::process::failure;
 
 const READ_ONLY: u64 = 1;
 
+/// How many need each stand-in that this program has made. Isolations may share a root, and a mount is undone when the
+/// file below it is removed: the last one removes it.
+static MADE: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
+
+fn made() -> MutexGuard<'static, BTreeMap<PathBuf, usize>> {
+    MADE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What stands in for what is missing, as long as this lives.
 #[derive(Debug, Default)]
-pub(super) struct StandIns(Vec<PathBuf>);
+pub(in crate::process) struct StandIns(Vec<PathBuf>);
 
 impl StandIns {
     /// Makes the stand-ins that these paths need below these places of the host.
@@ -34,17 +44,21 @@ impl StandIns {
     }
 
     fn make_one(&mut self, place: &Path, path: &Path) -> Result<()> {
+        let mut made = made();
         let mut at = place.to_owned();
         let mut components = path.components().peekable();
         while let Some(component) = components.next() {
             at.push(component);
             match fs::symlink_metadata(&at) {
-                Ok(_) if self.0.contains(&at) => return Ok(()),
-                Ok(metadata) if metadata.is_dir() => {}
                 Ok(metadata) if metadata.is_symlink() => {
                     let message = "leads through a symbolic link, which can't be protected";
                     return Err(files::invalid(&at).with_message(message));
                 }
+                Ok(metadata) if made.contains_key(&at) && (!metadata.is_dir() || is_empty(&at)) => {
+                    self.share(&mut made, at);
+                    return Ok(());
+                }
+                Ok(metadata) if metadata.is_dir() => {}
                 // A file in the place of a directory: protected itself, it keeps the rest from being made.
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -54,7 +68,7 @@ impl StandIns {
                     } else {
                         OpenOptions::new().write(true).create_new(true).open(&at).map_err(failed)?;
                     }
-                    self.0.push(at);
+                    self.share(&mut made, at);
                     return Ok(());
                 }
                 Err(error) => return Err(failure("isolate", error).with_path(at.display())),
@@ -62,12 +76,25 @@ impl StandIns {
         }
         Ok(())
     }
+
+    fn share(&mut self, made: &mut BTreeMap<PathBuf, usize>, path: PathBuf) {
+        if !self.0.contains(&path) {
+            *made.entry(path.clone()).or_default() += 1;
+            self.0.push(path);
+        }
+    }
 }
 
-/// Removes what is still empty: something else is not a stand-in.
+/// Removes what nobody else needs and is still empty: something else is not a stand-in.
 impl Drop for StandIns {
     fn drop(&mut self) {
+        let mut made = made();
         for path in self.0.drain(..).rev() {
+            let others = made.remove(&path).unwrap_or_default().saturating_sub(1);
+            if others > 0 {
+                made.insert(path, others);
+                continue;
+            }
             let is_empty_file = fs::symlink_metadata(&path).is_ok_and(|it| it.is_file() && it.len() == 0);
             // What can't be removed was replaced or filled meanwhile.
             let _ = if is_empty_file { fs::remove_file(&path) } else { fs::remove_dir(&path) };

@@ -22,7 +22,7 @@ pub(super) use self::{
 };
 use super::{
     error,
-    helper::{Line, wire::Order},
+    helper::{Line, MAX_SILENCE, wire::Order},
 };
 
 /// A command's first process and everything that came of it.
@@ -94,7 +94,16 @@ impl Tree {
     /// Begins to end everything, which then goes on by itself.
     pub(super) fn begin_kill(self: &Arc<Self>, runtime: &Handle) {
         match &**self {
-            Self::Helped(line) => line.order(Order::Kill),
+            Self::Helped(line) => {
+                line.order(Order::Kill);
+                let tree = Arc::downgrade(self);
+                runtime.spawn(async move {
+                    tokio::time::sleep(MAX_SILENCE).await;
+                    if let Some(Self::Helped(line)) = tree.upgrade().as_deref() {
+                        line.end_silence();
+                    }
+                });
+            }
             Self::Swept(_) => {
                 let tree = Arc::clone(self);
                 // Dropping the handle lets it run.

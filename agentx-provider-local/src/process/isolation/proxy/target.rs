@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// Whether a name that may be reached may lead to this address. An address of the host itself, of its link (where
 /// clouds keep credentials) or of nobody is none that a name of the world has; only `localhost` means the host.
@@ -6,7 +6,7 @@ pub(super) fn is_allowed(host: &str, address: IpAddr) -> bool {
     if host.eq_ignore_ascii_case("localhost") {
         return address.is_loopback();
     }
-    match address {
+    let is_of_the_world = match address {
         IpAddr::V4(address) => is_elsewhere(address),
         IpAddr::V6(address) => match embedded(address) {
             Some(address) => is_elsewhere(address),
@@ -17,7 +17,13 @@ pub(super) fn is_allowed(host: &str, address: IpAddr) -> bool {
                     || address.is_unicast_link_local())
             }
         },
-    }
+    };
+    is_of_the_world && !is_own(address)
+}
+
+/// Whether an address is this machine's, on whatever device: only then can it be bound to.
+fn is_own(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 fn is_elsewhere(address: Ipv4Addr) -> bool {
@@ -71,6 +77,17 @@ mod tests {
         }
         for address in ["93.184.216.34", "10.0.0.7", "2606:2800:220:1::1", "::ffff:93.184.216.34"] {
             assert!(is_allowed("example.com", address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_device_of_this_machine_is_its_own() {
+        assert!(is_own("127.0.0.1".parse().unwrap()));
+        assert!(!is_own("192.0.2.1".parse().unwrap()));
+        let probe = UdpSocket::bind("0.0.0.0:0").unwrap();
+        // Where there is a way out, nothing is sent by this.
+        if probe.connect("192.0.2.1:9").is_ok() {
+            assert!(!is_allowed("example.com", probe.local_addr().unwrap().ip()));
         }
     }
 
