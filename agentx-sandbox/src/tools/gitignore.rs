@@ -2,8 +2,8 @@
 
 use agentx_core::{ErrorKind, Result};
 use agentx_resource::{ReadOptions, ResourcePath, StatOptions};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::patterns::Patterns;
 use crate::runtime::Place;
 
 /// The largest file of patterns that is honoured: a set of patterns is an automaton, which is built at once.
@@ -30,8 +30,8 @@ pub(super) struct Ignores {
 struct Level {
     /// It is the root of a repository.
     repository: bool,
-    patterns: Option<Patterns>,
-    exclude: Option<Patterns>,
+    patterns: Option<Gitignore>,
+    exclude: Option<Gitignore>,
 }
 
 /// What a directory holds that says what is left out.
@@ -81,7 +81,8 @@ impl Ignores {
         let inner = repository.and_then(|at| self.levels.get(at..)).unwrap_or_default();
         let patterns = inner.iter().rev().filter_map(|level| level.patterns.as_ref());
         let exclude = inner.iter().filter_map(|level| level.exclude.as_ref());
-        let left_out = patterns.chain(exclude).find_map(|set| set.leave_out(path, is_dir)).unwrap_or(false);
+        let verdict = patterns.chain(exclude).map(|set| set.matched(path.as_str(), is_dir));
+        let left_out = verdict.into_iter().find(|verdict| !verdict.is_none()).is_some_and(|v| v.is_ignore());
         self.left_out += usize::from(left_out);
         left_out
     }
@@ -96,7 +97,7 @@ impl Ignores {
         self.not_honoured
     }
 
-    async fn read(&mut self, directory: &Place, name: &str) -> Result<Option<Patterns>> {
+    async fn read(&mut self, directory: &Place, name: &str) -> Result<Option<Gitignore>> {
         let file = directory.at(directory.path.join(name)?);
         let read = async {
             let read = file.fs.read(&file.path, ReadOptions::default()).await?;
@@ -105,7 +106,7 @@ impl Ignores {
         match read.await {
             Ok(content) if self.bytes + content.len() <= MAX_BYTES => {
                 self.bytes += content.len();
-                Ok(Patterns::new(&directory.path, &content))
+                Ok(build(&directory.path, &content))
             }
             Ok(_) => {
                 self.not_honoured += 1;
@@ -127,6 +128,16 @@ impl Ignores {
             },
         }
     }
+}
+
+/// The patterns of a file. As git does, a line that is no pattern is passed over.
+fn build(directory: &ResourcePath, content: &[u8]) -> Option<Gitignore> {
+    let mut patterns = GitignoreBuilder::new(directory.as_str());
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    for line in content.split(|byte| *byte == b'\n') {
+        patterns.add_line(None, &String::from_utf8_lossy(line)).ok();
+    }
+    patterns.build().ok().filter(|patterns| !patterns.is_empty())
 }
 
 async fn is_there(start: &Place, directory: &ResourcePath, name: &str) -> Result<bool> {

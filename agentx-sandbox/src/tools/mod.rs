@@ -14,7 +14,6 @@ mod grep;
 mod ls;
 mod options;
 mod page;
-mod patterns;
 mod read;
 mod search;
 mod sniff;
