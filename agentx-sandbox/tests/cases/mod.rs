@@ -147,7 +147,7 @@ cases! {
     snapshots {
         a_tree_is_compared_and_put_back
         a_content_is_kept_once_and_no_longer_than_needed
-        a_dropped_snapshot_leaves_nothing
+        a_snapshot_that_fails_leaves_nothing
         a_tree_beyond_the_limits
         a_workspace_has_a_quota_and_states
         a_call_is_taken_back

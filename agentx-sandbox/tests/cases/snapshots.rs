@@ -7,10 +7,7 @@ use agentx_resource::{
     memory::{ManualClock, MemoryFileSystem},
 };
 use agentx_sandbox::{ChangeKind, SnapshotLimits, Snapshots, UndoLog, Undone, Workspace, tools};
-use futures::{
-    FutureExt,
-    future::{Either, select},
-};
+use futures::future::{Either, select};
 use serde_json::{Value, json};
 
 use super::{Pair, path};
@@ -158,34 +155,23 @@ pub async fn a_content_is_kept_once_and_no_longer_than_needed(pair: Pair) {
     assert_eq!(store.read_to_string(&path("/snapshots/9.json")).await.unwrap(), "{");
 }
 
-pub async fn a_dropped_snapshot_leaves_nothing(pair: Pair) {
+pub async fn a_snapshot_that_fails_leaves_nothing(pair: Pair) {
     for number in 0..20 {
-        pair.put(&format!("/{number}"), "x".repeat(1000)).await;
+        pair.put(&format!("/{number}"), "x").await;
     }
-    let store = Arc::new(MemoryFileSystem::new());
-    let snapshots = snapshots(&pair, &store).await;
-    // Dropped at every point at which it waits.
-    for polls in 0.. {
-        let mut take = Box::pin(snapshots.take());
-        let mut done = false;
-        for _ in 0..polls {
-            done = (&mut take).now_or_never().is_some();
-            if done {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        drop(take);
-        if done || polls > 60 {
-            break;
-        }
-        assert!(snapshots.list().await.is_empty());
-    }
-    for id in snapshots.list().await {
-        snapshots.remove(id).await.unwrap();
+    let inner = Arc::new(MemoryFileSystem::new());
+    let store = Quota::new().with_files(5).open(inner.clone()).await.unwrap();
+    let fs = pair.runtime.file_system().clone();
+    let snapshots = Snapshots::open(fs.clone(), store).await.unwrap();
+    assert_eq!(snapshots.take().await.unwrap_err().kind(), ErrorKind::LimitExceeded);
+    assert!(snapshots.list().await.is_empty());
+    assert_eq!(blobs(&inner).await, 5);
+    // There is room for the next one, which is less.
+    for number in 1..20 {
+        fs.rm_all(&path(&format!("/{number}"))).await.unwrap();
     }
     snapshots.take().await.unwrap();
-    assert_eq!(blobs(&store).await, 20);
+    assert_eq!(blobs(&inner).await, 1);
 }
 
 pub async fn a_tree_beyond_the_limits(pair: Pair) {
