@@ -9,7 +9,7 @@ mod isolation {
     mod refusals;
     mod views;
 
-    use agentx_provider_local::{Isolation, LocalProcess, Namespaces};
+    use agentx_provider_local::{AllowList, Isolation, LocalProcess, Namespaces, Network};
     use agentx_resource::{ErrorKind, ExecOutput, ExecRequest, ProcessExt};
     use tempfile::TempDir;
 
@@ -37,6 +37,27 @@ mod isolation {
                 assert!(plain.is_err() || !is_ours(&error), "{error}");
                 eprintln!("LEFT OUT: {error}");
                 None
+            }
+        }
+    }
+
+    /// What of isolation this machine can do, and what the other tests leave out.
+    #[test]
+    fn summary() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let kinds = [
+            ("for each command", full(Namespaces::PerCommand)),
+            ("for all commands", full(Namespaces::PerOwner)),
+            ("behind a proxy", Isolation::full().with_network(Network::Proxy(AllowList::default()))),
+            ("Landlock and seccomp alone", light()),
+            ("bubblewrap", engines::bubblewrap()),
+        ];
+        for (name, isolation) in kinds {
+            let dir = tempfile::tempdir().unwrap();
+            match LocalProcess::new(dir.path()).unwrap().with_isolation(isolation) {
+                Ok(_) => println!("agentx-provider-local: isolation, {name}: tested"),
+                Err(error) => println!("LEFT OUT: isolation, {name} ({error})"),
             }
         }
     }

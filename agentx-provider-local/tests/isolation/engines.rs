@@ -9,7 +9,7 @@ use agentx_resource::{ErrorKind, ExecRequest, Process, ProcessExt, ResourcePath}
 
 use super::{isolated, said, sh};
 
-fn bubblewrap() -> Isolation {
+pub(super) fn bubblewrap() -> Isolation {
     Isolation::full().with_landlock(false).with_engine(Engine::Bubblewrap("bwrap".into()))
 }
 
