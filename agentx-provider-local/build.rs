@@ -9,8 +9,8 @@ use std::{
     process::Command,
 };
 
-/// Where the helper's declarations of the C library hold.
-const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
+/// Where the helper's declarations of the C library and numbers of system calls hold.
+const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

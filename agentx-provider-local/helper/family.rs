@@ -96,6 +96,11 @@ impl Family {
         self.doomed.insert(pid)
     }
 
+    /// A child could not be killed, which is to be tried again.
+    pub(crate) fn spare(&mut self, pid: u32) {
+        self.doomed.remove(&pid);
+    }
+
     /// All children, alive or not yet off the books. `is_live` says whether a command is known.
     ///
     /// Nothing that lives is missed: while the list is read nobody takes a child off the books, so that the list only

@@ -36,8 +36,8 @@ fn main() -> ExitCode {
     match prepare(&control) {
         Ok(mut server) => {
             sys::send_now(&control, &Reply::Ready { version: VERSION }.encode());
-            server.serve(&control);
-            ExitCode::SUCCESS
+            // Of what is left the host takes care, where it is still there.
+            if server.serve(&control) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err((stage, errno)) => {
             sys::send_now(&control, &Reply::Refused { stage, errno }.encode());

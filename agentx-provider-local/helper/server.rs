@@ -91,8 +91,8 @@ impl Server {
         self.launcher.policy.lock()
     }
 
-    /// Serves until the host lets go, and returns when nothing is left.
-    pub(crate) fn serve(&mut self, control: &OwnedFd) {
+    /// Serves until the host lets go, ends everything, and returns whether nothing is left.
+    pub(crate) fn serve(&mut self, control: &OwnedFd) -> bool {
         let mut events = [Event::NONE; 64];
         loop {
             let pause = self.commands.values().any(|command| command.killed.is_some() && !command.stuck);
@@ -321,8 +321,8 @@ impl Server {
         members
     }
 
-    /// Ends everything, as far as that is possible.
-    fn end_all(&mut self) {
+    /// Ends everything, and returns whether that was possible.
+    fn end_all(&mut self) -> bool {
         let since = Instant::now();
         self.launcher.policy.end_all();
         for command in self.commands.values_mut() {
@@ -330,8 +330,11 @@ impl Server {
             command.killed.get_or_insert(since);
         }
         loop {
-            if self.reap().1 || since.elapsed() > MAX_KILL {
-                return;
+            if self.reap().1 {
+                return true;
+            }
+            if since.elapsed() > MAX_KILL {
+                return false;
             }
             let members = self.look();
             for (number, command) in &self.commands {
@@ -356,6 +359,9 @@ fn kill(number: u32, command: &Command, members: &[(u32, Member)], family: &mut 
         if fresh.len() <= MAX_WALKS {
             family.signal_below(*pid, number, &[SIGKILL], |_| true);
         }
-        let _ = sys::signal_to(i32::try_from(*pid).unwrap_or_default(), SIGKILL);
+        if i32::try_from(*pid).is_ok_and(|pid| sys::signal_to(pid, SIGKILL).is_err()) {
+            // It is another user's, for now.
+            family.spare(*pid);
+        }
     }
 }

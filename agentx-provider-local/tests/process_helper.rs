@@ -162,6 +162,24 @@ async fn silence_ends_a_command_and_output_does_not() {
     assert_eq!(local().exec(request).await.unwrap().status, ExitStatus::Code(7));
 }
 
+/// A helper that stands still answers nobody: not for ever.
+#[tokio::test]
+async fn a_command_that_stops_the_helper_ends_all_the_same() {
+    let process = local().with_helper(HELPER).with_kill_grace(Duration::from_millis(20));
+    let request = ExecRequest::shell("echo $$; read go; kill -STOP $PPID; echo stopped; exec sleep 1000");
+    let child = process.spawn(request.with_stdin(Stdin::Piped)).await.unwrap();
+    let Some(ExecEvent::Stdout(pid)) = child.next_event().await.unwrap() else { panic!("it does not begin") };
+    child.write_stdin("go\n".into()).await.unwrap();
+    assert_eq!(child.next_event().await.unwrap(), Some(ExecEvent::Stdout("stopped\n".into())));
+    child.kill().await.unwrap();
+    assert_eq!(child.next_event().await.unwrap(), Some(ExecEvent::Exited(ExitStatus::Killed)));
+    assert_eq!(child.next_event().await.unwrap(), None);
+    let pid = String::from_utf8_lossy(&pid).trim().to_owned();
+    // A zombie has no command line.
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default(), "");
+    assert!(process.exec(ExecRequest::shell("true")).await.unwrap().status.success());
+}
+
 #[tokio::test]
 async fn words_that_fit_into_no_packet_arrive() {
     let long: Vec<String> = (0..1000).map(|n| format!("{n:0>100}")).collect();

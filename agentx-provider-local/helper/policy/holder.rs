@@ -7,7 +7,7 @@
 //!
 //! Namespaces are dear, and those in which nothing is left are as good as new, since a command has no right to change
 //! them. So a holder without children takes a fresh ipc namespace, which may hold what no process holds, and waits for
-//! the next command, if no file is left in its `/tmp` and no connection in its network. Otherwise it is ended. A network
+//! the next command, if its `/tmp` is as it was and no connection in its network. Otherwise it is ended. A network
 //! costs more than all else together, and is judged by itself: the next holder may take it from one that was ended.
 #![expect(unsafe_code, reason = "starts a process that shares memory")]
 
@@ -302,13 +302,13 @@ fn make_namespaces(slot: &Slot) -> sys::Result<()> {
 
 /// Makes namespaces that a command has used as good as new, or fails.
 fn renew(slot: &Slot) -> sys::Result<()> {
-    let is_empty = match &slot.scratch {
+    let is_unused = match &slot.scratch {
         // What is mounted in it would have to be told from what was left.
-        Some(scratch) => scratch.places.is_empty() && view::is_empty(&scratch.path)?,
+        Some(scratch) => scratch.places.is_empty() && view::is_unused(&scratch.path)?,
         None => true,
     };
     let has_network = slot.flags & sys::CLONE_NEWNET != 0;
-    if sys::has_children() || !is_empty || (has_network && !network_is_unused()) {
+    if sys::has_children() || !is_unused || (has_network && !network_is_unused()) {
         return Err(Errno::EBUSY);
     }
     sys::unshare(sys::CLONE_NEWIPC)

@@ -27,6 +27,7 @@ impl Errno {
     pub(crate) const EEXIST: Self = Self(17);
     pub(crate) const ENOSYS: Self = Self(38);
     pub(crate) const EPROTO: Self = Self(71);
+    pub(crate) const EOPNOTSUPP: Self = Self(95);
     pub(crate) const ESTALE: Self = Self(116);
     pub(crate) const ETIMEDOUT: Self = Self(110);
 }
@@ -114,6 +115,7 @@ numbers! {
     SETHOSTNAME 170 161
     FUTEX 202 98
     GETDENTS64 217 61
+    FLISTXATTR 196 13
     OPENAT 257 56
     MKDIRAT 258 34
     NEWFSTATAT 262 79
@@ -529,6 +531,23 @@ pub(crate) fn has_children() -> bool {
 pub(crate) fn list(dir: c_int, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes within the buffer.
     unsafe { call(number::GETDENTS64, [dir as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
+}
+
+/// Whether a file has attributes that its owner may have given it.
+pub(crate) fn has_attributes(fd: c_int) -> bool {
+    let mut names = [0_u8; 256];
+    // SAFETY: the kernel writes within the buffer.
+    let listed =
+        unsafe { call(number::FLISTXATTR, [fd as usize, names.as_mut_ptr() as usize, names.len(), 0, 0, 0]) };
+    match listed {
+        Ok(length) => {
+            let names = names.get(..length).unwrap_or_default();
+            let mut given = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+            // Those of a security module are the kernel's.
+            given.any(|name| !name.starts_with(b"security."))
+        }
+        Err(errno) => errno != Errno::EOPNOTSUPP,
+    }
 }
 
 /// Lets the kernel reap this process's children by itself.

@@ -166,9 +166,13 @@ fn mount_scratch(root: i32, scratch: &Scratch) -> sys::Result<()> {
     Ok(())
 }
 
-/// Whether nothing is in a directory but what leads out of it. Allocates nothing.
-pub(crate) fn is_empty(path: &CStr) -> sys::Result<bool> {
+/// Whether a scratch file system is as it was mounted: nothing is in it, and anybody may use it. Allocates nothing.
+pub(crate) fn is_unused(path: &CStr) -> sys::Result<bool> {
     let dir = sys::open(sys::AT_FDCWD, path, sys::O_RDONLY | sys::O_DIRECTORY, 0)?;
+    let (_, _, mode) = sys::identity(dir.raw())?;
+    if mode != 0o041_777 || sys::has_attributes(dir.raw()) {
+        return Ok(false);
+    }
     let mut entries = [0_u8; 128];
     // `.` and `..` take 24 bytes each, and any other entry as much at least.
     Ok(sys::list(dir.raw(), &mut entries)? <= 48)

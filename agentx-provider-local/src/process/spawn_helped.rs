@@ -78,11 +78,12 @@ impl LocalProcess {
                     return Err(failure("spawn", errno.into()).with_message(message(stage)));
                 }
                 NotLaunched::Failed(source) => return Err(failure("spawn", source).with_path(&words.program)),
+                // Not to be tried again by itself: it may have run.
                 NotLaunched::Stalled => {
                     return Err(error(ErrorKind::Unavailable, "spawn")
                         .with_path(&words.program)
-                        .with_retry(Retry::After(None))
-                        .with_message("the program or its directory does not answer"));
+                        .with_retry(Retry::Never)
+                        .with_message("the program or its directory does not answer, and may have run"));
                 }
                 // It has ended between two commands. Nothing of this one was sent.
                 NotLaunched::Gone => match self.helpers.get().await? {

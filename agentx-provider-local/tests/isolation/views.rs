@@ -103,6 +103,14 @@ async fn nothing_of_a_command_is_left_for_the_next() {
 }
 
 #[tokio::test]
+async fn nobody_spoils_temporary_files_for_the_next() {
+    let Some((process, _dir)) = isolated(full(Namespaces::PerCommand)) else { return };
+    for _ in 0..10 {
+        assert_eq!(said(&process, "stat -c %a /tmp/; chmod 0 /tmp/").await, "1777");
+    }
+}
+
+#[tokio::test]
 async fn temporary_files_are_bounded() {
     let Some((process, _dir)) = isolated(Isolation::full().with_scratch(1 << 20)) else { return };
     let output = sh(&process, "head -c 3000000 /dev/zero > /tmp/large").await;

@@ -64,7 +64,7 @@ pub(in crate::process) enum NotLaunched {
     Refused(Stage, Errno, String),
     /// The helper is there no more, and has never heard of the command.
     Gone,
-    /// The helper did not come to it in time, and was ended.
+    /// The helper did not say in time that it has started it, and was ended with all that it had started.
     Stalled,
     /// The system's error on this side.
     Failed(io::Error),

@@ -32,6 +32,9 @@ const fn argument(index: u32) -> u32 {
 const NATIVE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const NATIVE: u32 = 0xc000_00b7;
+/// None, so that the program kills. No helper is built there, and nobody isolates.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const NATIVE: u32 = 0;
 
 /// The first number that the list does not know. `0x4000_0000` and beyond, the x32 calls, are among these.
 const UNKNOWN: u32 = 471;
@@ -73,7 +76,7 @@ macro_rules! calls {
         /// Numbers of `-1` are calls that the architecture does not have.
         #[cfg(target_arch = "x86_64")]
         const CALLS: &[(&str, i32, Rule)] = &[$((stringify!($name), $x86_64, $rule)),*];
-        #[cfg(target_arch = "aarch64")]
+        #[cfg(not(target_arch = "x86_64"))]
         const CALLS: &[(&str, i32, Rule)] = &[$((stringify!($name), $aarch64, $rule)),*];
     };
 }
