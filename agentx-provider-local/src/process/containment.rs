@@ -20,8 +20,10 @@ pub enum Containment {
     /// after `setsid`, a double fork and with an emptied environment. It ends everything when the host lets go, also
     /// when the host is killed; when the helper itself is killed, the host does.
     ///
-    /// What it can't hold is a process that it may not signal (one that became another user's, as by `sudo`), and one
-    /// that outlives host and helper both killed at the same time.
+    /// What it can't hold is a process that it may not signal (one that became another user's, as by `sudo`), one that
+    /// outlives host and helper both killed at the same time, and one that took off its mark, which is its limit on file
+    /// locks, and left its parents before the helper was killed. A command is the helper's equal: it can kill it, unless
+    /// namespaces [isolate](crate::Isolation) it.
     Helper,
     /// The same, and the helper is the first process of a PID namespace, so that the kernel itself ends everything
     /// with it. Commands see no processes but their own.

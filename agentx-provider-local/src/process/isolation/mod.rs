@@ -202,7 +202,9 @@ impl Isolation {
     /// Keeps these paths, relative to the root and to each writable place, as they are. Needs namespaces.
     ///
     /// What is missing stays missing: while the isolation is in force, an empty file or directory stands in its place
-    /// on the host, and goes with it. Protected is what is at the path when the isolation begins; hard links to it
+    /// on the host, and goes with the last command and `LocalProcess` of this host that needs it. A host that is killed
+    /// leaves it. Two hosts that isolate the same root at a time do not know of each other's: the first to end leaves
+    /// the other without. Protected is what is at the path when the isolation begins; hard links to it
     /// elsewhere in a writable place are not looked for.
     pub fn with_protected(mut self, paths: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.protected.extend(paths.into_iter().map(Into::into));
