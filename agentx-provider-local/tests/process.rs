@@ -5,6 +5,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
     sync::mpsc,
     time::Duration,
 };
@@ -12,6 +13,7 @@ use std::{
 use agentx_provider_local::LocalProcess;
 use agentx_resource::{
     ErrorKind, ExecEvent, ExecRequest, ExitStatus, Process, ProcessExt, ResourcePath, Retry, Stdin,
+    TerminalSize,
 };
 use futures::FutureExt;
 use tempfile::TempDir;
@@ -368,4 +370,58 @@ async fn debug_shows_no_value() {
     let child = process.spawn(request).await.unwrap();
     let shown = format!("{process:?} {child:?}");
     assert!(shown.contains("TOKEN") && !shown.contains("hush"), "{shown}");
+}
+
+fn in_terminal(script: &str) -> ExecRequest {
+    ExecRequest::shell(script).with_terminal(TerminalSize::default())
+}
+
+#[tokio::test]
+async fn a_terminal_types_what_is_given_and_then_the_end() {
+    let (_dir, process) = local();
+    let script = "stty -echo; cat; echo; echo end";
+    for (given, shown) in [("", ""), ("one\n", "one\r\n"), ("one\ntwo", "one\r\ntwo")] {
+        let stdin = if given.is_empty() { Stdin::Null } else { Stdin::Bytes(given.into()) };
+        // The echo may come before it is switched off.
+        let output = process.exec(in_terminal(script).with_stdin(stdin)).await.unwrap();
+        let text = output.stdout_text().into_owned();
+        assert!(text.ends_with(&format!("{shown}\r\nend\r\n")), "{given:?}: {text:?}");
+        assert_eq!(output.status, ExitStatus::Code(0));
+    }
+}
+
+#[tokio::test]
+async fn closing_the_input_of_a_terminal_is_the_end_of_it() {
+    let (_dir, process) = local();
+    let child = process.spawn(in_terminal("cat; exit 4").with_stdin(Stdin::Piped)).await.unwrap();
+    child.write_stdin("x\n".into()).await.unwrap();
+    child.close_stdin().await.unwrap();
+    assert_eq!(child.write_stdin("y".into()).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    let mut status = None;
+    while let Some(event) = child.next_event().await.unwrap() {
+        if let ExecEvent::Exited(exit) = event {
+            status = Some(exit);
+        }
+    }
+    assert_eq!(status, Some(ExitStatus::Code(4)));
+}
+
+#[tokio::test]
+async fn a_terminal_ends_with_what_holds_it() {
+    let (_dir, process) = local();
+    // The sleep holds the terminal, and ignores that it hangs up.
+    let process = process.with_drain_grace(Duration::from_millis(50));
+    let output = process.exec(in_terminal("trap '' HUP; sleep 300 & echo $!; exit 0")).await.unwrap();
+    let id = output.stdout_text().trim().to_owned();
+    assert_eq!(output.status, ExitStatus::Code(0));
+    assert!(!Path::new("/proc").join(&id).exists(), "{id} is left");
+}
+
+#[tokio::test]
+async fn without_a_helper_there_is_no_terminal() {
+    let (_dir, process) = local();
+    let process = process.without_helper();
+    assert!(!process.capabilities().terminal && !process.capabilities().limits);
+    let refused = process.exec(in_terminal("true")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
 }

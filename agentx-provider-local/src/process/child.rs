@@ -8,13 +8,14 @@ use agentx_resource::{Child, ErrorKind, ExecEvent, ExitStatus, Result, Signal, T
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{ending::Ending, error, input::Input, pump::Pump, tree::Tree};
+use super::{ending::Ending, error, failure, input::Input, pump::Pump, terminal::Terminal, tree::Tree};
 
 /// A command that runs on this machine.
 pub(super) struct LocalChild {
     pub(super) tree: Arc<Tree>,
     pub(super) ending: Arc<Ending>,
     pub(super) input: Input,
+    pub(super) terminal: Option<Terminal>,
     /// Locked while it is polled, never over a wait.
     pub(super) pump: Mutex<Pump>,
 }
@@ -59,8 +60,11 @@ impl Child for LocalChild {
         self.tree.signal(signal)
     }
 
-    async fn resize(&self, _: TerminalSize) -> Result<()> {
-        Err(error(ErrorKind::Unsupported, "resize").with_message("the command has no terminal"))
+    async fn resize(&self, size: TerminalSize) -> Result<()> {
+        match &self.terminal {
+            Some(terminal) => terminal.resize(size).map_err(|errno| failure("resize", errno.into())),
+            None => Err(error(ErrorKind::Unsupported, "resize").with_message("the command has no terminal")),
+        }
     }
 
     async fn kill(&self) -> Result<()> {

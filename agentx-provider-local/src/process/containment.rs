@@ -109,6 +109,11 @@ impl Helpers {
         self.isolation.as_deref()
     }
 
+    /// Whether no helper is wanted.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.program, Program::None)
+    }
+
     /// The same, with another helper.
     fn anew(&self) -> Self {
         Self {

@@ -18,6 +18,8 @@ pub(super) struct Input {
     live: bool,
     /// One writer at a time, so that each one's bytes stay together.
     turn: futures::lock::Mutex<()>,
+    /// What is written when it is closed: a terminal has no other way to say so.
+    ending: &'static [u8],
     pipe: Mutex<Pipe>,
 }
 
@@ -32,9 +34,9 @@ struct Pipe {
 }
 
 impl Input {
-    /// Input that callers write.
-    pub(super) fn live(pipe: Option<Sender>) -> Self {
-        Self::new(true, pipe, Bytes::new())
+    /// Input that callers write, with `ending` behind it when it is closed.
+    pub(super) fn live(pipe: Option<Sender>, ending: &'static [u8]) -> Self {
+        Self { ending, ..Self::new(true, pipe, Bytes::new()) }
     }
 
     /// Input that is known from the start; without a pipe there is none.
@@ -46,6 +48,7 @@ impl Input {
         Self {
             live,
             turn: futures::lock::Mutex::new(()),
+            ending: &[],
             pipe: Mutex::new(Pipe { open, rest, waiting: None }),
         }
     }
@@ -69,7 +72,10 @@ impl Input {
     pub(super) fn close(&self) {
         if self.live {
             let mut pipe = self.pipe();
-            pipe.open = None;
+            if let Some(open) = pipe.open.take().filter(|_| !self.ending.is_empty()) {
+                // A terminal that takes no more holds input that nobody reads.
+                let _ = open.try_write(self.ending);
+            }
             if let Some(writer) = pipe.waiting.take() {
                 writer.wake();
             }

@@ -17,6 +17,7 @@ mod pump;
 mod spawn;
 mod spawn_helped;
 mod spawn_swept;
+mod terminal;
 mod tree;
 
 use std::{
@@ -238,7 +239,8 @@ impl fmt::Debug for LocalProcess {
 impl Process for LocalProcess {
     fn capabilities(&self) -> ProcessCapabilities {
         let root = self.helpers.isolation().and_then(Prepared::root_at).unwrap_or(&self.root.path);
-        ProcessCapabilities::new(root).with_shell().with_live_stdin().with_signals().with_limits()
+        let capabilities = ProcessCapabilities::new(root).with_shell().with_live_stdin().with_signals();
+        if self.helpers.is_refused() { capabilities } else { capabilities.with_limits().with_terminal() }
     }
 
     async fn spawn(&self, request: ExecRequest) -> Result<Box<dyn Child>> {

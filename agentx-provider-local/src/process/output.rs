@@ -5,6 +5,7 @@ use std::{
 };
 
 use agentx_resource::{ExecEvent, LimitedOutput, OutputLimit, OutputStream};
+use rustix::io::Errno;
 use tokio::{net::unix::pipe::Receiver, runtime::Handle};
 
 /// The largest piece of output that one event carries.
@@ -48,10 +49,10 @@ pub(super) enum Step {
 }
 
 impl Output {
-    /// Output that comes through this pipe, which never blocks.
-    pub(super) fn new(pipe: OwnedFd, stream: OutputStream, limit: OutputLimit) -> Self {
+    /// Output that comes through this pipe, which never blocks; none without one.
+    pub(super) fn new(pipe: Option<OwnedFd>, stream: OutputStream, limit: OutputLimit) -> Self {
         Self {
-            pipe: Some(Pipe::Unwatched(pipe)),
+            pipe: pipe.map(Pipe::Unwatched),
             keep: LimitedOutput::new(stream, limit),
             exceeded_told: false,
             read: 0,
@@ -170,5 +171,9 @@ fn make_room(buffer: &mut Vec<u8>) {
 }
 
 fn read(pipe: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
-    Ok(rustix::io::retry_on_intr(|| rustix::io::read(&pipe, &mut *buffer))?)
+    match rustix::io::retry_on_intr(|| rustix::io::read(&pipe, &mut *buffer)) {
+        // A terminal of which nobody holds the other end any more.
+        Err(Errno::IO) => Ok(0),
+        outcome => Ok(outcome?),
+    }
 }

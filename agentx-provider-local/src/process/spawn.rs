@@ -20,6 +20,7 @@ use super::{
     input::Input,
     output::Output,
     pump::{Phase, Pump},
+    terminal::{END_OF_INPUT, Terminal, typed},
     tree::Tree,
 };
 
@@ -39,20 +40,20 @@ pub(super) struct Words {
 pub(super) struct Pipes {
     pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
+    /// None where standard error goes the way of standard output.
+    pub(super) stderr: Option<OwnedFd>,
+    /// What the others are ends of, where it is no pipes.
+    pub(super) terminal: Option<Terminal>,
 }
 
 impl LocalProcess {
     pub(super) async fn start(&self, request: ExecRequest) -> Result<Box<dyn Child>> {
         let runtime = runtime("spawn")?;
-        if request.terminal.is_some() {
-            return Err(unsupported("there are no terminals"));
-        }
         let words = self.words(&request.invocation)?;
         match self.helpers.get().await? {
             Some(helper) => self.start_helped(helper, &words, &request, runtime).await,
-            None if request.limits != ResourceLimits::default() => {
-                Err(unsupported("without a helper there are no limits"))
+            None if request.limits != ResourceLimits::default() || request.terminal.is_some() => {
+                Err(unsupported("without a helper there are neither limits nor terminals"))
             }
             None => self.start_swept(&words, &request, runtime).await,
         }
@@ -79,9 +80,12 @@ impl LocalProcess {
     ) -> io::Result<LocalChild> {
         let tree = Arc::new(tree);
         let stdin = pipes.stdin.map(Sender::from_owned_fd_unchecked).transpose()?;
+        let is_terminal = pipes.terminal.is_some();
         let input = match &request.stdin {
-            Stdin::Piped => Input::live(stdin),
+            Stdin::Piped => Input::live(stdin, if is_terminal { END_OF_INPUT } else { &[] }),
+            Stdin::Bytes(bytes) if is_terminal => Input::bytes(stdin, typed(bytes).into()),
             Stdin::Bytes(bytes) => Input::bytes(stdin, bytes.clone()),
+            _ if is_terminal => Input::bytes(stdin, Bytes::from_static(END_OF_INPUT)),
             _ => Input::bytes(stdin, Bytes::new()),
         };
         let ending = Ending::new(Arc::clone(&tree), runtime.clone(), self.kill_grace);
@@ -90,7 +94,7 @@ impl LocalProcess {
             ending: Arc::clone(&ending),
             runtime,
             outputs: [
-                Output::new(pipes.stdout, OutputStream::Stdout, request.output_limit),
+                Output::new(Some(pipes.stdout), OutputStream::Stdout, request.output_limit),
                 Output::new(pipes.stderr, OutputStream::Stderr, request.output_limit),
             ],
             idle: request.idle_timeout.map(Idle::new),
@@ -102,7 +106,7 @@ impl LocalProcess {
         if let Some(timeout) = request.timeout {
             ending.set_timeout(timeout);
         }
-        Ok(LocalChild { tree, ending, input, pump: Mutex::new(pump) })
+        Ok(LocalChild { tree, ending, input, terminal: pipes.terminal, pump: Mutex::new(pump) })
     }
 
     /// The program to look up and its arguments.

@@ -2,9 +2,9 @@
 
 use std::{os::fd::OwnedFd, sync::Arc};
 
-use agentx_resource::{Child, ErrorKind, ExecRequest, Result, Retry, Stdin};
+use agentx_resource::{Child, ErrorKind, ExecRequest, Result, Retry, Stdin, TerminalSize};
 use rustix::{
-    io::{Errno, ioctl_fionbio},
+    io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio},
     pipe::{PipeFlags, pipe_with},
 };
 use tokio::runtime::Handle;
@@ -16,6 +16,7 @@ use super::{
     not_started::NotStarted,
     program::{self, Refusal},
     spawn::{BUSY_PAUSE, BUSY_TRIES, Pipes, Words},
+    terminal::Terminal,
     tree::Tree,
 };
 
@@ -47,14 +48,17 @@ impl LocalProcess {
             args,
             env,
             limits: limits::of_request(&request.limits),
-            terminal: false,
+            terminal: request.terminal.is_some(),
             place: &place,
         };
         let mut helper = helper;
         helper.attend(&runtime).map_err(|source| failure("spawn", source))?;
         for busy in 0..BUSY_TRIES {
-            let (pipes, handles) = open_pipes(&directory, request.stdin != Stdin::Null)
-                .map_err(|errno| failure("spawn", errno.into()))?;
+            let (pipes, handles) = match request.terminal {
+                Some(size) => open_terminal(&directory, size),
+                None => open_pipes(&directory, request.stdin != Stdin::Null),
+            }
+            .map_err(|errno| failure("spawn", errno.into()))?;
             let refused = match Line::launch(&helper, &command, handles).await {
                 Ok(line) => return self.watch(Tree::Helped(line), pipes, request, runtime),
                 Err(refused) => refused,
@@ -110,7 +114,17 @@ fn open_pipes(directory: &OwnedFd, with_stdin: bool) -> Result<(Pipes, Handles<'
         ioctl_fionbio(pipe, true)?;
     }
     let handles = Handles { directory, stdin: command_stdin, stdout: command_stdout, stderr: command_stderr };
-    Ok((Pipes { stdin, stdout, stderr }, handles))
+    Ok((Pipes { stdin, stdout, stderr: Some(stderr), terminal: None }, handles))
+}
+
+/// A terminal, of which all three of the command's streams are the same end.
+fn open_terminal(directory: &OwnedFd, size: TerminalSize) -> Result<(Pipes, Handles<'_>), Errno> {
+    let (terminal, command) = Terminal::open(size)?;
+    let again = || fcntl_dupfd_cloexec(&command, 0);
+    let (stdin, stdout) = (again()?, again()?);
+    let handles = Handles { directory, stdin: Some(stdin), stdout, stderr: command };
+    let (stdin, stdout) = (Some(terminal.handle()?), terminal.handle()?);
+    Ok((Pipes { stdin, stdout, stderr: None, terminal: Some(terminal) }, handles))
 }
 
 /// What could not be done, for a person.

@@ -53,8 +53,13 @@ impl LocalProcess {
         let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
             return Err(failure("spawn", Errno::BADF.into()));
         };
-        let pipes = Pipes { stdin: stdin.map(OwnedFd::from), stdout: stdout.into(), stderr: stderr.into() };
-        for pipe in [Some(&pipes.stdout), Some(&pipes.stderr), pipes.stdin.as_ref()].into_iter().flatten() {
+        let pipes = Pipes {
+            stdin: stdin.map(OwnedFd::from),
+            stdout: stdout.into(),
+            stderr: Some(stderr.into()),
+            terminal: None,
+        };
+        for pipe in [Some(&pipes.stdout), pipes.stderr.as_ref(), pipes.stdin.as_ref()].into_iter().flatten() {
             ioctl_fionbio(pipe, true).map_err(|errno| failure("spawn", errno.into()))?;
         }
         self.watch(Tree::Swept(tree), pipes, request, runtime)
