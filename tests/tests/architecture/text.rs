@@ -103,6 +103,49 @@ fn nothing_is_left_for_later_and_no_lint_is_allowed_without_a_reason() {
     assert_none(&broken);
 }
 
+/// Where the machine is spoken to, and the compiler can't follow.
+const UNSAFE: &str = "agentx-provider-local/";
+
+/// The lines that let unsafe code in.
+fn unsafe_doors(file: &syn::File) -> Vec<usize> {
+    #[derive(Default)]
+    struct Finder(Vec<usize>);
+    impl<'ast> Visit<'ast> for Finder {
+        fn visit_attribute(&mut self, attribute: &'ast Attribute) {
+            let list = attribute.meta.require_list();
+            if list.is_ok_and(|list| list.tokens.to_string().contains("unsafe_code")) {
+                self.0.push(attribute.span().start().line);
+            }
+        }
+    }
+    let mut finder = Finder::default();
+    finder.visit_file(file);
+    finder.0
+}
+
+#[test]
+fn unsafe_code_is_in_the_local_provider_alone() {
+    let mut broken = Vec::new();
+    let mut doors = 0;
+    for path in rust_files(&root()) {
+        let name = relative(&path);
+        let found = unsafe_doors(&syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap());
+        doors += found.len();
+        if !name.starts_with(UNSAFE) {
+            broken.extend(found.into_iter().map(|line| format!("{name}:{line} lets unsafe code in")));
+        }
+    }
+    assert_none(&broken);
+    assert!(doors > 0, "the helper's own is not found");
+}
+
+#[test]
+fn a_door_for_unsafe_code_is_found() {
+    let text = "#![expect(unsafe_code, reason = \"a\")]\nfn f() {}\n#[allow(unused, unsafe_code)]\nfn g() {}";
+    assert_eq!(unsafe_doors(&syn::parse_file(text).unwrap()), [1, 3]);
+    assert!(unsafe_doors(&syn::parse_file("#[allow(unused)] fn f() {}").unwrap()).is_empty());
+}
+
 #[test]
 fn a_long_file_is_measured_without_its_tests() {
     let text =
