@@ -3,13 +3,17 @@
 //! names these targets.
 #![expect(unsafe_code, reason = "declares and calls the C library")]
 
+pub(crate) mod child;
+mod packet;
+
 use std::{
     ffi::{CStr, c_char, c_int, c_long, c_uint, c_ulong, c_void},
     io,
-    mem::size_of,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
 };
+
+pub(crate) use self::packet::{receive, send_now};
 
 pub(crate) const SIGKILL: i32 = 9;
 pub(crate) const SIGTERM: i32 = 15;
@@ -374,55 +378,6 @@ impl Epoll {
     }
 }
 
-/// What a packet brought.
-pub(crate) struct Packet {
-    pub(crate) length: usize,
-    pub(crate) handles: Vec<OwnedFd>,
-    /// Something of it was cut off.
-    pub(crate) cut: bool,
-}
-
-/// Takes one packet with its handles. No packet is `EAGAIN` unless `wait`; an empty one is the end.
-pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8], wait: bool) -> Result<Packet, i32> {
-    const HEAD: usize = size_of::<ControlHead>();
-    let mut control = [0_u64; (HEAD + 4 * crate::wire::MAX_HANDLES).div_ceil(8)];
-    let mut part = IoVec { base: buffer.as_mut_ptr().cast(), length: buffer.len() };
-    let mut message = Message {
-        name: ptr::null_mut(),
-        name_length: 0,
-        parts: &raw mut part,
-        part_count: 1,
-        control: control.as_mut_ptr().cast(),
-        control_length: size_of_val(&control),
-        flags: 0,
-    };
-    let flags = MSG_CMSG_CLOEXEC | if wait { 0 } else { MSG_DONTWAIT };
-    // SAFETY: the message points to what outlives the call, with the right lengths.
-    let length = unsafe { recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
-    let length = usize::try_from(length).map_err(|_| errno())?;
-    let mut handles = Vec::new();
-    if message.control_length >= HEAD {
-        // SAFETY: the kernel wrote a whole head there, and the buffer is aligned for it.
-        let head = unsafe { &*control.as_ptr().cast::<ControlHead>() };
-        if head.level == SOL_SOCKET && head.kind == SCM_RIGHTS {
-            let count = head.length.min(message.control_length).saturating_sub(HEAD) / 4;
-            for place in 0..count {
-                // SAFETY: the kernel wrote so many handles behind the head, each of them new and nobody else's.
-                handles.push(unsafe {
-                    OwnedFd::from_raw_fd(*control.as_ptr().cast::<RawFd>().add(HEAD / 4 + place))
-                });
-            }
-        }
-    }
-    Ok(Packet { length, handles, cut: message.flags & (MSG_TRUNC | MSG_CTRUNC) != 0 })
-}
-
-/// Sends one packet, or nothing where that would take time or nobody listens.
-pub(crate) fn send_now(socket: &OwnedFd, bytes: &[u8]) {
-    // SAFETY: the bytes outlive the call. An error means that the host has let go.
-    unsafe { send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), MSG_DONTWAIT | MSG_NOSIGNAL) };
-}
-
 /// How a child has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -522,75 +477,4 @@ pub(crate) fn start(stack: &mut Stack, child: &mut dyn FnMut() -> c_int) -> Resu
     // Its end is its top, and aligned.
     let pid = unsafe { clone(enter, stack.0.add(Stack::SIZE), flags, (&raw mut child).cast()) };
     check(pid).map(c_int::unsigned_abs)
-}
-
-/// The calls that a child makes before it executes its program. All of them are safe after a `fork`.
-pub(crate) mod child {
-    use std::marker::PhantomData;
-
-    use super::{
-        AsRawFd, BorrowedFd, CStr, Limit, PR_SET_PDEATHSIG, SIG_SETMASK, SIGKILL, SignalSet, TIOCSCTTY,
-        c_char, c_int, c_uint, c_ulong, check, errno, ptr,
-    };
-
-    pub(crate) fn new_session() -> Result<(), i32> {
-        // SAFETY: takes nothing.
-        check(unsafe { super::setsid() }).map(drop)
-    }
-
-    /// Dies with the helper.
-    ///
-    /// # Errors
-    /// `ESRCH` when the helper is dead already.
-    pub(crate) fn die_with_parent(helper: u32) -> Result<(), i32> {
-        // SAFETY: takes numbers.
-        check(unsafe { super::prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong) })?;
-        // SAFETY: takes nothing. In a pid namespace of its own it sees no parent, and is ended with the helper's.
-        let parent = unsafe { super::getppid() }.unsigned_abs();
-        if parent == 0 || parent == helper { Ok(()) } else { Err(super::ESRCH) }
-    }
-
-    /// Makes the terminal at standard input the one of this session.
-    pub(crate) fn take_terminal() -> Result<(), i32> {
-        // SAFETY: takes numbers.
-        check(unsafe { super::ioctl(0, TIOCSCTTY, 0) }).map(drop)
-    }
-
-    /// Makes `from` the handle number `to`, kept over execution.
-    pub(crate) fn place(from: BorrowedFd<'_>, to: c_int) -> Result<(), i32> {
-        // SAFETY: the helper owns none of the first three numbers but as nothing.
-        check(unsafe { super::dup2(from.as_raw_fd(), to) }).map(drop)
-    }
-
-    pub(crate) fn enter_directory(directory: BorrowedFd<'_>) -> Result<(), i32> {
-        // SAFETY: takes a number.
-        check(unsafe { super::fchdir(directory.as_raw_fd()) }).map(drop)
-    }
-
-    pub(crate) fn limit(resource: c_uint, soft: u64, hard: u64) -> Result<(), i32> {
-        let limit = Limit { soft, hard };
-        // SAFETY: the record outlives the call.
-        check(unsafe { super::prlimit(0, resource, &raw const limit, ptr::null_mut()) }).map(drop)
-    }
-
-    pub(crate) fn unblock_signals() -> Result<(), i32> {
-        // SAFETY: the set outlives the call.
-        check(unsafe { super::sigprocmask(SIG_SETMASK, &SignalSet::NONE, ptr::null_mut()) }).map(drop)
-    }
-
-    /// C strings in an array as `execve` takes it.
-    pub(crate) struct Strings<'a>(Vec<*const c_char>, PhantomData<&'a CStr>);
-
-    impl<'a> Strings<'a> {
-        pub(crate) fn new(strings: impl Iterator<Item = &'a CStr>) -> Self {
-            Self(strings.map(CStr::as_ptr).chain([ptr::null()]).collect(), PhantomData)
-        }
-    }
-
-    /// Executes a program, and comes back with what prevents it.
-    pub(crate) fn execute(file: &CStr, args: &Strings<'_>, env: &Strings<'_>) -> i32 {
-        // SAFETY: all are C strings that outlive the call, and the arrays end with a null.
-        unsafe { super::execve(file.as_ptr(), args.0.as_ptr(), env.0.as_ptr()) };
-        errno()
-    }
 }

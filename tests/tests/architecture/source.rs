@@ -33,10 +33,10 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// The sources of the crate in `folder`: its library, or its program where it has none.
+    /// The sources of the crate in `folder`: its library, its program, and the helper program that it carries.
     pub(crate) fn load(folder: &Path) -> Self {
         let mut sources = Self::default();
-        for name in ["src/lib.rs", "src/main.rs"] {
+        for name in ["src/lib.rs", "src/main.rs", "helper/main.rs"] {
             let path = folder.join(name);
             if path.is_file() {
                 sources.follow(path, false, false);
@@ -45,9 +45,9 @@ impl Sources {
         sources
     }
 
-    /// The files below `src` that no `mod` line leads to: they are never compiled.
+    /// The files below `src` and `helper` that no `mod` line leads to: they are never compiled.
     pub(crate) fn orphans(&self, folder: &Path) -> Vec<String> {
-        let files = rust_files(&folder.join("src"));
+        let files = [rust_files(&folder.join("src")), rust_files(&folder.join("helper"))].concat();
         let lost = files
             .iter()
             .filter(|path| !self.reached.contains(*path) && !path.starts_with(folder.join("src/bin")));
