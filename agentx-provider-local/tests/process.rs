@@ -425,3 +425,16 @@ async fn without_a_helper_there_is_no_terminal() {
     let refused = process.exec(in_terminal("true")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
 }
+
+#[tokio::test]
+async fn a_limit_that_does_not_bind_is_refused() {
+    let (_dir, process) = local();
+    let request = ExecRequest::program("true", [""; 0])
+        .with_limits(agentx_resource::ResourceLimits::default().with_processes(1_000_000));
+    let outcome = process.exec(request).await;
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unsupported);
+    } else {
+        assert_eq!(outcome.unwrap().status, ExitStatus::Code(0));
+    }
+}

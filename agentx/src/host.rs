@@ -15,9 +15,7 @@ use uuid::Uuid;
 /// # Errors
 /// `Unavailable` outside of a tokio runtime.
 pub fn tokio_host() -> Result<Host> {
-    let handle = Handle::try_current()
-        .map_err(|error| Error::new(ErrorKind::Unavailable, "find the tokio runtime").with_source(error))?;
-    Ok(Host::new(Arc::new(SystemClock), Arc::new(TokioSpawn(handle)), Arc::new(UuidSource)))
+    Ok(Host::new(Arc::new(SystemClock), Arc::new(TokioSpawn::current()?), Arc::new(UuidSource)))
 }
 
 /// The system's clock, with tokio's timer.
@@ -37,6 +35,18 @@ impl Clock for SystemClock {
 /// Tasks of a tokio runtime.
 #[derive(Clone, Debug)]
 pub struct TokioSpawn(Handle);
+
+impl TokioSpawn {
+    /// Tasks of the current tokio runtime.
+    ///
+    /// # Errors
+    /// `Unavailable` outside of a tokio runtime.
+    pub fn current() -> Result<Self> {
+        Handle::try_current()
+            .map(Self)
+            .map_err(|error| Error::new(ErrorKind::Unavailable, "find the tokio runtime").with_source(error))
+    }
+}
 
 impl Spawn for TokioSpawn {
     fn spawn(&self, task: BoxFuture<'static, ()>) {

@@ -49,6 +49,9 @@ pub(super) struct Pipes {
 impl LocalProcess {
     pub(super) async fn start(&self, request: ExecRequest) -> Result<Box<dyn Child>> {
         let runtime = runtime("spawn")?;
+        if request.limits.processes.is_some() && rustix::process::geteuid().is_root() {
+            return Err(unsupported("the system binds nobody's number of processes who is root"));
+        }
         let words = self.words(&request.invocation)?;
         match self.helpers.get().await? {
             Some(helper) => self.start_helped(helper, &words, &request, runtime).await,

@@ -189,7 +189,8 @@ pub struct ResourceLimits {
     pub file_size: Option<u64>,
     /// Open files of a process.
     pub open_files: Option<u64>,
-    /// Processes and threads of the user who runs the command, all of them counted.
+    /// Processes and threads of the user who runs the command, all of them counted. `Unsupported` where the system does
+    /// not bind that user, as Linux does not bind root.
     pub processes: Option<u64>,
 }
 
