@@ -248,3 +248,21 @@ async fn both_streams_have_their_turn() {
         }
     }
 }
+
+/// 1 GiB on each stream; `AGENTX_FLOOD_GIB` asks for more.
+#[tokio::test]
+async fn a_flood_on_both_streams_is_counted_in_bounded_memory() {
+    let gib: u64 = std::env::var("AGENTX_FLOOD_GIB").map_or(1, |value| value.parse().unwrap());
+    let bytes = gib << 30;
+    let script = format!("head -c {bytes} /dev/zero & head -c {bytes} /dev/zero >&2; wait; echo end");
+    let request = ExecRequest::shell(script).with_output_limit(OutputLimit::head_and_tail(100, 4));
+    let output = local().exec(request).await.unwrap();
+    assert_eq!(output.status, ExitStatus::Code(0));
+    assert_eq!((output.stdout.len(), output.stdout_dropped), (104, bytes + 4 - 104));
+    assert_eq!((output.stderr.len(), output.stderr_dropped), (104, bytes - 104));
+    assert!(output.stdout.ends_with(b"end\n"));
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 64 << 10, "{peak} KiB");
+}
