@@ -2,9 +2,10 @@ use std::time::{Duration, SystemTime};
 
 use agentx_resource::{BoxFuture, Clock, Spawn};
 
-/// The time of the runtime that a case runs in.
-#[derive(Debug)]
-pub(crate) struct TokioClock;
+/// The time of the tokio runtime that a case runs in, for what a factory builds: a layer that waits, or
+/// [`toolbox`](crate::process::toolbox).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokioClock;
 
 impl Clock for TokioClock {
     fn now(&self) -> SystemTime {

@@ -72,6 +72,7 @@ pub mod repository;
 mod summary;
 
 pub use case::Case;
+pub use clock::TokioClock;
 pub use failure::{Failure, Outcome};
 pub use fresh::{Fresh, IntoFresh};
 #[doc(hidden)]

@@ -1,15 +1,10 @@
 //! Each broken provider is caught by the case that is there for it.
 #![cfg(test)]
 
-use std::{
-    collections::BTreeSet,
-    fmt::Debug,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use agentx_conformance::{
-    Case, disk, env,
+    Case, TokioClock, disk, env,
     faulty::{
         DiskFault, EnvFault, FaultyDisk, FaultyEnv, FaultyFileSystem, FaultyLlmProvider, FaultyProcess,
         FaultyRepositories, FileSystemFault, FileSystemMutation, LimitsFault, LlmProviderFault,
@@ -23,9 +18,7 @@ use agentx_conformance::{
     process, repository,
 };
 use agentx_core::Repositories;
-use agentx_resource::{
-    ApiSupply, BoxFuture, Clock, Disk, Env, FileSystem, LLMProvider, Process, memory::MemoryFileSystem,
-};
+use agentx_resource::{ApiSupply, Disk, Env, FileSystem, LLMProvider, Process, memory::MemoryFileSystem};
 
 /// Cases that a slow fault makes slower than they are worth here.
 const LONG: [&str; 4] = ["list-many", "write-seen-whole", "append-race", "if-match-race"];
@@ -224,17 +217,4 @@ async fn repositories() {
         })
         .await;
     assert_all_can_fail(repository::CASES, &failed);
-}
-
-#[derive(Debug)]
-struct TokioClock;
-
-impl Clock for TokioClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
-    }
 }

@@ -1,19 +1,15 @@
 //! The suites below every layer over memory: one test runs all cases of one layer.
 #![cfg(test)]
 
-use std::{
-    num::NonZeroUsize,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use agentx_conformance::{
-    Case, Failure, Fresh, Profile, env, file_system, llm, pair, planted,
+    Case, Failure, Fresh, Profile, TokioClock, env, file_system, llm, pair, planted,
     process::{self, toolbox},
 };
 use agentx_resource::{
-    ApiSupply, BoxFuture, Clock, Env, FileSystem, FileSystemExt, LLMProvider, Layer, MkdirOptions, Process,
-    ResourcePath, Result,
+    ApiSupply, Env, FileSystem, FileSystemExt, LLMProvider, Layer, MkdirOptions, Process, ResourcePath,
+    Result,
     layer::{Cache, Chroot, Freshness, Limit, Meter, Overlay, Quota, Retry, Route, Timeout, Trace},
     memory::{ManualClock, MemoryEnv, MemoryFileSystem, MemoryLlmProvider},
 };
@@ -249,17 +245,4 @@ fn the_stack_passes() -> Result<(), Failure> {
 fn no_ids() -> Profile {
     let reason = "a Rust function has no process id and gets no signal";
     Profile::new().deviates("kill-tree", reason).deviates("drop-ends", reason).deviates("exit-signal", reason)
-}
-
-#[derive(Debug)]
-struct TokioClock;
-
-impl Clock for TokioClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
-    }
 }

@@ -2,17 +2,14 @@
 //! catches. What needs real commands stands in agentx-provider-local/tests/process_session.rs.
 #![cfg(test)]
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::sync::Arc;
 
 use agentx_conformance::{
-    Case, Fresh, Profile,
+    Case, Fresh, Profile, TokioClock,
     faulty::{FaultyLive, LiveFault},
     process::{self, background, toolbox},
 };
-use agentx_resource::{BoxFuture, Clock, Process};
+use agentx_resource::Process;
 
 agentx_conformance::process_background_suite!(
     memory_background,
@@ -45,18 +42,5 @@ fn each_fault_names_cases_that_there_are() {
         assert!(session.is_some() || background.is_some(), "{fault:?}");
         assert!(session.is_none_or(|id| named(process::session::CASES, id)), "{fault:?}");
         assert!(background.is_none_or(|id| named(background::CASES, id)), "{fault:?}");
-    }
-}
-
-#[derive(Debug)]
-struct TokioClock;
-
-impl Clock for TokioClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
     }
 }

@@ -1,13 +1,12 @@
 //! The suites over the resources in memory, which are what the suites say.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::sync::Arc;
 
-use agentx_conformance::{Fresh, Profile, env, limits::Limits, llm, pair::Pair, process::toolbox};
+use agentx_conformance::{
+    Fresh, Profile, TokioClock, env, limits::Limits, llm, pair::Pair, process::toolbox,
+};
 use agentx_resource::{
-    ApiSupply, BoxFuture, Clock, FileSystem,
+    ApiSupply, FileSystem,
     memory::{MemoryDisk, MemoryEnv, MemoryFileSystem, MemoryLlmProvider},
 };
 
@@ -44,17 +43,4 @@ fn paired(root: &str) -> Fresh<Pair> {
 fn no_ids() -> Profile {
     let reason = "a Rust function has no process id and gets no signal";
     Profile::new().deviates("kill-tree", reason).deviates("drop-ends", reason).deviates("exit-signal", reason)
-}
-
-#[derive(Debug)]
-struct TokioClock;
-
-impl Clock for TokioClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
-    }
 }

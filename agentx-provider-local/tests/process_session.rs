@@ -9,18 +9,18 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use agentx_conformance::{
-    Case, Fresh,
+    Case, Fresh, TokioClock,
     faulty::{FaultyLive, LiveFault},
     process::{background, session as in_session},
 };
 use agentx_provider_local::LocalProcess;
 use agentx_resource::{
-    BoxFuture, Clock, ExecEvent, ExecRequest, ExitStatus, OutputLimit, Process, ProcessExt, ResourcePath,
-    ShellOptions, ShellOutput, ShellSession,
+    ExecEvent, ExecRequest, ExitStatus, OutputLimit, Process, ProcessExt, ResourcePath, ShellOptions,
+    ShellOutput, ShellSession,
 };
 
 agentx_conformance::process_session_suite!(session_suite, fresh);
@@ -432,18 +432,5 @@ impl Sleep {
                 line.ends_with(command.as_bytes())
             })
             .count()
-    }
-}
-
-#[derive(Debug)]
-struct TokioClock;
-
-impl Clock for TokioClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
     }
 }

@@ -1,17 +1,13 @@
 //! The suites below every layer: one test runs all cases of one layer.
 
-use std::{
-    num::NonZeroUsize,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use agentx_conformance::{
-    Case, Failure, Fresh, Profile, file_system, pair, pair::Pair, planted::Planted, process,
+    Case, Failure, Fresh, Profile, TokioClock, file_system, pair, pair::Pair, planted::Planted, process,
 };
 use agentx_provider_local::{LocalFileSystem, LocalProcess, Resolution};
 use agentx_resource::{
-    BoxFuture, Clock, FileSystem, FileSystemExt, Layer, MkdirOptions, Process, ResourcePath, Result,
+    FileSystem, FileSystemExt, Layer, MkdirOptions, Process, ResourcePath, Result,
     layer::{Cache, Chroot, Freshness, Limit, Meter, Overlay, Quota, Retry, Route, Timeout, Trace},
 };
 use tempfile::TempDir;
@@ -229,17 +225,4 @@ fn chroot_pair() -> Result<(), Failure> {
         Ok::<_, agentx_resource::Error>(pair.with_check(leftovers::check(dir.path())).with_guard(dir))
     };
     Case::run_all(pair::CASES, fresh, &Profile::new())
-}
-
-#[derive(Debug)]
-struct TokioClock;
-
-impl Clock for TokioClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
-    }
 }
