@@ -4,6 +4,7 @@
 mod bench;
 mod cargo;
 mod example;
+mod npm;
 mod package;
 mod suite;
 mod tally;
