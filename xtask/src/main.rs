@@ -3,6 +3,7 @@
 
 mod bench;
 mod cargo;
+mod cloudflare;
 mod example;
 mod npm;
 mod package;

@@ -16,7 +16,6 @@ const REASON_LINES: usize = 4;
 
 /// The `node_modules` of `xtask/components/{name}`, installed into the user's cache unless it is there already. `Err`
 /// says why it can't be had.
-#[expect(dead_code, reason = "the suites that need a component follow")]
 pub(crate) fn component(name: &str) -> Result<PathBuf, String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("components").join(name);
     let read = |file: &str| fs::read(source.join(file)).map_err(|error| format!("{name}/{file}: {error}"));

@@ -2,7 +2,7 @@
 
 use crate::{
     cargo::{Report, Step},
-    example, package, workspace,
+    cloudflare, example, package, workspace,
 };
 
 /// One thing that `cargo xtask test` looks at.
@@ -28,7 +28,7 @@ const RUST: Suite = Suite {
     first: false,
     within: None,
     ready: || Ok(()),
-    run: || tests("--workspace --all-features").run_tests(),
+    run: || tests(&format!("--workspace --all-features --exclude {}", cloudflare::PACKAGE)).run_tests(),
 };
 
 /// All suites, in the order in which they run.
@@ -79,6 +79,14 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "each published crate, packed and built from its package",
         quick: false,
         run: package::run,
+        ..RUST
+    },
+    Suite {
+        name: "cloudflare",
+        about: "R2, D1, KV and Containers on Cloudflare's own code, run here",
+        quick: false,
+        ready: cloudflare::ready,
+        run: cloudflare::run,
         ..RUST
     },
 ];

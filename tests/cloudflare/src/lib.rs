@@ -1,0 +1,102 @@
+//! Where Cloudflare's own code answers: R2, D1, KV and Durable Objects in one workerd on loopback, which
+//! `cargo xtask test cloudflare` starts for all tests of this package.
+//!
+//! Tests run at once, each in a [`Place`] that no other has. To try a single one by hand: let `node server.mjs` of `workers/`
+//! run (its first lines say how), set [`VARIABLE`] to the address that it prints, and run the test with ignored ones
+//! included.
+
+use std::{
+    env,
+    io::{self, Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+/// The variable with the server's address, as `http://127.0.0.1:<port>`.
+pub const VARIABLE: &str = "AGENTX_CLOUDFLARE_URL";
+
+/// The bucket that all tests share, each below a prefix of its own.
+pub const BUCKET: &str = "bucket";
+/// The key id and the secret of the bucket's S3 endpoint.
+pub const S3_CREDENTIALS: (&str, &str) = ("key", "secret");
+/// What [`Place::rest_api`] wants as a bearer token.
+pub const TOKEN: &str = "token";
+
+/// How long the server may take to give a place.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What one test has to itself on the server.
+#[derive(Clone, Debug)]
+pub struct Place {
+    url: String,
+    number: u32,
+}
+
+impl Place {
+    /// Asks the server for a place.
+    ///
+    /// # Panics
+    /// Where there is no server, or it does not answer as it should: then nothing can be tested.
+    #[expect(clippy::panic, reason = "of no use but in tests")]
+    pub fn take() -> Self {
+        let Ok(url) = env::var(VARIABLE) else {
+            panic!("{VARIABLE} is not set; `cargo xtask test cloudflare` starts the server and sets it");
+        };
+        match ask(&url) {
+            Ok(number) => Self { url, number },
+            Err(error) => panic!("{url} gives no place: {error}"),
+        }
+    }
+
+    /// The server's address, without a `/` at its end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A number that no other test has.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The endpoint of the S3 API; the bucket's name follows in the path.
+    pub fn s3_endpoint(&self) -> String {
+        format!("{}/cdn-cgi/local/r2/s3", self.url)
+    }
+
+    /// What all keys of this place in the bucket begin with, without a `/` at its end.
+    pub fn prefix(&self) -> String {
+        format!("place-{}", self.number)
+    }
+
+    /// The id of this place's database.
+    pub fn database(&self) -> String {
+        format!("d1-{}", self.number)
+    }
+
+    /// The id of this place's namespace.
+    pub fn namespace(&self) -> String {
+        format!("kv-{}", self.number)
+    }
+
+    /// The base of the local server's own REST API, which is close to that of an account.
+    pub fn explorer_api(&self) -> String {
+        format!("{}/cdn-cgi/local/explorer/api", self.url)
+    }
+
+    /// The base of an account's REST API as `workers/d1.mjs` plays it, for D1 alone.
+    pub fn rest_api(&self) -> String {
+        format!("{}/client/v4", self.url)
+    }
+}
+
+/// One request without a client: what is asked and answered is known.
+fn ask(url: &str) -> io::Result<u32> {
+    let host = url.strip_prefix("http://").ok_or_else(|| io::Error::other("no http address"))?;
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "POST /place HTTP/1.0\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.trim());
+    body.and_then(|number| number.parse().ok()).ok_or_else(|| io::Error::other(answer))
+}

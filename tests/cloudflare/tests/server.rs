@@ -1,0 +1,10 @@
+//! The server answers.
+
+use agentx_tests_cloudflare::Place;
+
+#[test]
+#[ignore = "needs workerd: cargo xtask test cloudflare"]
+fn each_test_has_a_place_of_its_own() {
+    let (one, other) = (Place::take(), Place::take());
+    assert_ne!(one.number(), other.number());
+}
