@@ -65,5 +65,5 @@ pub use tool::{
     AllowAll, ApprovalRequest, Approvals, Decision, Permission, PermissionRequest, Resumed, ResumedCall,
     Tool, ToolContext, ToolDefinition, ToolFn, ToolSet, tool_fn,
 };
-pub use tool_loop::ToolLoop;
+pub use tool_loop::{CallStream, ToolLoop, TurnFrame};
 pub use usage::Usage;

@@ -9,7 +9,8 @@ use futures::stream::BoxStream;
 
 pub use self::event::{BudgetKind, Compaction, DriverEvent, Outcome, OutcomeKind, TurnEnd};
 use crate::{
-    AllowAll, Approvals, Budget, Hook, Ledger, Message, ModelSettings, Permission, ResumedCall, ToolSet,
+    AllowAll, Approvals, Budget, Hook, Ledger, Message, MessageBody, ModelSettings, Permission, ResumedCall,
+    Thinking, ToolSet, compaction::History,
 };
 
 /// A turn as it happens: it ends after exactly one [`DriverEvent::End`].
@@ -89,6 +90,17 @@ impl Turn {
             settings: ModelSettings::default(),
             clock,
         }
+    }
+
+    /// The history as a model is shown it: without errors and marks, a summary in place of what it stands for, long
+    /// outputs cut where a model saw them so.
+    pub fn shown_history(&self) -> Vec<MessageBody> {
+        let keep_thinking = matches!(self.settings.thinking, Some(Thinking::Budget(_)));
+        let mut shown = History::new(keep_thinking);
+        for message in &self.history {
+            shown.push(message.clone());
+        }
+        shown.into_shown().0
     }
 
     /// With these tools.

@@ -14,8 +14,9 @@ impl MessageBody {
 }
 
 impl ToolResult {
-    /// The result as a model is shown it.
-    pub(crate) fn into_shown(mut self) -> Self {
+    /// The result as a model is shown it: with a note where the call ran with another input than the model's.
+    #[must_use]
+    pub fn into_shown(mut self) -> Self {
         if let Some(input) = self.input.take() {
             let note = format!("[This ran with another input, put in place before the call: {input}]");
             self.output = noted(self.output, note);

@@ -2,6 +2,7 @@
 
 mod calls;
 mod context;
+mod frame;
 mod judge;
 mod meter;
 mod metered;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
+pub use self::frame::{CallStream, TurnFrame};
 use self::run::Run;
 use crate::{Compactor, Driver, DriverStream, Model, ModelTable, SummaryCompactor, Turn};
 

@@ -5,6 +5,7 @@
 mod approvals;
 mod budgets;
 mod compaction;
+mod frame;
 mod hooks;
 mod subagents;
 #[path = "../support/mod.rs"]
