@@ -18,14 +18,16 @@ use std::{
 };
 
 use agentx_core::{
-    Agent, AssistantPart, ContainerId, Error, ErrorKind, EventData, EventPage, Host, IdSource, ImageSpec,
-    Message, MessageBody, MessagePage, ModelRequest, Reply, Repositories, Result, Runtime, ScriptedModel,
-    ToolLoop, tool_fn,
+    Agent, AgentState, AllowAll, AssistantPart, ContainerId, Decision, Error, ErrorKind, EventData,
+    EventPage, Host, IdSource, ImageSpec, Message, MessageBody, MessagePage, ModelRequest, OutcomeKind,
+    Permission, PermissionRequest, Reply, Repositories, Result, Retry, Runtime, ScriptedModel, ToolLoop,
+    tool_fn,
 };
 use agentx_provider_local::SqliteExecutor;
 use agentx_resource::{BoxFuture, Clock, Spawn};
 use agentx_sql::{Executor, Rows, SqlRepositories, Statement};
 use async_trait::async_trait;
+use futures::StreamExt;
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::{Value, json};
 
@@ -38,6 +40,9 @@ const POINTS: [&str; 7] = ["commit", "committed", "model", "tool", "tool-done", 
 
 /// So many rounds on one database: what is looked at after each round stays small.
 const GROUP: usize = 24;
+
+/// A process that asks for approvals, and waits for ever.
+const ASK: &str = "ask:0";
 
 /// A process that does not die, and leaves nothing open.
 const FINISH: &str = "finish:0";
@@ -146,6 +151,10 @@ fn model() -> ScriptedModel {
 }
 
 async fn agent(directory: &Path) -> (Runtime, Agent) {
+    agent_with(directory, AllowAll, Duration::from_millis(100)).await
+}
+
+async fn agent_with(directory: &Path, judge: impl Permission, lease: Duration) -> (Runtime, Agent) {
     let effects = directory.join("effects");
     let schema = json!({"type": "object"});
     let tool = tool_fn("note", "Notes something.", schema, move |input: Value| {
@@ -161,7 +170,8 @@ async fn agent(directory: &Path) -> (Runtime, Agent) {
     });
     let runtime = Runtime::builder(ToolLoop::new(model()), host())
         .repositories(repositories(directory).await)
-        .lease_time(Duration::from_millis(100))
+        .permission(Arc::new(judge))
+        .lease_time(lease)
         .tool(Arc::new(tool))
         .build()
         .unwrap();
@@ -194,6 +204,9 @@ fn a_process_that_dies() {
     let name = format!("{}-{}", host().ids.fresh(), getpid().as_raw_nonzero());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
+        if env::var(POINT).is_ok_and(|point| point == ASK) {
+            return ask(&directory).await;
+        }
         let (_runtime, agent) = agent(&directory).await;
         for number in 0.. {
             let text = format!("s{number}-{name}");
@@ -213,6 +226,62 @@ fn a_process_that_dies() {
         // The last turn is over, and its lease given back.
         insist(async || agent.send("end").await).await.unwrap().finish().await.unwrap();
     });
+}
+
+#[derive(Debug)]
+struct Asks;
+
+#[async_trait]
+impl Permission for Asks {
+    async fn decide(&self, _: PermissionRequest) -> Result<Decision> {
+        Ok(Decision::Ask("may I?".to_owned()))
+    }
+}
+
+/// Long enough for the other to look, and short enough to wait for.
+const ASKING: Duration = Duration::from_secs(2);
+
+async fn ask(directory: &Path) {
+    let (_runtime, agent) = agent_with(directory, Asks, ASKING).await;
+    let mut turn = agent.send("s0").await.unwrap();
+    while let Some(event) = turn.next().await {
+        if matches!(event.data, EventData::ApprovalRequested { .. }) {
+            println!("asked");
+        }
+    }
+}
+
+/// Two processes on one image: one runs, the other is told, and goes on by itself when the first is killed.
+#[test]
+fn an_agent_that_was_opened_early_takes_over_from_one_that_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = start(directory.path(), ASK);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(std::result::Result::unwrap);
+    assert_eq!(lines.filter(|line| line.ends_with("asked")).take(2).count(), 2);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (runtime, agent) = agent_with(directory.path(), Asks, ASKING).await;
+        assert_eq!(agent.state(), AgentState::Elsewhere);
+        let refused = agent.send("me too").await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Busy);
+        assert!(matches!(refused.retry(), Retry::After(Some(time)) if time <= ASKING), "{refused:?}");
+        let mut events = agent.subscribe();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for approval in agent.approvals().await.unwrap() {
+            runtime.answer(&approval.approval_id, Decision::Allow).await.unwrap();
+        }
+        // Nobody opens it again.
+        let outcome = loop {
+            if let EventData::TurnResponse { outcome, .. } = &events.next().await.unwrap().data {
+                break outcome.clone();
+            }
+        };
+        assert_eq!(outcome, OutcomeKind::Completed);
+        agent.close().await.unwrap();
+    });
+    let effects = fs::read_to_string(directory.path().join("effects")).unwrap();
+    assert_eq!(effects.lines().collect::<BTreeSet<_>>(), BTreeSet::from(["s0/a", "s0/b"]), "each ran once");
 }
 
 fn start(directory: &Path, point: &str) -> Child {

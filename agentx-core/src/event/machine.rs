@@ -32,6 +32,9 @@ pub enum AgentState {
     AwaitingToolResult,
     /// It waits for somebody to approve a tool call, and for nothing else.
     AwaitingApproval,
+    /// Another process has the session, or had it and died. This one takes it over when the lease of the other ends, by
+    /// itself; whoever sends meanwhile is told `Busy`, by whom and until when.
+    Elsewhere,
     /// Its last turn failed.
     Error,
     /// A state that this version does not know, by its name.

@@ -62,7 +62,8 @@ impl Agent {
     ///
     /// # Errors
     /// `InvalidInput` for a message without content; `Busy` while a turn is under way here or in another process, whose
-    /// name and time the message tells, and while a tool call waits for an approval; whatever the store reports. The
+    /// name and time the message tells ([`Error::retry`] tells when its lease ends), and while a tool call waits for an
+    /// approval; whatever the store reports. The
     /// message is then not part of the session, but for `Lost`: the store does not know. `Cancelled` when the agent is
     /// gone, or goes while the message is being stored; look at [`Agent::history`] then.
     pub async fn send_parts(&self, content: Vec<ContentPart>) -> Result<TurnEvents> {
@@ -142,6 +143,25 @@ impl Agent {
         shift::start(guard, control, self.core.clone(), Cause::Interrupted { whole });
         // What failed was told to subscribers.
         let _ = is_whole.await;
+    }
+
+    /// Ends the agent: it takes no more messages, and a turn that is under way stands as it is stored, for whoever opens the
+    /// image next; a call that waits for an approval goes on waiting. When this returns, the lease of the session is given
+    /// back, and the program may end. It takes a few seconds at most, and may be called again. To let a turn end before, wait
+    /// for it, interrupt it, or call [`Runtime::shutdown`](crate::Runtime::shutdown).
+    ///
+    /// Dropping a runtime does the same in the background, which a program that ends at once does not wait for: the session
+    /// is then taken until its lease ends.
+    ///
+    /// # Errors
+    /// `TimedOut` where the store gives no answer; whatever it reports. The agent has ended then too, and its lease ends by
+    /// itself.
+    pub async fn close(&self) -> Result<()> {
+        let closed = self.core.leave("closed", std::future::ready(())).await;
+        if let Some(agents) = self.core.shared.agents.upgrade() {
+            agents.forget(&self.core);
+        }
+        closed
     }
 
     /// All events from now on.

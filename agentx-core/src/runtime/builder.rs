@@ -1,10 +1,9 @@
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
-use super::{Runtime, Shared, WorkspaceProvider, approval::Waiting};
+use super::{Runtime, Shared, WorkspaceProvider, agents::Agents, approval::Waiting};
 use crate::{
     AllowAll, Budget, Driver, Hook, Host, ModelSettings, Permission, Repositories, Result, Tool, ToolSet,
 };
@@ -43,6 +42,7 @@ impl RuntimeBuilder {
                 lease_time: LEASE_TIME,
                 queue: QUEUE,
                 waiting: Waiting::default(),
+                agents: Weak::new(),
             },
         }
     }
@@ -123,6 +123,8 @@ impl RuntimeBuilder {
         self.shared.tool_set = ToolSet::of(self.shared.tools.iter().cloned())?;
         // No other runtime has this name, wherever it runs.
         self.shared.holder = format!("{}/{}", self.shared.holder, self.shared.host.ids.fresh());
-        Ok(Runtime { shared: Arc::new(self.shared), agents: Mutex::new(HashMap::new()) })
+        let agents = Arc::new(Agents::default());
+        self.shared.agents = Arc::downgrade(&agents);
+        Ok(Runtime { shared: Arc::new(self.shared), agents })
     }
 }

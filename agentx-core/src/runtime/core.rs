@@ -3,12 +3,13 @@
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::{
     FutureExt,
     channel::oneshot,
-    future::{AbortHandle, AbortRegistration},
+    future::{self, AbortHandle, AbortRegistration, Either},
 };
 
 use super::spent::SessionSpent;
@@ -22,6 +23,9 @@ use crate::{
     AgentId, AgentState, Cursor, Error, ErrorKind, EventContext, EventData, ImageRecord, Lease, Message,
     Result, SessionRepositoryExt as _, Timestamp, ToolSet,
 };
+
+/// How long an agent that is closed may take to give its lease back.
+pub(super) const CLOSE_TIME: Duration = Duration::from_secs(5);
 
 /// The agent itself. Its turns hold it, and so they outlive every handle. At rest it is this, and nothing else.
 #[derive(Debug)]
@@ -45,17 +49,39 @@ struct Status {
     history: Option<Box<[Message]>>,
     /// What its turns have spent, where that is bounded.
     spent: Option<Box<SessionSpent>>,
+    /// Looks on while another process has the session.
+    watch: Option<AbortHandle>,
     /// Whether somebody asked for work while a turn was ending.
     wanted: bool,
     closed: bool,
+    /// Whether what waits for approvals is left to the next who opens the image.
+    leaves: bool,
 }
 
 /// A turn, and those behind it that have the same lease.
 #[derive(Debug)]
 struct Running {
-    interrupt: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<Stop>>,
     done: Done,
     abort: AbortHandle,
+}
+
+/// What a turn that is under way is told from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// To end.
+    Interrupt,
+    /// To stand as it is stored: whoever opens the image next takes it up.
+    Leave,
+}
+
+impl Running {
+    fn tell(&mut self, stop: Stop) {
+        if let Some(told) = self.stop.take() {
+            // A turn that has just ended no longer listens, and needs no telling.
+            let _ = told.send(stop);
+        }
+    }
 }
 
 impl AgentCore {
@@ -99,8 +125,36 @@ impl AgentCore {
         self.lock().token
     }
 
+    /// Whether a turn that waits for approvals is to be left as it stands.
+    pub(super) fn leaves(&self) -> bool {
+        self.lock().leaves
+    }
+
+    /// This agent has the lease, with this token.
     pub(super) fn set_token(&self, token: u64) {
-        self.lock().token = Some(token);
+        let mut status = self.lock();
+        status.token = Some(token);
+        status.is_back();
+    }
+
+    /// Nobody has the session.
+    pub(super) fn is_free(&self) {
+        self.lock().is_back();
+    }
+
+    /// Another process has the session, on which `watch` is to look on; false where somebody does already, or where this
+    /// agent is at work or gone.
+    pub(super) fn is_elsewhere(&self, watch: AbortHandle) -> bool {
+        let mut status = self.lock();
+        if status.closed || status.running.is_some() {
+            return false;
+        }
+        status.state = AgentState::Elsewhere;
+        if status.watch.is_some() {
+            return false;
+        }
+        status.watch = Some(watch);
+        true
     }
 
     /// The last lease's token, and what a model was shown then.
@@ -121,7 +175,7 @@ impl AgentCore {
     /// Takes the agent for one turn and those that are queued behind it.
     pub(super) fn occupy(self: &Arc<Self>, operation: &'static str) -> Result<(Guard, Control)> {
         let (abort, registration) = AbortHandle::new_pair();
-        let (turn, done, interrupted) = turn_control();
+        let (turn, done, stopped) = turn_control();
         let mut status = self.lock();
         if status.closed {
             return Err(gone(operation));
@@ -131,12 +185,12 @@ impl AgentCore {
                 .with_path(&self.context.image_id)
                 .with_message("a turn is under way"));
         }
-        let running = Running { interrupt: Some(turn.interrupt), done: done.clone(), abort };
+        let running = Running { stop: Some(turn.stop), done: done.clone(), abort };
         status.running = Some(Box::new(running));
         drop(status);
         self.bus.set_busy(true);
         let guard = Guard { agent: Some(self.clone()), report: Some(turn.report) };
-        Ok((guard, Control { done, interrupted, registration }))
+        Ok((guard, Control { done, stopped, registration }))
     }
 
     /// Notes that there is work, for whoever holds the agent. False where nobody does.
@@ -163,10 +217,7 @@ impl AgentCore {
         let done = {
             let mut status = self.lock();
             let Some(running) = &mut status.running else { return false };
-            if let Some(interrupt) = running.interrupt.take() {
-                // A turn that has just ended no longer listens, and needs no telling.
-                let _ = interrupt.send(());
-            }
+            running.tell(Stop::Interrupt);
             running.done.clone()
         };
         // An error means that the turn was given up, and so it is over too.
@@ -181,11 +232,55 @@ impl AgentCore {
         self.tell_end(reason);
     }
 
+    /// Takes no more messages, waits for the turn that is under way until `patience` is over, or not at all where it waits
+    /// for approvals, and then leaves it as it stands. When this returns, the lease is given back.
+    pub(super) async fn leave(
+        self: &Arc<Self>,
+        reason: &str,
+        mut patience: impl Future<Output = ()> + Unpin,
+    ) -> Result<()> {
+        let (done, waits) = {
+            let mut status = self.lock();
+            (status.closed, status.leaves) = (true, true);
+            status.is_back();
+            let waits = status.state == AgentState::AwaitingApproval;
+            (status.running.as_ref().map(|running| running.done.clone()), waits)
+        };
+        if let Some(turn) = done.clone().filter(|_| !waits) {
+            future::select(turn, &mut patience).await;
+        }
+        if let Some(turn) = done {
+            if let Some(running) = &mut self.lock().running {
+                running.tell(Stop::Leave);
+            }
+            if let Either::Right(_) = future::select(turn, self.shared.host.clock.sleep(CLOSE_TIME)).await {
+                self.abort(reason);
+                return Err(Error::new(ErrorKind::TimedOut, "close agent")
+                    .with_path(&self.context.image_id)
+                    .with_message("the store did not take its lease back in 5 s"));
+            }
+        }
+        self.tell_end(reason);
+        if self.token().is_none() {
+            return Ok(());
+        }
+        let lease = self.shared.repositories.leases.find_lease(&self.context.session_id).await;
+        match lease {
+            Ok(Some(lease)) if lease.holder == self.shared.holder && lease.until > self.shared.host.now() => {
+                self.abandon(lease.token).await
+            }
+            // The session was deleted.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            lease => lease.map(drop),
+        }
+    }
+
     /// Takes no more messages, and gives up the turn that is under way, where it stands. The session is made whole
     /// when it is next opened, which need not wait for the lease to end.
     pub(super) fn abort(self: &Arc<Self>, reason: &str) {
         let mut status = self.lock();
         status.closed = true;
+        status.is_back();
         let (running, token) = (mem::take(&mut status.running), status.token);
         drop(status);
         if let Some(running) = running {
@@ -218,19 +313,19 @@ impl AgentCore {
 /// What a turn is told from outside, and what outside is told of it.
 pub(super) struct Control {
     pub(super) done: Done,
-    pub(super) interrupted: oneshot::Receiver<()>,
+    pub(super) stopped: oneshot::Receiver<Stop>,
     pub(super) registration: AbortRegistration,
 }
 
 struct TurnControl {
-    interrupt: oneshot::Sender<()>,
+    stop: oneshot::Sender<Stop>,
     report: oneshot::Sender<TurnReport>,
 }
 
-fn turn_control() -> (TurnControl, Done, oneshot::Receiver<()>) {
-    let (interrupt, interrupted) = oneshot::channel();
+fn turn_control() -> (TurnControl, Done, oneshot::Receiver<Stop>) {
+    let (stop, stopped) = oneshot::channel();
     let (report, done) = oneshot::channel();
-    (TurnControl { interrupt, report }, done.shared(), interrupted)
+    (TurnControl { stop, report }, done.shared(), stopped)
 }
 
 /// A turn that is over and stored, but not yet told of.
@@ -242,10 +337,20 @@ pub(super) struct Finished {
     /// The number of the first stored event.
     pub(super) first: Option<u64>,
     pub(super) report: TurnReport,
-    /// Whether the lease was given back with the end of the turn.
-    pub(super) released: bool,
-    /// Whether the turn could not be stored.
-    pub(super) broken: bool,
+    pub(super) then: Then,
+}
+
+/// What follows the end of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The lease was given back with it.
+    Rest,
+    /// Messages are queued.
+    Queued,
+    /// It could not be stored.
+    Broken,
+    /// It could not be stored: another process has the session.
+    Elsewhere,
 }
 
 /// Frees the agent however its turns end, also when the host drops them.
@@ -255,21 +360,30 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Tells the end of a turn behind which another follows at once, which is interrupted by what this gives.
-    pub(super) fn next_turn(&mut self, finished: Finished) -> Option<oneshot::Receiver<()>> {
-        let Finished { state, at, context, events, first, report, .. } = finished;
-        let agent = self.agent.as_ref()?;
-        let (turn, done, interrupted) = turn_control();
-        if let Some(running) = &mut agent.lock().running {
-            running.interrupt = Some(turn.interrupt);
+    /// Tells the end of a turn behind which another follows at once, which is stopped by what this gives. An agent that
+    /// was closed meanwhile has no further turn.
+    pub(super) fn next_turn(
+        &mut self,
+        finished: Finished,
+    ) -> Result<oneshot::Receiver<Stop>, Option<Box<Finished>>> {
+        let Some(agent) = &self.agent else { return Err(None) };
+        let (turn, done, stopped) = turn_control();
+        let mut status = agent.lock();
+        if status.closed {
+            return Err(Some(Box::new(finished)));
+        }
+        if let Some(running) = &mut status.running {
+            running.stop = Some(turn.stop);
             running.done = done;
         }
+        drop(status);
+        let Finished { state, at, context, events, first, report, .. } = finished;
         agent.publish(state, at, &context, events, first);
         if let Some(told) = self.report.replace(turn.report) {
             // Nobody may be waiting for it.
             let _ = told.send(report);
         }
-        Some(interrupted)
+        Ok(stopped)
     }
 
     /// Tells the end of the last turn. The agent is free before anybody can hear of the end, so that whoever hears of it
@@ -303,6 +417,18 @@ impl Guard {
     }
 }
 
+impl Status {
+    /// No other process has the session any more, or nobody cares.
+    fn is_back(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
+        }
+        if self.state == AgentState::Elsewhere {
+            self.state = AgentState::Idle;
+        }
+    }
+}
+
 impl AgentCore {
     /// Looks for work that was wanted while the agent was about to rest.
     fn go_on(self: &Arc<Self>) {
@@ -332,6 +458,7 @@ pub(super) fn gone(operation: &'static str) -> Error {
 
 impl Drop for AgentCore {
     fn drop(&mut self) {
+        self.lock().is_back();
         self.tell_end("stopped");
     }
 }

@@ -1,6 +1,7 @@
 //! The runtime: containers, images, and the agents that run on them.
 
 mod agent;
+mod agents;
 mod approval;
 mod builder;
 mod bus;
@@ -12,17 +13,20 @@ mod shift;
 mod spent;
 mod subscription;
 mod turn;
+mod watch;
 mod workspace;
 mod writer;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use agentx_resource::BoxFuture;
-use futures::lock::Mutex as AsyncMutex;
+use futures::{
+    FutureExt,
+    future::{self, Either},
+};
 
 pub use self::{
     agent::Agent,
@@ -31,7 +35,11 @@ pub use self::{
     subscription::Subscription,
     workspace::WorkspaceProvider,
 };
-use self::{approval::Waiting, core::AgentCore};
+use self::{
+    agents::Agents,
+    approval::Waiting,
+    core::{AgentCore, CLOSE_TIME},
+};
 use crate::{
     ApprovalId, ApprovalRecord, Budget, ContainerId, ContainerRecord, Decision, Driver, Error, ErrorKind,
     Hook, Host, ImageId, ImageRecord, ImageSpec, Lease, MessageBody, MessageId, ModelSettings, Permission,
@@ -46,11 +54,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Runtime {
     shared: Arc<Shared>,
-    agents: Mutex<HashMap<ImageId, Arc<AgentSlot>>>,
+    agents: Arc<Agents>,
 }
-
-/// One agent of an image at most: whoever asks for it while it is being opened waits.
-type AgentSlot = AsyncMutex<Option<Arc<AgentCore>>>;
 
 /// What all agents of a runtime share.
 #[derive(Debug)]
@@ -72,6 +77,8 @@ struct Shared {
     queue: usize,
     /// Those of this process who wait for approvals.
     waiting: Waiting,
+    /// The runtime's own.
+    agents: Weak<Agents>,
 }
 
 impl Shared {
@@ -160,16 +167,23 @@ impl Runtime {
         Ok(image)
     }
 
-    /// The agent of an image: the one that runs, or a new one that takes its session up where it was left.
+    /// The agent of an image: the one that runs, or a new one that takes its session up where it was left. While another
+    /// process has the session, the agent's state is [`AgentState::Elsewhere`]; when that process gives it back, or dies and
+    /// its lease ends, the agent takes it over by itself.
     ///
     /// # Errors
-    /// `NotFound` for a missing image; whatever the store or the workspace reports.
+    /// `NotFound` for a missing image; `Cancelled` for a runtime that is shut down; whatever the store or the workspace
+    /// reports.
     pub async fn run(&self, image: &ImageId) -> Result<Agent> {
-        let slot = self.slot(image);
+        let slot = self.agents.slot(image);
         let mut slot = slot.agent.lock().await;
-        if let Some(agent) = &*slot {
-            return Ok(Agent::new(agent.clone()));
+        self.agents.check(image)?;
+        match &*slot {
+            Some(agent) if agent.is_closed() => agent.leave("closed", future::ready(())).await?,
+            Some(agent) => return Ok(Agent::new(agent.clone())),
+            None => {}
         }
+        *slot = None;
         let agent = self.open(image).await?;
         *slot = Some(agent.clone());
         Ok(Agent::new(agent))
@@ -178,20 +192,39 @@ impl Runtime {
     /// Interrupts the agent of an image, if one runs, and lets it go with the events that it kept. The next
     /// [`Runtime::run`] takes the session up again.
     pub async fn stop(&self, image: &ImageId) {
-        let slot = self.slot(image);
+        let slot = self.agents.slot(image);
         let mut slot = slot.agent.lock().await;
         if let Some(agent) = slot.take() {
             agent.close("stopped").await;
         }
     }
 
-    fn slot<'r>(&'r self, image: &'r ImageId) -> SlotInUse<'r> {
-        let agent = self.lock().entry(image.clone()).or_default().clone();
-        SlotInUse { runtime: self, image, agent }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ImageId, Arc<AgentSlot>>> {
-        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends all agents: they take no more messages, the turns that are under way have so long to end, and what remains is
+    /// left as [`Agent::close`] leaves it, at once where it waits for approvals. When this returns, all sessions are free
+    /// for others, whose program may end. It takes a few seconds more than `within` at most. What is queued waits for whoever
+    /// opens the image next. No agent is opened any more.
+    ///
+    /// # Errors
+    /// The first of those of [`Agent::close`]; all agents are ended all the same.
+    pub async fn shutdown(&self, within: Duration) -> Result<()> {
+        let clock = &self.shared.host.clock;
+        let patience = clock.sleep(within).shared();
+        let ends = self.agents.shut().into_iter().map(|slot| {
+            let patience = patience.clone();
+            async move {
+                let agent = slot.lock().await.take();
+                match agent {
+                    Some(agent) => agent.leave("shut_down", patience).await,
+                    None => Ok(()),
+                }
+            }
+        });
+        let limit = clock.sleep(within.saturating_add(CLOSE_TIME * 2));
+        match future::select(future::join_all(ends), limit).await {
+            Either::Left((ends, _)) => ends.into_iter().collect(),
+            Either::Right(_) => Err(Error::new(ErrorKind::TimedOut, "shut down")
+                .with_message("an agent was still being opened or closed")),
+        }
     }
 
     async fn open(&self, image: &ImageId) -> Result<Arc<AgentCore>> {
@@ -208,10 +241,12 @@ impl Runtime {
         let (repositories, session) = (&shared.repositories, &image.session_id);
         let last_event = repositories.sessions.last_event(session).await?;
         let lease = repositories.leases.find_lease(session).await?;
-        let left_open = lease.is_some_and(|lease| lease.until <= shared.host.now());
+        let left = lease.map(|lease| lease.until.since(shared.host.now()));
         let agent = Arc::new(AgentCore::new(shared, image, tools, last_event));
-        if left_open {
-            shift::take_up(&agent).await?;
+        match left {
+            None => {}
+            Some(Duration::ZERO) => shift::take_up(&agent).await?,
+            Some(_) => watch::begin(&agent),
         }
         Ok(agent)
     }
@@ -315,7 +350,7 @@ impl Runtime {
     /// # Errors
     /// Whatever the store or the workspace reports.
     pub async fn delete_image(&self, image: &ImageId) -> Result<()> {
-        let slot = self.slot(image);
+        let slot = self.agents.slot(image);
         let mut slot = slot.agent.lock().await;
         if let Some(agent) = &*slot {
             agent.close("deleted").await;
@@ -330,29 +365,11 @@ impl Runtime {
     }
 }
 
-/// The place of an image's agent, while somebody looks at it. One that is left empty is removed.
-struct SlotInUse<'r> {
-    runtime: &'r Runtime,
-    image: &'r ImageId,
-    agent: Arc<AgentSlot>,
-}
-
-impl Drop for SlotInUse<'_> {
-    fn drop(&mut self) {
-        let mut agents = self.runtime.lock();
-        let empty = self.agent.try_lock().is_some_and(|agent| agent.is_none());
-        // This and the map's own: nobody else looks at it, and nobody can while the map is locked.
-        if empty && Arc::strong_count(&self.agent) == 2 {
-            agents.remove(self.image);
-        }
-    }
-}
-
-/// Ends the turns that run.
+/// Ends the turns that run. Their leases are given back in the background, which a program that ends at once does not
+/// wait for: [`Runtime::shutdown`] does.
 impl Drop for Runtime {
     fn drop(&mut self) {
-        let agents = self.agents.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for slot in agents.values() {
+        for slot in self.agents.shut() {
             if let Some(agent) = slot.try_lock().as_deref().and_then(Option::as_ref) {
                 agent.abort("runtime_dropped");
             }
@@ -366,7 +383,7 @@ mod tests {
 
     use agentx_resource::{BoxFuture, Spawn, memory::ManualClock};
     use async_trait::async_trait;
-    use futures::{FutureExt, executor::block_on, future};
+    use futures::executor::block_on;
 
     use super::*;
     use crate::{Reply, ScriptedModel, SequentialIds, ToolLoop};
@@ -423,13 +440,13 @@ mod tests {
                 assert_eq!(a.unwrap_err().kind(), ErrorKind::NotFound);
                 assert_eq!(b.unwrap_err().kind(), ErrorKind::NotFound);
                 runtime.delete_image(&missing).await.unwrap();
-                assert_eq!(runtime.lock().len(), 0);
+                assert_eq!(runtime.agents.len(), 0);
             }
             let agent = runtime.run(&image).await.unwrap();
             assert_eq!(runtime.run(&image).await.unwrap().id(), agent.id());
-            assert_eq!(runtime.lock().len(), 1);
+            assert_eq!(runtime.agents.len(), 1);
             runtime.delete_image(&image).await.unwrap();
-            assert_eq!(runtime.lock().len(), 0);
+            assert_eq!(runtime.agents.len(), 0);
             assert!(agent.ask("hello?").await.is_err());
         });
     }
@@ -453,7 +470,7 @@ mod tests {
             let runtime = runtime(0);
             let image = image(&runtime).await;
             let agent = runtime.run(&image).await.unwrap();
-            let slot = runtime.slot(&image);
+            let slot = runtime.agents.slot(&image);
             let held = slot.agent.lock().await;
             let mut deleted = Box::pin(runtime.delete_image(&image));
             let mut asked = Box::pin(runtime.run(&image));

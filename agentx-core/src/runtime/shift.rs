@@ -5,10 +5,11 @@ use std::sync::Arc;
 use futures::{FutureExt, channel::oneshot, future::Abortable};
 
 use super::{
-    core::{AgentCore, Control, Guard},
+    core::{AgentCore, Control, Guard, Stop, Then},
     recover::{self, Open, Recovered},
     turn::{self, OpenTurn},
-    writer::{With, Writer, lost},
+    watch,
+    writer::{With, Writer, is_lost, lost},
 };
 use crate::{
     AgentState, ContentPart, Error, ErrorKind, EventData, Message, MessageBody, MessageId, Moment, Result,
@@ -34,9 +35,9 @@ pub(super) type Task =
 
 /// Hands the work to the host, whose it is from here on.
 pub(super) fn start(guard: Guard, control: Control, agent: Arc<AgentCore>, cause: Cause) {
-    let Control { interrupted, registration, .. } = control;
+    let Control { stopped, registration, .. } = control;
     let spawn = agent.shared.host.spawn.clone();
-    let task = run(guard, agent, interrupted, cause);
+    let task = run(guard, agent, stopped, cause);
     spawn.spawn(Abortable::new(task, registration).map(drop).boxed());
 }
 
@@ -65,13 +66,13 @@ pub(super) async fn take_up(agent: &Arc<AgentCore>) -> Result<()> {
 }
 
 /// Tells subscribers of a failure outside of a turn.
-fn tell(agent: &AgentCore, error: &Error) {
+pub(super) fn tell(agent: &AgentCore, error: &Error) {
     let error_code = Some(error.kind().as_str().replace(' ', "_"));
     let failed = EventData::ErrorReceived { message: error.to_string(), error_code };
     agent.publish(AgentState::Error, agent.shared.host.now(), &agent.context, vec![failed], None);
 }
 
-async fn run(guard: Guard, agent: Arc<AgentCore>, interrupted: oneshot::Receiver<()>, cause: Cause) {
+async fn run(guard: Guard, agent: Arc<AgentCore>, stopped: oneshot::Receiver<Stop>, cause: Cause) {
     match cause {
         Cause::Sent { content, turn_id, stored } => {
             let user = Message::new(
@@ -83,22 +84,21 @@ async fn run(guard: Guard, agent: Arc<AgentCore>, interrupted: oneshot::Receiver
                 Ok((writer, turn)) => {
                     // Whoever sent the message may no longer wait for this; the turn goes on all the same.
                     let _ = stored.send(Ok(()));
-                    turns(guard, writer, turn, interrupted).await;
+                    turns(guard, writer, turn, stopped).await;
                 }
                 Err((error, state)) => {
-                    guard.rest(state);
+                    rest_in(guard, &agent, state);
                     let _ = stored.send(Err(error));
                 }
             }
         }
         Cause::Waiting { whole } => match wait(&agent).await {
-            Ok(Some((writer, turn))) => {
+            Ok(Waited::Turn(writer, turn)) => {
                 let _ = whole.send(Ok(()));
-                turns(guard, writer, turn, interrupted).await;
+                turns(guard, *writer, *turn, stopped).await;
             }
-            Ok(None) => {
-                let state = agent.state();
-                guard.rest(state);
+            Ok(Waited::Rest(state)) => {
+                rest_in(guard, &agent, state);
                 let _ = whole.send(Ok(()));
             }
             Err(error) => {
@@ -109,11 +109,14 @@ async fn run(guard: Guard, agent: Arc<AgentCore>, interrupted: oneshot::Receiver
         },
         Cause::Interrupted { whole } => {
             let outcome = give_up(&agent).await;
-            if let Err(error) = &outcome {
-                tell(&agent, error);
-            }
-            let state = agent.state();
-            guard.rest(state);
+            let state = match &outcome {
+                Ok(()) => agent.state(),
+                Err(error) => {
+                    tell(&agent, error);
+                    if error.kind() == ErrorKind::Busy { AgentState::Elsewhere } else { AgentState::Error }
+                }
+            };
+            rest_in(guard, &agent, state);
             let _ = whole.send(outcome);
         }
         Cause::Task { task, done } => {
@@ -125,13 +128,21 @@ async fn run(guard: Guard, agent: Arc<AgentCore>, interrupted: oneshot::Receiver
     }
 }
 
+/// Frees the agent, which looks on where another process has the session.
+fn rest_in(guard: Guard, agent: &Arc<AgentCore>, state: AgentState) {
+    let elsewhere = state == AgentState::Elsewhere;
+    guard.rest(state);
+    if elsewhere {
+        watch::begin(agent);
+    }
+}
+
 /// Stores the message, and gives the turn that answers it; or why not, and how the agent is then.
 async fn send(
     agent: &Arc<AgentCore>,
     turn_id: TurnId,
     user: Message,
 ) -> Result<(Writer, OpenTurn), (Error, AgentState)> {
-    let before = agent.state();
     if let Some((token, history)) = agent.take_history() {
         let mut writer = Writer::again(agent.clone(), token, history);
         match turn::begin(&mut writer, turn_id.clone(), user.clone(), Vec::new()).await {
@@ -142,7 +153,7 @@ async fn send(
         }
     }
     let mut writer = Writer::acquire(agent.clone()).await.map_err(|error| match error.kind() {
-        ErrorKind::Busy => (error, before),
+        ErrorKind::Busy => (error, AgentState::Elsewhere),
         _ => (error, AgentState::Error),
     })?;
     let begun = match recover::recover(&mut writer).await {
@@ -165,28 +176,33 @@ async fn send(
     }
 }
 
+/// What there is to do in a session that is whole.
+enum Waited {
+    Turn(Box<Writer>, Box<OpenTurn>),
+    Rest(AgentState),
+}
+
 /// Makes the session whole, and gives what is to be gone on with, if anything.
-async fn wait(agent: &Arc<AgentCore>) -> Result<Option<(Writer, OpenTurn)>> {
+async fn wait(agent: &Arc<AgentCore>) -> Result<Waited> {
     let mut writer = match Writer::acquire(agent.clone()).await {
-        // Whoever has it goes on with what waits.
-        Err(error) if error.kind() == ErrorKind::Busy => return Ok(None),
+        // Whoever has it goes on with what waits, or dies.
+        Err(error) if error.kind() == ErrorKind::Busy => return Ok(Waited::Rest(AgentState::Elsewhere)),
         writer => writer?,
     };
     let turn = match recover::recover(&mut writer).await {
         Ok(Recovered::Open(open)) if open.is_answered() => open.go_on(&mut writer).await.map(Some),
         Ok(Recovered::Open(_)) => {
-            agent.set_state(AgentState::AwaitingApproval);
             writer.abandon().await;
-            return Ok(None);
+            return Ok(Waited::Rest(AgentState::AwaitingApproval));
         }
         Ok(Recovered::Whole) => next_queued(&mut writer).await,
         Err(error) => Err(error),
     };
     match turn {
-        Ok(Some(turn)) => Ok(Some((writer, turn))),
+        Ok(Some(turn)) => Ok(Waited::Turn(Box::new(writer), Box::new(turn))),
         Ok(None) => {
             rest(writer);
-            Ok(None)
+            Ok(Waited::Rest(agent.state()))
         }
         Err(error) => {
             writer.abandon().await;
@@ -274,34 +290,52 @@ async fn turns(
     mut guard: Guard,
     mut writer: Writer,
     mut turn: OpenTurn,
-    mut interrupted: oneshot::Receiver<()>,
+    mut stopped: oneshot::Receiver<Stop>,
 ) {
+    let agent = writer.agent().clone();
     loop {
-        let finished = turn.drive(&mut writer, interrupted).await;
-        if finished.broken {
+        let Some(finished) = turn.drive(&mut writer, stopped).await else {
             writer.abandon().await;
-            return guard.finish(finished);
-        }
-        let closed = writer.agent().is_closed();
-        if finished.released || closed {
-            if finished.released {
+            let state = agent.state();
+            return guard.rest(state);
+        };
+        match finished.then {
+            Then::Rest => {
                 rest(writer);
+                return guard.finish(finished);
             }
-            return guard.finish(finished);
+            Then::Broken => {
+                writer.abandon().await;
+                return guard.finish(finished);
+            }
+            Then::Elsewhere => {
+                guard.finish(finished);
+                return watch::begin(&agent);
+            }
+            Then::Queued => {}
         }
         // What is told of the next turn is told behind the end of this one.
-        let Some(listening) = guard.next_turn(finished) else { return };
-        interrupted = listening;
+        stopped = match guard.next_turn(finished) {
+            Ok(stopped) => stopped,
+            Err(finished) => {
+                writer.abandon().await;
+                return finished.map_or((), |finished| guard.finish(*finished));
+            }
+        };
         turn = match next_queued(&mut writer).await {
             Ok(Some(turn)) => turn,
             Ok(None) => {
-                let agent = writer.agent().clone();
                 rest(writer);
-                return guard.rest(agent.state());
+                let state = agent.state();
+                return guard.rest(state);
+            }
+            Err(error) if is_lost(&error) => {
+                tell(&agent, &lost(error));
+                return rest_in(guard, &agent, AgentState::Elsewhere);
             }
             Err(error) => {
                 writer.abandon().await;
-                tell(writer.agent(), &lost(error));
+                tell(&agent, &error);
                 return guard.rest(AgentState::Error);
             }
         };

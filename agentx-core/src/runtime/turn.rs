@@ -10,10 +10,10 @@ use futures::{
 
 use super::{
     approval::StoredApprovals,
-    core::{AgentCore, Finished},
+    core::{AgentCore, Finished, Stop, Then},
     events::TurnReport,
     history, spent,
-    writer::{With, Writer, lost},
+    writer::{With, Writer, is_lost, lost},
 };
 use crate::{
     AgentState, ApprovalRecord, DriverEvent, DriverStream, Error, ErrorKind, EventContext, EventData, Ledger,
@@ -74,6 +74,8 @@ enum Happened {
     Input(TurnInput),
     /// It is time to renew the lease.
     Renewal,
+    /// The turn is to stand as it is stored.
+    Leave,
 }
 
 impl OpenTurn {
@@ -118,22 +120,28 @@ impl OpenTurn {
         turn
     }
 
-    /// Runs the turn to its end.
-    pub(super) async fn drive(mut self, writer: &mut Writer, interrupted: oneshot::Receiver<()>) -> Finished {
-        // The sender lives as long as the turn; were it gone, nobody could interrupt.
-        let interrupted = async move {
-            if interrupted.await.is_err() {
-                future::pending::<()>().await;
+    /// Runs the turn to its end; none where it was left before.
+    pub(super) async fn drive(
+        mut self,
+        writer: &mut Writer,
+        stopped: oneshot::Receiver<Stop>,
+    ) -> Option<Finished> {
+        let stopped = async move {
+            match stopped.await {
+                Ok(stop) => stop,
+                // The sender lives as long as the turn; were it gone, nobody could stop it.
+                Err(_) => future::pending().await,
             }
         };
-        let mut interrupted = pin!(interrupted.fuse());
+        let mut stopped = pin!(stopped.fuse());
         let mut text = String::new();
         loop {
-            let input = match self.next(writer, &mut interrupted).await {
+            let input = match self.next(writer, &mut stopped).await {
                 Happened::Input(input) => input,
+                Happened::Leave => return None,
                 Happened::Renewal => match writer.renew().await {
                     Ok(()) => continue,
-                    Err(error) => return self.give_up(Vec::new(), lost(error)),
+                    Err(error) => return Some(self.give_up(Vec::new(), error)),
                 },
             };
             let mut step = Step::default();
@@ -150,21 +158,27 @@ impl OpenTurn {
             };
             let (first, appended) = match writer.append(at, Some(&self.turn_id), &step.events, with).await {
                 Ok(appended) => appended,
-                Err(error) => return self.give_up(step.events, lost(error)),
+                Err(error) => return Some(self.give_up(step.events, error)),
             };
             if let Some(said) = step.events.iter().filter_map(assistant_text).next_back() {
                 text = said;
             }
             let state = self.machine.state();
             match step.outcome {
-                None => self.agent.publish(state, at, &self.context, step.events, first),
+                None => {
+                    let leaves = state == AgentState::AwaitingApproval && self.agent.leaves();
+                    self.agent.publish(state, at, &self.context, step.events, first);
+                    if leaves {
+                        return None;
+                    }
+                }
                 Some(outcome) => {
                     let usage = self.machine.usage();
                     let spent = self.spent();
                     let report = TurnReport { turn_id: self.turn_id, outcome, text, usage, spent };
                     let (context, events) = (self.context, step.events);
-                    let released = appended.released;
-                    return Finished { state, at, context, events, first, report, released, broken: false };
+                    let then = if appended.released { Then::Rest } else { Then::Queued };
+                    return Some(Finished { state, at, context, events, first, report, then });
                 }
             }
         }
@@ -235,19 +249,22 @@ impl OpenTurn {
         }
     }
 
-    /// What happens next: the driver tells something, the turn is interrupted, or the lease is to be renewed.
+    /// What happens next: the driver tells something, the turn is stopped, or the lease is to be renewed.
     async fn next(
         &mut self,
         writer: &mut Writer,
-        interrupted: &mut (impl FusedFuture<Output = ()> + Unpin),
+        stopped: &mut (impl FusedFuture<Output = Stop> + Unpin),
     ) -> Happened {
         let Some(driver) = &mut self.stream else { return Happened::Input(TurnInput::Interrupted) };
         let next = AssertUnwindSafe(driver.next()).catch_unwind();
         let next = future::select(writer.renewal(), next);
-        let next = match future::select(interrupted, next).await {
-            Either::Left(((), _)) => {
+        let next = match future::select(stopped, next).await {
+            Either::Left((stop, _)) => {
                 self.stream = None;
-                return Happened::Input(TurnInput::Interrupted);
+                return match stop {
+                    Stop::Interrupt => Happened::Input(TurnInput::Interrupted),
+                    Stop::Leave => Happened::Leave,
+                };
             }
             Either::Right((Either::Left(((), _)), _)) => return Happened::Renewal,
             Either::Right((Either::Right((next, _)), _)) => next,
@@ -275,6 +292,8 @@ impl OpenTurn {
     /// Ends a turn that can't be stored. What could not be stored is not told, but for the end.
     fn give_up(mut self, mut events: Vec<EventData>, error: Error) -> Finished {
         self.stream = None;
+        let then = if is_lost(&error) { Then::Elsewhere } else { Then::Broken };
+        let error = lost(error);
         let host = &self.agent.shared.host;
         let (at, usage, spent) = (host.now(), self.machine.usage(), self.spent());
         let moment = Moment { at, ids: &*host.ids };
@@ -293,16 +312,7 @@ impl OpenTurn {
         });
         let outcome = Outcome::Failed(error);
         let report = TurnReport { turn_id: self.turn_id, outcome, text: String::new(), usage, spent };
-        Finished {
-            state: AgentState::Error,
-            at,
-            context: self.context,
-            events,
-            first: None,
-            report,
-            released: false,
-            broken: true,
-        }
+        Finished { state: AgentState::Error, at, context: self.context, events, first: None, report, then }
     }
 }
 

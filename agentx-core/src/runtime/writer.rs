@@ -142,9 +142,14 @@ impl Writer {
     }
 }
 
+/// Whether an append failed since another process has the session.
+pub(super) fn is_lost(error: &Error) -> bool {
+    error.kind() == ErrorKind::ConditionFailed
+}
+
 /// The error of a turn whose agent has lost the lease.
 pub(super) fn lost(error: Error) -> Error {
-    if error.kind() != ErrorKind::ConditionFailed {
+    if !is_lost(&error) {
         return error;
     }
     Error::new(ErrorKind::ConditionFailed, "run turn")

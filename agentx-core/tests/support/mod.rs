@@ -4,14 +4,14 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use agentx_core::{
-    Error, ErrorKind, Host, Message, MessageBody, MessageId, Result, SequentialIds, Timestamp, Tool,
-    ToolContext, ToolDefinition, ToolOutput,
+    Error, ErrorKind, Host, IdSource, Message, MessageBody, MessageId, Result, SequentialIds, Timestamp,
+    Tool, ToolContext, ToolDefinition, ToolOutput,
 };
 use agentx_resource::{BoxFuture, Clock, Spawn};
 use async_trait::async_trait;
@@ -56,6 +56,17 @@ impl Spawn for Threads {
 
 pub(crate) fn host() -> Host {
     Host::new(Arc::new(StillClock), Arc::new(Threads), Arc::new(SequentialIds::new()))
+}
+
+/// Ids that no other process gives.
+#[derive(Debug, Default)]
+pub(crate) struct Ids;
+
+impl IdSource for Ids {
+    fn fresh(&self) -> String {
+        static GIVEN: AtomicU64 = AtomicU64::new(1);
+        format!("u{}", GIVEN.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 pub(crate) fn user(text: &str) -> Message {

@@ -111,6 +111,7 @@ async fn run(directory: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut turn = agent.send(PROMPT).await?;
     follow(&agent, &mut turn, &mut view).await?;
     let report = turn.finish().await;
+    agent.close().await?;
     view.line(&format!("session  {}", session.display()))?;
     let report = report?;
     view.usage(&report, unit)?;

@@ -1,6 +1,9 @@
 //! Sessions over several runtimes: leases, queues, approvals, forks, rewinds, and what subscribers see of them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod elsewhere;
+mod ending;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::{
