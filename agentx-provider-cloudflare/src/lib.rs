@@ -5,8 +5,22 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+#[cfg(feature = "_api")]
+mod api;
+#[cfg(feature = "_http")]
+mod client;
+#[cfg(feature = "d1")]
+mod d1;
+#[cfg(feature = "kv")]
+mod kv;
 mod r2;
 
+#[cfg(feature = "_api")]
+pub use api::{ApiToken, CloudflareApi};
+#[cfg(feature = "d1")]
+pub use d1::{D1Executor, D1Usage};
+#[cfg(feature = "kv")]
+pub use kv::{KvEnv, KvUsage};
 pub use r2::R2FileSystem;
 
 /// The crate whose stores [`R2FileSystem`] takes, in the version that it takes.

@@ -8,10 +8,11 @@ const envelope = (status, result, errors = []) =>
   Response.json({ result, errors, messages: [], success: errors.length === 0 }, { status });
 const refused = (status, code, message) => envelope(status, null, [{ code, message }]);
 
-async function run(statement, shape) {
-  if (shape === 'query') return statement.all();
-  const [columns, ...rows] = await statement.raw({ columnNames: true });
-  return { success: true, results: { columns, rows }, meta: {} };
+// Both run all statements as one transaction.
+async function run(database, queries, shape) {
+  if (shape === 'query') return database.batch(queries.map(({ sql, params }) => database.prepare(sql).bind(...params)));
+  const { results } = await database.query({ queries });
+  return results.map(({ data: { columns, rows }, meta }) => ({ success: true, results: { columns, rows }, meta }));
 }
 
 export async function d1(request, env) {
@@ -22,10 +23,12 @@ export async function d1(request, env) {
   const database = env[id];
   if (typeof database?.prepare !== 'function') return refused(404, 7404, `The database ${id} could not be found`);
   const body = await request.json();
-  const prepared = (body.batch ?? [body]).map(({ sql, params = [] }) => database.prepare(sql).bind(...params));
+  const queries = (body.batch ?? [body]).map(({ sql, params = [] }) => ({ sql, params }));
+  // The documentation gives parameters as strings alone.
+  const strings = queries.every(({ params }) => params.every((param) => typeof param === 'string'));
+  if (!strings) return refused(400, 7400, 'params are strings');
   try {
-    if (shape === 'query') return envelope(200, await database.batch(prepared));
-    return envelope(200, await Promise.all(prepared.map((statement) => run(statement, shape))));
+    return envelope(200, await run(database, queries, shape));
   } catch (error) {
     return refused(400, 7500, error.message);
   }

@@ -49,7 +49,7 @@ const miniflare = new Miniflare(
     modules: true,
     script,
     compatibilityDate,
-    compatibilityFlags: ['nodejs_compat'],
+    compatibilityFlags: ['nodejs_compat', 'd1_binding_jsrpc'],
     bindings: { PLACES },
     d1Databases: places('d1'),
     kvNamespaces: places('kv'),

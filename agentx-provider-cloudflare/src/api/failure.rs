@@ -1,0 +1,63 @@
+use std::time::Duration;
+
+use agentx_resource::{Error, ErrorKind, Retry};
+
+/// What errors name as the provider.
+pub(crate) const PROVIDER: &str = "cloudflare";
+
+/// An error of this client.
+pub(crate) fn fail(kind: ErrorKind, operation: &'static str) -> Error {
+    Error::new(kind, operation).with_provider(PROVIDER)
+}
+
+/// What a request that failed has done on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing, for certain.
+    None,
+    /// That is not known.
+    Unknown,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: ErrorKind,
+    pub(crate) message: String,
+    pub(crate) effect: Effect,
+    /// Whether it may pass, and the time that the API asks for. Never `Exhausted`.
+    pub(crate) retry: Retry,
+}
+
+impl Failure {
+    /// One that will come again, and that had no effect.
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), effect: Effect::None, retry: Retry::Never }
+    }
+
+    /// One after which nothing is known of the effect.
+    pub(crate) fn unknown(mut self) -> Self {
+        self.effect = Effect::Unknown;
+        self
+    }
+
+    /// One that may pass.
+    pub(crate) fn passing(mut self, wait: Option<Duration>) -> Self {
+        self.retry = Retry::After(wait);
+        self
+    }
+
+    /// The error that a caller sees. `changes`: whether the request was one that changes something.
+    pub(crate) fn told(self, operation: &'static str, changes: bool, tried: u32) -> Error {
+        let retry = match self.retry {
+            Retry::After(_) if tried > 1 => Retry::Exhausted,
+            retry => retry,
+        };
+        if changes && self.effect == Effect::Unknown {
+            // Trying again could do it twice.
+            let message = format!("{}: {}", self.kind, self.message);
+            return fail(ErrorKind::Lost, operation).with_message(message);
+        }
+        fail(self.kind, operation).with_message(self.message).with_retry(retry)
+    }
+}
