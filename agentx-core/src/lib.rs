@@ -23,6 +23,8 @@ mod id;
 mod message;
 mod model;
 mod record;
+#[cfg(feature = "record")]
+pub mod recorded;
 mod repository;
 mod runtime;
 mod subagent;

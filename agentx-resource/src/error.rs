@@ -75,11 +75,40 @@ pub enum ErrorKind {
     Lost,
     /// Stored data can't be read as what it must be.
     Corrupt,
+    /// A replay asks for something else than what was recorded.
+    Diverged,
     /// A fault of the provider itself.
     Internal,
 }
 
 impl ErrorKind {
+    /// All kinds.
+    #[cfg(feature = "record")]
+    pub(crate) const ALL: [Self; 22] = [
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::NotADirectory,
+        Self::IsADirectory,
+        Self::DirectoryNotEmpty,
+        Self::InvalidPath,
+        Self::Escapes,
+        Self::InvalidInput,
+        Self::PermissionDenied,
+        Self::Unauthenticated,
+        Self::ConditionFailed,
+        Self::Unsupported,
+        Self::LimitExceeded,
+        Self::Busy,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Unavailable,
+        Self::Truncated,
+        Self::Lost,
+        Self::Corrupt,
+        Self::Diverged,
+        Self::Internal,
+    ];
+
     /// The kind in words, lower case.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -103,6 +132,7 @@ impl ErrorKind {
             Self::Truncated => "truncated",
             Self::Lost => "outcome unknown",
             Self::Corrupt => "corrupt",
+            Self::Diverged => "diverged from the recording",
             Self::Internal => "internal error",
         }
     }

@@ -26,6 +26,8 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+#[cfg(feature = "record")]
+pub mod cassette;
 mod clock;
 mod disk;
 mod env;

@@ -9,6 +9,7 @@ mod table;
 use std::{fmt, sync::Arc};
 
 use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     assembler::MessageAssembler,
@@ -47,7 +48,8 @@ impl<T: Model + ?Sized> Model for Arc<T> {
 }
 
 /// A step of a model's answer. Blocks may interleave; each has its index.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ModelEvent {
     /// The answer begins.
@@ -85,7 +87,8 @@ pub enum ModelEvent {
 }
 
 /// What happens to a block.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BlockChange {
     /// It begins.
@@ -103,7 +106,8 @@ pub enum BlockChange {
 }
 
 /// What a block is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BlockKind {
     /// Text.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 
 /// Settings of a model call. What is not set is the model client's own default.
@@ -29,7 +30,8 @@ pub struct ModelSettings {
 }
 
 /// How a model thinks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Thinking {
     /// Not at all.
@@ -43,7 +45,8 @@ pub enum Thinking {
 }
 
 /// How a model's thinking is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ThinkingDisplay {
     /// As a summary.
@@ -53,7 +56,8 @@ pub enum ThinkingDisplay {
 }
 
 /// How much a model does for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Effort {
     /// Little.
@@ -69,7 +73,8 @@ pub enum Effort {
 }
 
 /// Which tools a model may or must call.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ToolChoice {
     /// It decides.

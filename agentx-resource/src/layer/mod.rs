@@ -19,6 +19,8 @@ mod overlay;
 mod path_locks;
 mod quota;
 mod read_only;
+#[cfg(feature = "record")]
+mod record;
 mod retry;
 mod route;
 mod timeout;
@@ -27,6 +29,8 @@ mod trace;
 
 use std::sync::Arc;
 
+#[cfg(feature = "record")]
+pub use self::record::Recorded;
 #[cfg(feature = "tracing")]
 pub use self::trace::Trace;
 pub use self::{
