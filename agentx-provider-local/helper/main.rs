@@ -52,12 +52,17 @@ fn prepare(control: &OwnedFd) -> Result<Server, (Stage, i32)> {
     let packet = sys::receive(control, &mut buffer, true).map_err(|errno| (Stage::Request, errno))?;
     let setup = buffer.get(..packet.length).filter(|_| !packet.cut).and_then(Setup::decode).ok_or(invalid)?;
     let mut policy = Policy::default();
+    let mut handles = packet.handles.into_iter();
     if setup.pid_namespace {
         sys::enter_pid_namespace().map_err(|errno| (Stage::Namespace, errno))?;
     }
     if !setup.policy.is_empty() {
-        let plan = packet.handles.into_iter().next().ok_or(invalid)?;
+        let plan = handles.next().ok_or(invalid)?;
         policy = Policy::enter(plan).map_err(|failure| (Stage::Policy, failure.number()))?;
+    }
+    policy.groups = handles.collect();
+    if policy.groups.len() != usize::from(setup.groups) {
+        return Err(invalid);
     }
     sys::adopt_orphans().map_err(|errno| (Stage::Namespace, errno))?;
     let mut server =

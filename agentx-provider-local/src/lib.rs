@@ -21,7 +21,7 @@ pub use fs::{Durability, LocalFileSystem, Resolution};
 pub use llm::ApiKey;
 pub use process::{
     AllowList, Attempt, Containment, Engine, Guarantee, Isolation, LocalProcess, Namespaces, Network,
-    Outcome, Probe, Verdict,
+    Outcome, Probe, TreeLimits, TreeUsage, Verdict,
 };
 pub use sqlite::SqliteExecutor;
 

@@ -7,6 +7,7 @@ mod isolation {
     mod probe;
     mod proxy;
     mod refusals;
+    mod tree;
     mod views;
 
     use agentx_provider_local::{AllowList, Isolation, LocalProcess, Namespaces, Network};
@@ -52,6 +53,7 @@ mod isolation {
             ("behind a proxy", Isolation::full().with_network(Network::Proxy(AllowList::default()))),
             ("Landlock and seccomp alone", light()),
             ("bubblewrap", engines::bubblewrap()),
+            ("limits of the tree", Isolation::new().with_tree_limits(tree::limits())),
         ];
         for (name, isolation) in kinds {
             let dir = tempfile::tempdir().unwrap();
@@ -62,9 +64,10 @@ mod isolation {
         }
     }
 
-    /// Whether the helper refused, and not a program that may not be installed.
+    /// Whether the helper refused, and not a program that may not be installed, or groups that the user may not make.
     fn is_ours(error: &agentx_resource::Error) -> bool {
-        !error.to_string().contains("bwrap is not there")
+        let told = error.to_string();
+        !told.contains("bwrap is not there") && !told.contains("can't limit whole trees")
     }
 
     async fn sh(process: &LocalProcess, script: &str) -> ExecOutput {

@@ -70,6 +70,14 @@ async fn a_certain_helper_that_does_not_work_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_probe_goes_through_the_same_helper() {
+    let broken = local().with_helper("/no/such/helper").probe().await.unwrap_err();
+    assert!(broken.to_string().contains("/no/such/helper"), "{broken}");
+    let probe = local().with_helper(HELPER).probe().await.unwrap();
+    assert!(probe.attempts.iter().any(|attempt| attempt.inside.got()));
+}
+
+#[tokio::test]
 async fn a_pid_namespace_holds_what_a_command_starts() {
     let process = local().with_pid_namespace();
     match process.containment().await {

@@ -20,7 +20,7 @@ mod view;
 use std::{
     ffi::CStr,
     fmt,
-    os::fd::{IntoRawFd, OwnedFd},
+    os::fd::{AsRawFd, IntoRawFd, OwnedFd},
 };
 
 pub(crate) use self::holder::Holder;
@@ -37,6 +37,8 @@ const MAX_PLAN: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Policy {
     plan: Plan,
+    /// What a command enters its control groups by.
+    pub(crate) groups: Vec<OwnedFd>,
     /// Where the host waits for an answer, until it has it.
     answer: Option<Fd>,
     listener: Option<Fd>,
@@ -192,6 +194,9 @@ impl Policy {
     }
 
     fn bind_to(&self, holder: Option<Holder>) -> sys::Result<()> {
+        for group in &self.groups {
+            sys::write(group.as_raw_fd(), b"0")?;
+        }
         match holder {
             Some(holder) => {
                 holder.join()?;

@@ -19,6 +19,7 @@ mod network;
 mod privileges;
 mod processes;
 mod protected;
+mod tree;
 mod witness;
 
 use std::{
@@ -63,6 +64,8 @@ pub(crate) struct Target {
     /// The kernel's handle to a file with the secret, in hexadecimal.
     pub(crate) handle: String,
     pub(crate) handle_type: i32,
+    /// Only what a whole tree may use is tried.
+    pub(crate) only_tree: bool,
 }
 
 impl Target {
@@ -82,6 +85,7 @@ impl Target {
                 "terminal" => target.terminal = value,
                 "segment" => target.segment = value.parse().unwrap_or_default(),
                 "handle" => target.handle = value,
+                "only" => target.only_tree = value == "tree",
                 "handle_type" => target.handle_type = value.parse().unwrap_or_default(),
                 _ => {}
             }
@@ -98,7 +102,7 @@ impl Target {
 /// Makes all attempts and prints a line for each: its group, its name, and `got` or `denied` with a reason.
 pub(crate) fn run(args: impl Iterator<Item = String>) -> ExitCode {
     let target = Target::parse(args);
-    let groups: [(&str, &[Attempt]); 6] = [
+    let all: [(&str, &[Attempt]); 6] = [
         ("files", files::ATTEMPTS),
         ("protected", protected::ATTEMPTS),
         ("processes", processes::ATTEMPTS),
@@ -106,9 +110,11 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> ExitCode {
         ("kernel", kernel::ATTEMPTS),
         ("privileges", privileges::ATTEMPTS),
     ];
+    let tree: [(&str, &[Attempt]); 1] = [("tree", tree::ATTEMPTS)];
+    let groups = if target.only_tree { &tree[..] } else { &all };
     let mut out = io::stdout().lock();
     for (group, attempts) in groups {
-        for (name, attempt) in attempts {
+        for (name, attempt) in *attempts {
             let line = match apart(|| attempt(&target)) {
                 Ok(what) => format!("{group}\t{name}\tgot\t{}\n", what.replace(['\t', '\n'], " ")),
                 Err(why) => format!("{group}\t{name}\tdenied\t{why}\n"),

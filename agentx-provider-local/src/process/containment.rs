@@ -109,6 +109,10 @@ impl Helpers {
         self.isolation.as_deref()
     }
 
+    pub(super) fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// Whether no helper is wanted.
     pub(super) fn is_refused(&self) -> bool {
         matches!(self.program, Program::None)

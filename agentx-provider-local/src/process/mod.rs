@@ -5,6 +5,7 @@ mod containment;
 mod cwd;
 mod ending;
 mod environment;
+mod group;
 mod helper;
 mod idle;
 mod input;
@@ -37,6 +38,7 @@ use rustix::io::Errno;
 
 pub use self::{
     containment::Containment,
+    group::{TreeLimits, TreeUsage},
     isolation::{
         AllowList, Attempt, Engine, Guarantee, Isolation, Namespaces, Network, Outcome, Probe, Verdict,
     },
@@ -151,15 +153,18 @@ impl LocalProcess {
     /// Starts commands through this helper program in place of the one within the library, for a machine that runs no
     /// program from memory. It is the program `agentx-helper` of this very version of this crate. One that does not
     /// work is an error of each command.
-    pub fn with_helper(mut self, path: impl Into<PathBuf>) -> Self {
-        self.helpers = Arc::new(self.helpers.with_program(Program::File(path.into())));
-        self
+    pub fn with_helper(self, path: impl Into<PathBuf>) -> Self {
+        self.with_program(Program::File(path.into()))
     }
 
     /// Starts commands without a helper, for a host that must have no process but its commands. See
     /// [`Containment::Sweep`] for what is weaker then.
-    pub fn without_helper(mut self) -> Self {
-        self.helpers = Arc::new(self.helpers.with_program(Program::None));
+    pub fn without_helper(self) -> Self {
+        self.with_program(Program::None)
+    }
+
+    fn with_program(mut self, program: Program) -> Self {
+        self.helpers = Arc::new(self.helpers.with_program(program));
         self
     }
 
@@ -194,7 +199,7 @@ impl LocalProcess {
     /// Those of [`Isolation::probe`].
     pub async fn probe(&self) -> Result<Probe> {
         let isolation = self.helpers.isolation().map(Prepared::isolation);
-        isolation.cloned().unwrap_or_default().probe().await
+        isolation.cloned().unwrap_or_default().probe_through(self.helpers.program()).await
     }
 
     /// How what commands leave behind is ended on this machine. Starts the helper, where none runs yet.
@@ -205,6 +210,11 @@ impl LocalProcess {
     pub async fn containment(&self) -> Result<Containment> {
         spawn::runtime("containment")?;
         self.helpers.containment().await
+    }
+
+    /// What all commands use together, where an isolation [limits](Isolation::with_tree_limits) that; else none.
+    pub fn tree_usage(&self) -> Option<TreeUsage> {
+        Some(self.helpers.isolation()?.group()?.usage())
     }
 
     /// How long a command that is killed, timed out or wrote too much may take to end by itself after `SIGTERM`, until

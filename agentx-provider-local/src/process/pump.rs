@@ -13,10 +13,13 @@ use tokio::{runtime::Handle, time::Sleep};
 use super::{
     ending::Ending,
     failure,
+    group::MemoryWatch,
     idle::Idle,
     output::{Output, Step},
     tree::Tree,
 };
+
+const SIGKILL: i32 = 9;
 
 /// Turns what a command does into events, from its first output until nothing of it is left.
 pub(super) struct Pump {
@@ -26,6 +29,7 @@ pub(super) struct Pump {
     /// The one whose turn it is comes first.
     pub(super) outputs: [Output; 2],
     pub(super) idle: Option<Idle>,
+    pub(super) memory: Option<MemoryWatch>,
     pub(super) kill_grace: Duration,
     pub(super) drain_grace: Duration,
     pub(super) buffer: Vec<u8>,
@@ -117,7 +121,17 @@ impl Pump {
     }
 
     fn poll_exit(&self, cx: &mut Context<'_>) -> Poll<ExitStatus> {
-        self.tree.poll_exit(cx).map(|status| self.ending.cause().unwrap_or(status))
+        self.tree.poll_exit(cx).map(|status| self.ending.cause().unwrap_or_else(|| self.explain(status)))
+    }
+
+    /// Whoever was killed while the kernel ended processes for memory was killed for that.
+    fn explain(&self, status: ExitStatus) -> ExitStatus {
+        match &self.memory {
+            Some(memory) if status == ExitStatus::Signal(SIGKILL) && memory.has_killed() => {
+                ExitStatus::OutOfMemory
+            }
+            _ => status,
+        }
     }
 
     fn check_idle(&mut self, cx: &mut Context<'_>) {

@@ -16,6 +16,7 @@ use super::{
     child::LocalChild,
     ending::Ending,
     error, failure,
+    group::MemoryWatch,
     idle::Idle,
     input::Input,
     output::Output,
@@ -67,10 +68,11 @@ impl LocalProcess {
         &self,
         tree: Tree,
         pipes: Pipes,
+        memory: Option<MemoryWatch>,
         request: &ExecRequest,
         runtime: Handle,
     ) -> Result<Box<dyn Child>> {
-        let child = self.adopt(tree, pipes, request, runtime);
+        let child = self.adopt(tree, pipes, memory, request, runtime);
         Ok(Box::new(child.map_err(|source| failure("spawn", source))?))
     }
 
@@ -78,6 +80,7 @@ impl LocalProcess {
         &self,
         tree: Tree,
         pipes: Pipes,
+        memory: Option<MemoryWatch>,
         request: &ExecRequest,
         runtime: Handle,
     ) -> io::Result<LocalChild> {
@@ -101,6 +104,7 @@ impl LocalProcess {
                 Output::new(pipes.stderr, OutputStream::Stderr, request.output_limit),
             ],
             idle: request.idle_timeout.map(Idle::new),
+            memory,
             kill_grace: self.kill_grace,
             drain_grace: self.drain_grace,
             buffer: Vec::new(),

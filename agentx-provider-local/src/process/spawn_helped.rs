@@ -11,7 +11,9 @@ use tokio::runtime::Handle;
 
 use super::{
     LocalProcess, error, failure,
+    group::MemoryWatch,
     helper::{Command, Handles, Helper, Line, List, NotLaunched, Stage},
+    isolation::Prepared,
     limits,
     not_started::NotStarted,
     program::{self, Refusal},
@@ -59,8 +61,9 @@ impl LocalProcess {
                 None => open_pipes(&directory, request.stdin != Stdin::Null),
             }
             .map_err(|errno| failure("spawn", errno.into()))?;
+            let memory = isolation.and_then(Prepared::group).and_then(MemoryWatch::begin);
             let refused = match Line::launch(&helper, &command, handles).await {
-                Ok(line) => return self.watch(Tree::Helped(line), pipes, request, runtime),
+                Ok(line) => return self.watch(Tree::Helped(line), pipes, memory, request, runtime),
                 Err(refused) => refused,
             };
             match refused {

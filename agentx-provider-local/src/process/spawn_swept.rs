@@ -62,7 +62,7 @@ impl LocalProcess {
         for pipe in [Some(&pipes.stdout), pipes.stderr.as_ref(), pipes.stdin.as_ref()].into_iter().flatten() {
             ioctl_fionbio(pipe, true).map_err(|errno| failure("spawn", errno.into()))?;
         }
-        self.watch(Tree::Swept(tree), pipes, request, runtime)
+        self.watch(Tree::Swept(tree), pipes, None, request, runtime)
     }
 }
 

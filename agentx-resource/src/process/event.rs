@@ -48,6 +48,9 @@ pub enum ExitStatus {
     Killed,
     /// Its output exceeded the limit, and it was killed.
     OutputLimit,
+    /// It was killed by the platform for a limit of memory that it shares with others: all that it has started, or all
+    /// that runs beside it.
+    OutOfMemory,
     /// It can't be known how it ended.
     Lost,
 }
@@ -75,6 +78,7 @@ impl fmt::Display for ExitStatus {
             Self::TimedOut => f.write_str("timed out"),
             Self::Killed => f.write_str("killed"),
             Self::OutputLimit => f.write_str("killed for too much output"),
+            Self::OutOfMemory => f.write_str("killed for too much memory"),
             Self::Lost => f.write_str("outcome unknown"),
         }
     }

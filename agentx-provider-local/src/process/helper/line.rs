@@ -16,7 +16,7 @@ use rustix::{
 use tokio::{net::unix::pipe::Receiver, runtime::Handle};
 
 use super::{
-    Helper,
+    Helper, MAX_END,
     request::{Command, Handles, Packet},
     sender,
     wire::{Order, Reply, Stage},
@@ -24,8 +24,6 @@ use super::{
 
 /// How long the helper may take to start a command. A file system that does not answer holds it that long.
 const MAX_LAUNCH: Duration = Duration::from_secs(30);
-/// How long dropping a command waits until nothing of it is left: longer than the helper tries to end it.
-const MAX_END: Duration = Duration::from_secs(4);
 /// How long the helper may say nothing of a command that it was told to end. It tries for two seconds, and then says so:
 /// one that is silent stands still.
 pub(in crate::process) const MAX_SILENCE: Duration = Duration::from_secs(10);
@@ -319,7 +317,7 @@ mod tests {
             || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::NONBLOCK, None).unwrap();
         let ((control, _theirs), (ours, theirs)) = (pair(), pair());
         let process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
-        let helper = Arc::new(Helper::new(control, process, 0, Arc::default(), None, None));
+        let helper = Arc::new(Helper::new(control, process, 0, Arc::default(), None, None, false));
         let socket = Receiver::from_owned_fd_unchecked(ours).unwrap();
         let line = Line { id: String::new(), socket, helper, state: Mutex::default() };
         let mut exit = std::pin::pin!(poll_fn(|cx| line.poll_exit(cx)));

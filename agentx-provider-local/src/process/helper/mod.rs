@@ -15,9 +15,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::{
+    net::{Shutdown, shutdown},
+    process::{Signal, pidfd_send_signal},
+};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use self::{end::End, wire::NUMBER_BITS};
@@ -32,6 +36,10 @@ use super::isolation::{Proxy, StandIns};
 /// How many requests may be under way to a helper. With the largest of packets they fit into the socket, so that
 /// sending never waits.
 const MAX_UNDER_WAY: usize = 16;
+
+/// How long dropping a command, or the helper of a control group, waits until nothing of it is left: longer than the
+/// helper tries to end it.
+const MAX_END: Duration = Duration::from_secs(4);
 
 /// A helper process. Dropping it ends everything that it has started, and the process itself.
 #[derive(Debug)]
@@ -48,6 +56,8 @@ pub(super) struct Helper {
     proxy: Option<Proxy>,
     /// What its commands' protected paths need on the host: its commands may outlive the `LocalProcess`.
     _stand_ins: Option<Arc<StandIns>>,
+    /// Its commands are in a control group, which goes with it.
+    has_group: bool,
 }
 
 impl Helper {
@@ -58,6 +68,7 @@ impl Helper {
         end: Arc<End>,
         proxy: Option<Proxy>,
         stand_ins: Option<Arc<StandIns>>,
+        has_group: bool,
     ) -> Self {
         Self {
             control,
@@ -69,6 +80,7 @@ impl Helper {
             end,
             proxy,
             _stand_ins: stand_ins,
+            has_group,
         }
     }
 
@@ -100,5 +112,16 @@ impl Helper {
     /// The number of the next command.
     fn next_number(&self) -> u32 {
         self.next.fetch_add(1, Ordering::Relaxed) & ((1 << NUMBER_BITS) - 1)
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // A host that ends right after this would leave the group behind.
+        if self.has_group {
+            // An error means that the helper is there no more.
+            let _ = shutdown(&self.control, Shutdown::Both);
+            self.end.wait(Instant::now() + MAX_END);
+        }
     }
 }

@@ -27,6 +27,7 @@ use super::{
     wire::{NUMBER_BITS, Reply, Setup, Stage, VERSION},
 };
 use crate::process::{
+    group::Group,
     isolation::{HandedOver, Prepared},
     tree::{VARIABLE, sweep_tagged},
 };
@@ -111,13 +112,17 @@ pub(in crate::process) fn start(
     let process = Pid::from_child(&child);
     let process = pidfd_open(process, PidfdFlags::empty()).map_err(told("pidfd_open"))?;
     // From here on its end is seen to, whatever happens.
-    let end = watch(child, first_tag).map_err(told("start a thread"))?;
+    let end = watch(child, first_tag, isolation.and_then(Prepared::group)).map_err(told("start a thread"))?;
     let plan = isolation.map(Prepared::hand_over).transpose().map_err(told("hand a plan over"))?.flatten();
     let policy = if plan.is_some() { vec![1] } else { Vec::new() };
     // Namespaces of an isolation include this one.
     let pid_namespace = pid_namespace && !isolation.is_some_and(Prepared::has_namespaces);
-    let setup = Setup { first_tag, pid_namespace, policy };
-    let handles = plan.iter().map(|plan| plan.theirs.as_fd()).collect::<Vec<_>>();
+    let group = isolation.and_then(Prepared::group);
+    let mut handles: Vec<_> = plan.iter().map(|plan| plan.theirs.as_fd()).collect();
+    let before = handles.len();
+    handles.extend(group.iter().flat_map(|group| group.entries()));
+    let groups = u8::try_from(handles.len() - before).unwrap_or(u8::MAX);
+    let setup = Setup { first_tag, pid_namespace, groups, policy };
     sender::send(&control, &setup.encode(), &handles).map_err(told("send"))?;
     match await_reply(&control)? {
         Reply::Ready { version: VERSION } => {
@@ -125,7 +130,7 @@ pub(in crate::process) fn start(
             let proxy = isolation.zip(listener).map(|(isolation, listener)| isolation.proxy(listener));
             let proxy = proxy.transpose().map_err(told("listen"))?.flatten();
             let stand_ins = isolation.map(Prepared::stand_ins);
-            Ok(Helper::new(control, process, first_tag, end, proxy, stand_ins))
+            Ok(Helper::new(control, process, first_tag, end, proxy, stand_ins, group.is_some()))
         }
         Reply::Refused { stage: Stage::Policy, errno } if let Some(plan) = plan => {
             Err(plan.refused().unwrap_or_else(|| Errno::from_raw_os_error(errno).to_string()).into())
@@ -196,13 +201,20 @@ fn spawn(path: &Path, control: OwnedFd) -> io::Result<Child> {
 
 /// Takes the helper off the books when it ends, and ends what it could not end itself: a helper that is killed is no
 /// parent any more.
-fn watch(mut child: Child, first_tag: u64) -> io::Result<Arc<End>> {
+///
+/// The group goes when nothing can be in it any more.
+fn watch(mut child: Child, first_tag: u64, group: Option<Arc<Group>>) -> io::Result<Arc<End>> {
     let end = Arc::new(End::default());
     let told = Arc::clone(&end);
     thread::Builder::new().name("agentx-helper".to_owned()).spawn(move || {
         if !child.wait().is_ok_and(|status| status.success()) {
             sweep_tagged(first_tag >> NUMBER_BITS, NUMBER_BITS);
+            // Also who has taken off the tag.
+            if let Some(group) = &group {
+                group.end_all();
+            }
         }
+        drop(group);
         told.come();
     })?;
     Ok(end)

@@ -5,7 +5,7 @@
 //! means: end the command. All numbers are little-endian.
 
 /// Who speaks another version of this is not spoken to.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The largest packet. What does not fit is put into a memory file, whose handle the packet carries.
 pub(crate) const MAX_PACKET: usize = 8 << 10;
@@ -59,6 +59,9 @@ pub(crate) struct Setup {
     pub(crate) first_tag: u64,
     /// Become the first process of a new namespace of process ids.
     pub(crate) pid_namespace: bool,
+    /// How many control groups each command enters. What they are entered by travels beside it, behind the policy's
+    /// handle.
+    pub(crate) groups: u8,
     /// What confines the helper itself, and so all that it starts.
     pub(crate) policy: Vec<u8>,
 }
@@ -140,6 +143,7 @@ impl Setup {
         out.u32(VERSION);
         out.u64(self.first_tag);
         out.u8(self.pid_namespace.into());
+        out.u8(self.groups);
         out.0.extend_from_slice(&self.policy);
         out.0
     }
@@ -149,8 +153,8 @@ impl Setup {
         if rest.u32()? != VERSION {
             return None;
         }
-        let (first_tag, pid_namespace) = (rest.u64()?, rest.u8()? == 1);
-        Some(Self { first_tag, pid_namespace, policy: rest.0.to_vec() })
+        let (first_tag, pid_namespace, groups) = (rest.u64()?, rest.u8()? == 1, rest.u8()?);
+        Some(Self { first_tag, pid_namespace, groups, policy: rest.0.to_vec() })
     }
 }
 
@@ -438,7 +442,7 @@ mod tests {
         for order in [Order::Ask, Order::Kill, Order::Signal(15)] {
             assert_eq!(Order::decode(&order.encode()), Some(order));
         }
-        let setup = Setup { first_tag: 5 << 24, pid_namespace: true, policy: vec![1, 2] };
+        let setup = Setup { first_tag: 5 << 24, pid_namespace: true, groups: 3, policy: vec![1, 2] };
         assert_eq!(Setup::decode(&setup.encode()), Some(setup));
         assert!(
             Reply::decode(&[]).is_none() && Reply::decode(&[99]).is_none() && Order::decode(&[9]).is_none()

@@ -29,7 +29,10 @@ pub use self::{
 };
 use self::{bubblewrap::Bubblewrap, files::Places, filter::Part, plan::Plan};
 pub(super) use self::{handover::HandedOver, protected::StandIns, proxy::Proxy};
-use super::{error, failure};
+use super::{
+    error, failure,
+    group::{Group, TreeLimits},
+};
 
 /// What the commands of a [`LocalProcess`](crate::LocalProcess) may see and do.
 ///
@@ -44,10 +47,11 @@ use super::{error, failure};
 /// | [seccomp](Self::with_seccomp) | no `io_uring`, `ptrace`, `bpf`, `userfaultfd`, keys, mounts, new namespaces, modules, executable `memfd`; no sockets but Unix, IP and routing |
 /// | [namespaces](Self::with_namespaces) | nothing of the host's files is even visible but those places; the root is seen at `/workspace`; other processes, their sockets, memory and signals are out of reach; no capability, no setuid program works |
 /// | [network](Self::with_network) | no network but a loopback device, or names of an allow list |
+/// | [limits of the tree](Self::with_tree_limits) | all commands together, with what they have started, use no more memory, processes and processor time |
 /// | [protected paths](Self::with_protected) | `.git/hooks`, shell start-up files and their like inside a writable place can't be changed, moved or made |
 ///
-/// What no part gives: safety against errors of the kernel itself, side channels (timing, caches), exhaustion of CPU,
-/// memory or disk beyond [limits](agentx_resource::ExecRequest), or against what a command writes into the root and
+/// What no part gives: safety against errors of the kernel itself, side channels (timing, caches), exhaustion of
+/// the disk, or against what a command writes into the root and
 /// somebody runs later outside.
 ///
 /// ```no_run
@@ -72,6 +76,7 @@ pub struct Isolation {
     protected: Vec<String>,
     root_at: String,
     scratch: u64,
+    tree: TreeLimits,
 }
 
 /// Who has namespaces of its own.
@@ -135,6 +140,7 @@ impl Isolation {
             protected: Vec::new(),
             root_at: Self::ROOT_AT.to_owned(),
             scratch: Self::SCRATCH,
+            tree: TreeLimits::default(),
         }
     }
 
@@ -228,6 +234,18 @@ impl Isolation {
         self.scratch = bytes;
         self
     }
+
+    /// What all commands together may use, with everything that they have started. It needs no other part. It needs
+    /// control groups that the host's user may make: on most machines, root, or a group that was delegated.
+    ///
+    /// Dropping the last clone returns when all commands are dead and the group is gone: after a few milliseconds, four
+    /// seconds at most. What a host that was killed leaves behind, the next one removes.
+    ///
+    /// A command that runs as root, and without namespaces, can leave its group as it can do all else.
+    pub fn with_tree_limits(mut self, limits: TreeLimits) -> Self {
+        self.tree = limits;
+        self
+    }
 }
 
 /// Nothing is isolated.
@@ -245,6 +263,7 @@ pub(super) struct Prepared {
     plan: Option<Vec<u8>>,
     bubblewrap: Option<Bubblewrap>,
     stand_ins: Arc<StandIns>,
+    group: Option<Arc<Group>>,
 }
 
 impl Prepared {
@@ -276,6 +295,11 @@ impl Prepared {
     /// What stands in for protected paths, which must be there as long as a command runs.
     pub(super) fn stand_ins(&self) -> Arc<StandIns> {
         Arc::clone(&self.stand_ins)
+    }
+
+    /// The group that commands are limited in together.
+    pub(super) fn group(&self) -> Option<Arc<Group>> {
+        self.group.clone()
     }
 
     /// Whether commands see no processes but their own.
@@ -358,7 +382,8 @@ impl Isolation {
             Engine::Helper => (Some(encode::encode(&plan)), None),
             Engine::Bubblewrap(program) => (None, Some(Bubblewrap::new(program, &plan)?)),
         };
-        Ok(Prepared { isolation: self, plan, bubblewrap, stand_ins: Arc::new(stand_ins) })
+        let group = Group::new(&self.tree)?.map(Arc::new);
+        Ok(Prepared { isolation: self, plan, bubblewrap, stand_ins: Arc::new(stand_ins), group })
     }
 
     /// The places of the host that are given to commands, but for the system's and the root.
@@ -368,6 +393,7 @@ impl Isolation {
 
     fn check(&self) -> Result<()> {
         let contradiction = |message| Err(error(ErrorKind::InvalidInput, "isolate").with_message(message));
+        self.tree.check()?;
         if self.namespaces.is_none() && self.network != Network::Host {
             return contradiction("a network other than the host's needs namespaces");
         }

@@ -42,6 +42,9 @@ pub enum Guarantee {
     Kernel,
     /// There are no privileges, and none can be had.
     Privileges,
+    /// All commands together use no more than the [limits](crate::Isolation::with_tree_limits) of the tree. Tried only
+    /// where there are some.
+    Tree,
 }
 
 /// What came of an attempt.
@@ -75,8 +78,15 @@ pub enum Verdict {
 
 impl Guarantee {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Files, Self::Protected, Self::Processes, Self::Network, Self::Kernel, Self::Privileges];
+    pub const ALL: [Self; 7] = [
+        Self::Files,
+        Self::Protected,
+        Self::Processes,
+        Self::Network,
+        Self::Kernel,
+        Self::Privileges,
+        Self::Tree,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -86,6 +96,7 @@ impl Guarantee {
             Self::Network => "network",
             Self::Kernel => "kernel",
             Self::Privileges => "privileges",
+            Self::Tree => "tree",
         }
     }
 }
@@ -141,14 +152,19 @@ impl Probe {
             return Verdict::Broken { by };
         }
         match attempts().filter(|attempt| attempt.counts()).count() {
+            0 if guarantee == Guarantee::Tree && attempts().next().is_none() => {
+                Verdict::Unavailable { why: "no limits were asked for".to_owned() }
+            }
             0 => Verdict::Unavailable { why: "no attempt gets anything outside either".to_owned() },
             attempts => Verdict::Holds { attempts },
         }
     }
 
-    /// Whether all guarantees hold.
+    /// Whether all guarantees hold; that of the tree, where it was tried.
     pub fn holds(&self) -> bool {
-        Guarantee::ALL.iter().all(|guarantee| matches!(self.verdict(*guarantee), Verdict::Holds { .. }))
+        let has_tree = self.attempts.iter().any(|attempt| attempt.guarantee == Guarantee::Tree);
+        let mut all = Guarantee::ALL.iter().filter(|guarantee| has_tree || **guarantee != Guarantee::Tree);
+        all.all(|guarantee| matches!(self.verdict(*guarantee), Verdict::Holds { .. }))
     }
 }
 
@@ -172,6 +188,16 @@ pub(super) struct Line {
     guarantee: Guarantee,
     name: String,
     outcome: Outcome,
+}
+
+impl Line {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn is_of(&self, guarantee: Guarantee) -> bool {
+        self.guarantee == guarantee
+    }
 }
 
 /// Reads what the program told. None when it did not come to its end.

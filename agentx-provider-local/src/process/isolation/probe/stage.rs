@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     env, fs, io,
     os::{
         fd::OwnedFd,
@@ -15,7 +16,11 @@ use rustix::{
 
 use crate::{
     LocalProcess,
-    process::{error, failure, helper, isolation::Isolation},
+    process::{
+        error, failure,
+        helper::{self, Program},
+        isolation::Isolation,
+    },
 };
 
 /// The program of the attempts, below each root.
@@ -47,7 +52,7 @@ pub(super) struct Witness {
 }
 
 impl Stage {
-    pub(super) fn build(isolation: &Isolation) -> Result<Self> {
+    pub(super) fn build(isolation: &Isolation, program: &Program) -> Result<Self> {
         let failed = |source| failure("probe", source);
         let mut random = [0; 16];
         getrandom(&mut random, GetRandomFlags::empty()).map_err(|errno| failed(errno.into()))?;
@@ -56,12 +61,19 @@ impl Stage {
         fs::DirBuilder::new().mode(0o700).create(&base).map_err(failed)?;
         let mut stage =
             Self { inside: base.join(INSIDE), without: base.join(WITHOUT), base, random, leaked: None };
-        let program = helper::program().ok_or_else(|| {
-            error(ErrorKind::Unsupported, "probe").with_message("the helper is not built for this machine")
-        })?;
+        let program = match program {
+            // The same program, as it is installed.
+            Program::File(path) => {
+                fs::read(path).map_err(|source| failed(source).with_path(path.display()))?.into()
+            }
+            Program::Embedded | Program::None => helper::program().map(Cow::Borrowed).ok_or_else(|| {
+                error(ErrorKind::Unsupported, "probe")
+                    .with_message("the helper is not built for this machine")
+            })?,
+        };
         fs::create_dir(stage.base.join(OUTSIDE)).map_err(failed)?;
         for root in [&stage.inside, &stage.without] {
-            furnish(root, program).map_err(failed)?;
+            furnish(root, &program).map_err(failed)?;
         }
         let secret = stage.base.join("leaked");
         fs::write(&secret, stage.secret()).map_err(failed)?;
@@ -117,11 +129,11 @@ fn base(isolation: &Isolation) -> Result<PathBuf> {
 }
 
 impl Witness {
-    pub(super) async fn start(stage: &Stage) -> Result<Self> {
+    pub(super) async fn start(stage: &Stage, program: &Program) -> Result<Self> {
         let name = format!("agentx-probe-{:016x}", stage.random >> 64);
         let outside = stage.base.join(OUTSIDE);
         let secret = stage.secret();
-        let process = LocalProcess::new(&stage.base)?;
+        let process = LocalProcess::new(&stage.base)?.with_program(program.clone());
         let request = ExecRequest::program(stage.without.join(PROGRAM).to_string_lossy(), ["witness"])
             .with_cwd(ResourcePath::new(format!("/{OUTSIDE}"))?)
             .with_env("AGENTX_PROBE_SECRET", &secret)
