@@ -1,5 +1,7 @@
 //! AgentX resources on Cloudflare.
 //!
+//! With the feature `container`, `Container` is a container that is reached over HTTP: its files and its commands.
+//!
 //! [`R2FileSystem`] is a [`FileSystem`](agentx_resource::FileSystem) over an object store: R2, and whatever else
 //! implements [`object_store::ObjectStore`].
 
@@ -9,6 +11,12 @@
 mod api;
 #[cfg(feature = "_http")]
 mod client;
+#[cfg(feature = "container")]
+mod container;
+/// What is said between a container's server and its clients: for whoever writes either.
+#[cfg(feature = "_container-wire")]
+#[path = "container/wire/mod.rs"]
+pub mod container_wire;
 #[cfg(feature = "d1")]
 mod d1;
 #[cfg(feature = "kv")]
@@ -17,6 +25,8 @@ mod r2;
 
 #[cfg(feature = "_api")]
 pub use api::{ApiToken, CloudflareApi};
+#[cfg(feature = "container")]
+pub use container::{Container, ContainerAddress, ContainerFileSystem, ContainerOptions, ContainerProcess};
 #[cfg(feature = "d1")]
 pub use d1::{D1Executor, D1Usage};
 #[cfg(feature = "kv")]
