@@ -15,11 +15,11 @@ use crate::{
 /// are.
 #[macro_export]
 macro_rules! disk_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::disk_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::disk_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__disk_cases!(__tests { disk $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__disk_cases!(__tests { disk $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

@@ -22,11 +22,11 @@ pub const SETTINGS: [(&str, &str); 3] = [
 /// arguments are.
 #[macro_export]
 macro_rules! env_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::env_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::env_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__env_cases!(__tests { env $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__env_cases!(__tests { env $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

@@ -32,6 +32,9 @@
 //! after the case and after the resource. It is called once per case, inside a tokio runtime with time and I/O. The
 //! expression is evaluated in a module below the caller's, and sees all that the caller's module sees.
 //!
+//! Attributes before the module's name go to each test: `#[ignore = "needs a server"]` where not every machine can run
+//! it.
+//!
 //! # Deviations
 //! A provider that can't do what a row says declares so in a [`Profile`], with the reason. A declared deviation must
 //! be real: its case has to fail.
@@ -88,24 +91,36 @@ struct Guide;
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
-    ({ $suite:ident $module:ident ($factory:expr) ($profile:expr) } $($case:ident)*) => {
+    ({ $suite:ident $module:ident ($factory:expr) ($profile:expr) $attributes:tt } $($case:ident)*) => {
         mod $module {
             #[allow(unused_imports, reason = "the factory may need what the caller's module has, or nothing")]
             use super::*;
 
-            #[test]
-            fn summary() -> ::std::result::Result<(), $crate::Failure> {
-                let suite = ::std::module_path!();
-                $crate::Case::summarize($crate::$suite::CASES, suite, $factory, &$profile)
+            $crate::__test! { $attributes
+                fn summary() -> ::std::result::Result<(), $crate::Failure> {
+                    let suite = ::std::module_path!();
+                    $crate::Case::summarize($crate::$suite::CASES, suite, $factory, &$profile)
+                }
             }
 
             $(
-                #[test]
-                fn $case() -> ::std::result::Result<(), $crate::Failure> {
-                    $crate::Case::run($crate::$suite::CASES, stringify!($case), $factory, &$profile)
+                $crate::__test! { $attributes
+                    fn $case() -> ::std::result::Result<(), $crate::Failure> {
+                        $crate::Case::run($crate::$suite::CASES, stringify!($case), $factory, &$profile)
+                    }
                 }
             )*
         }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __test {
+    ([$(#[$attribute:meta])*] $test:item) => {
+        $(#[$attribute])*
+        #[test]
+        $test
     };
 }
 

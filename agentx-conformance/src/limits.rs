@@ -107,11 +107,11 @@ impl Subject for Limited {
 /// are.
 #[macro_export]
 macro_rules! limits_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::limits_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::limits_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__limits_cases!(__tests { limits $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__limits_cases!(__tests { limits $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

@@ -18,11 +18,11 @@ pub const KEY: &str = "kit-s3cret-key";
 /// the arguments are.
 #[macro_export]
 macro_rules! llm_provider_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::llm_provider_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::llm_provider_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__llm_cases!(__tests { llm $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__llm_cases!(__tests { llm $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

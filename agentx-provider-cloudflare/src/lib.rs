@@ -9,7 +9,7 @@
 
 #[cfg(feature = "_api")]
 mod api;
-#[cfg(feature = "_http")]
+#[cfg(any(feature = "_api", feature = "r2"))]
 mod client;
 #[cfg(feature = "container")]
 mod container;
@@ -21,6 +21,7 @@ pub mod container_wire;
 mod d1;
 #[cfg(feature = "kv")]
 mod kv;
+#[cfg(feature = "r2")]
 mod r2;
 
 #[cfg(feature = "_api")]
@@ -31,7 +32,9 @@ pub use container::{Container, ContainerAddress, ContainerFileSystem, ContainerO
 pub use d1::{D1Executor, D1Usage};
 #[cfg(feature = "kv")]
 pub use kv::{KvEnv, KvUsage};
-pub use r2::R2FileSystem;
+#[cfg(feature = "r2")]
+pub use r2::{R2Bucket, R2FileSystem, R2Keys};
 
 /// The crate whose stores [`R2FileSystem`] takes, in the version that it takes.
+#[cfg(feature = "r2")]
 pub use object_store;

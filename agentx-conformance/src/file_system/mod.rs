@@ -32,11 +32,11 @@ use self::{
 /// arguments are.
 #[macro_export]
 macro_rules! file_system_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::file_system_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::file_system_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__file_system_cases!(__tests { file_system $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__file_system_cases!(__tests { file_system $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

@@ -41,11 +41,11 @@ impl Subject for Pair {
 /// are.
 #[macro_export]
 macro_rules! pair_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::pair_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::pair_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__pair_cases!(__tests { pair $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__pair_cases!(__tests { pair $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

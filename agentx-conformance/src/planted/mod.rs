@@ -98,11 +98,11 @@ impl Subject for Planted {
 /// arguments are.
 #[macro_export]
 macro_rules! planted_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::planted_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::planted_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__planted_cases!(__tests { planted $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__planted_cases!(__tests { planted $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

@@ -22,11 +22,11 @@ use crate::{
 /// [crate](crate) for what the arguments are.
 #[macro_export]
 macro_rules! process_background_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::process_background_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::process_background_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__process_background_cases!(__tests { process_background $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__process_background_cases!(__tests { process_background $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

@@ -26,11 +26,11 @@ use self::{end::*, exec::*, limit::*, signal::*, stdin::*, terminal::*};
 /// arguments are.
 #[macro_export]
 macro_rules! process_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::process_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::process_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__process_cases!(__tests { process $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__process_cases!(__tests { process $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

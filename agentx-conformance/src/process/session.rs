@@ -22,11 +22,11 @@ use crate::{
 /// [crate](crate) for what the arguments are.
 #[macro_export]
 macro_rules! process_session_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::process_session_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::process_session_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__process_session_cases!(__tests { process_session $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__process_session_cases!(__tests { process_session $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

@@ -25,11 +25,11 @@ use crate::{Fresh, Subject};
 /// arguments are.
 #[macro_export]
 macro_rules! repository_suite {
-    ($module:ident, $factory:expr $(,)?) => {
-        $crate::repository_suite!($module, $factory, $crate::Profile::new());
+    ($(#[$attribute:meta])* $module:ident, $factory:expr $(,)?) => {
+        $crate::repository_suite!($(#[$attribute])* $module, $factory, $crate::Profile::new());
     };
-    ($module:ident, $factory:expr, $profile:expr $(,)?) => {
-        $crate::__repository_cases!(__tests { repository $module ($factory) ($profile) });
+    ($(#[$attribute:meta])* $module:ident, $factory:expr, $profile:expr $(,)?) => {
+        $crate::__repository_cases!(__tests { repository $module ($factory) ($profile) [$(#[$attribute])*] });
     };
 }
 

@@ -3,7 +3,7 @@ use std::{error::Error as StdError, io};
 use agentx_resource::{Error, ErrorKind, ResourcePath, Retry};
 
 /// What errors name as the provider.
-const PROVIDER: &str = "r2";
+pub(super) const PROVIDER: &str = "r2";
 
 /// An error that this file system finds itself.
 pub(super) fn fail(kind: ErrorKind, operation: &'static str, path: &ResourcePath) -> Error {
@@ -12,10 +12,20 @@ pub(super) fn fail(kind: ErrorKind, operation: &'static str, path: &ResourcePath
 
 /// An error that the store reports.
 pub(super) fn store(error: object_store::Error, operation: &'static str, path: &ResourcePath) -> Error {
+    // Who supplies the keys may have failed.
+    let supplier = causes(&error).find_map(|cause| cause.downcast_ref::<Error>());
+    if let Some((kind, retry)) = supplier.map(|cause| (cause.kind(), cause.retry())) {
+        return fail(kind, operation, path).with_retry(retry).with_source(error);
+    }
     let kind = kind(&error);
     // The clients of remote stores retry by themselves; what they report has been tried.
-    let retry = if kind == ErrorKind::Unavailable { Retry::Exhausted } else { Retry::Never };
-    fail(kind, operation, path).with_retry(retry).with_source(error)
+    let tried = matches!(kind, ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Busy);
+    let told = fail(kind, operation, path).with_retry(if tried { Retry::Exhausted } else { Retry::Never });
+    let told = match Answer::of(&error) {
+        Some(Answer { message: Some(message), .. }) => told.with_message(message),
+        _ => told,
+    };
+    told.with_source(error)
 }
 
 /// Whether the store says that nothing is there. A store on a local disk knows more than that: that a parent is
@@ -26,6 +36,9 @@ pub(super) fn is_absent(error: &object_store::Error) -> bool {
 
 fn kind(error: &object_store::Error) -> ErrorKind {
     use object_store::Error as Store;
+    if let Some(answer) = Answer::of(error) {
+        return answer.kind;
+    }
     match error {
         Store::NotFound { .. } => ErrorKind::NotFound,
         Store::AlreadyExists { .. } => ErrorKind::AlreadyExists,
@@ -38,6 +51,51 @@ fn kind(error: &object_store::Error) -> ErrorKind {
         Store::Generic { source, .. } => io_kind(&**source),
         _ => ErrorKind::Internal,
     }
+}
+
+/// What the code in an answer of the S3 API means, where it says more than the status.
+struct Answer {
+    kind: ErrorKind,
+    message: Option<&'static str>,
+}
+
+impl Answer {
+    fn of(error: &object_store::Error) -> Option<Self> {
+        let text = causes(error).last()?.to_string();
+        let (_, code) = text.split_once("<Code>")?;
+        let (code, _) = code.split_once("</Code>")?;
+        let (kind, message) = match code {
+            "AccessDenied" => (ErrorKind::PermissionDenied, None),
+            "RequestTimeTooSkewed" => {
+                (ErrorKind::Unauthenticated, Some("this machine's clock and the store's are too far apart"))
+            }
+            "ExpiredToken" | "ExpiredRequest" => (ErrorKind::Unauthenticated, Some("the keys have expired")),
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "Unauthorized" | "InvalidToken" => {
+                (ErrorKind::Unauthenticated, Some("the store does not accept the keys"))
+            }
+            // Not that an object is missing, which would make the bucket look empty.
+            "NoSuchBucket" => (ErrorKind::InvalidInput, Some("there is no such bucket")),
+            "EntityTooLarge" => (ErrorKind::LimitExceeded, None),
+            "KeyTooLongError" => (ErrorKind::InvalidPath, Some("its key is too long, with the prefix")),
+            "NotImplemented" => (ErrorKind::Unsupported, None),
+            "OperationAborted" | "ConditionalRequestConflict" => (ErrorKind::Busy, None),
+            "BadDigest" | "IncompleteBody" | "XAmzContentSHA256Mismatch" => {
+                (ErrorKind::Corrupt, Some("the content was damaged on its way"))
+            }
+            "InvalidArgument" | "InvalidRequest" | "MalformedXML" | "InvalidPart" | "EntityTooSmall" => {
+                (ErrorKind::Internal, None)
+            }
+            _ => return None,
+        };
+        Some(Self { kind, message })
+    }
+}
+
+type Cause<'e> = &'e (dyn StdError + 'static);
+
+/// The error, and what it was caused by.
+pub(super) fn causes<'e>(error: Cause<'e>) -> impl Iterator<Item = Cause<'e>> {
+    std::iter::successors(Some(error), |&error: &Cause<'e>| error.source())
 }
 
 /// What the first I/O error among the causes means; without one, the store could not be asked.
@@ -78,13 +136,13 @@ mod tests {
 
     #[test]
     fn an_error_of_the_disk_keeps_its_meaning() {
-        for (io, kind) in [
-            (io::ErrorKind::StorageFull, ErrorKind::LimitExceeded),
-            (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied),
-            (io::ErrorKind::TimedOut, ErrorKind::TimedOut),
+        for (io, kind, retry) in [
+            (io::ErrorKind::StorageFull, ErrorKind::LimitExceeded, Retry::Never),
+            (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied, Retry::Never),
+            (io::ErrorKind::TimedOut, ErrorKind::TimedOut, Retry::Exhausted),
         ] {
             let error = generic(io::Error::from(io));
-            assert_eq!((error.kind(), error.retry()), (kind, Retry::Never));
+            assert_eq!((error.kind(), error.retry()), (kind, retry));
         }
     }
 

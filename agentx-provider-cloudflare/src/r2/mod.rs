@@ -1,6 +1,8 @@
 //! A file system over an object store. The modules mirror the contract: `read.rs` here answers the questions that
 //! `read.rs` there asks.
 
+mod bucket;
+mod condition;
 mod error;
 mod key;
 mod list;
@@ -23,6 +25,8 @@ use agentx_resource::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::ObjectStore;
+
+pub use self::bucket::{R2Bucket, R2Keys};
 
 /// A [`FileSystem`] over an object store. A clone is the same file system.
 ///
@@ -68,6 +72,8 @@ use object_store::ObjectStore;
 pub struct R2FileSystem {
     store: Arc<dyn ObjectStore>,
     if_match: bool,
+    /// Whether the store keeps metadata, and its versions are those of HTTP.
+    s3: bool,
     spawn: Option<Arc<dyn Spawn>>,
 }
 
@@ -76,7 +82,15 @@ impl R2FileSystem {
     ///
     /// The store must create conditionally ([`object_store::PutMode::Create`]).
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, if_match: false, spawn: None }
+        Self { store, if_match: false, s3: false, spawn: None }
+    }
+
+    /// The file system that this bucket holds, with conditional writes. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what can't be a bucket, an endpoint or a prefix; `Internal` where TLS can't be set up.
+    pub fn connect(bucket: &R2Bucket) -> Result<Self> {
+        Ok(Self { s3: true, ..Self::new(bucket.open()?).with_if_match() })
     }
 
     /// Declares conditional writes. R2 has them, and so has every store that implements

@@ -1,3 +1,5 @@
+use std::time::{Duration, SystemTime};
+
 use agentx_resource::{ErrorKind, Metadata, ResourcePath, Result, Version};
 use futures::{StreamExt, TryStreamExt, try_join};
 use object_store::{ObjectMeta, ObjectStoreExt, PutPayload};
@@ -134,7 +136,9 @@ impl R2FileSystem {
 }
 
 pub(super) fn metadata(object: &ObjectMeta) -> Metadata {
-    let metadata = Metadata::file(object.size).with_modified(object.last_modified.into());
+    // A look at one object tells whole seconds, a list also their parts: a file has one time.
+    let since = Duration::from_secs(u64::try_from(object.last_modified.timestamp()).unwrap_or(0));
+    let metadata = Metadata::file(object.size).with_modified(SystemTime::UNIX_EPOCH + since);
     match &object.e_tag {
         Some(e_tag) => metadata.with_version(Version::new(e_tag.as_str())),
         None => metadata,

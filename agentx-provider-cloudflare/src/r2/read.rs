@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use agentx_resource::{
     ByteStream, Error, ErrorKind, FileRead, ReadOptions, ReadRange, ResourcePath, Result, Version,
 };
@@ -14,7 +16,7 @@ impl R2FileSystem {
         }
         let key = key::object(path, "read")?;
         let ReadOptions { range, if_match, .. } = options;
-        let request = GetOptions::new().with_if_match(if_match.as_ref().map(Version::as_str));
+        let request = GetOptions::new().with_if_match(if_match.as_ref().map(|version| self.e_tag(version)));
         let wanted = match &range {
             None => None,
             Some(range) => match part(range) {
@@ -33,6 +35,17 @@ impl R2FileSystem {
                 _ => Err(self.explained(path, error).await),
             },
         }
+    }
+
+    /// The version as the store wants it. A server may refuse what can't be an `ETag`, and no version of ours is: then it
+    /// is made into one that no object has.
+    fn e_tag<'v>(&self, version: &'v Version) -> Cow<'v, str> {
+        let version = version.as_str();
+        if !self.s3 || (version.len() > 1 && version.starts_with('"') && version.ends_with('"')) {
+            return version.into();
+        }
+        let other: String = version.chars().filter(char::is_ascii_alphanumeric).collect();
+        format!("\"other-{other}\"").into()
     }
 
     /// An empty body, as `range` leaves nothing of the file.

@@ -2,9 +2,9 @@ use agentx_resource::{
     ErrorKind, FileWriter, Metadata, MkdirOptions, ResourcePath, Result, Version, WriteMode, WriteOptions,
 };
 use bytes::Bytes;
-use object_store::{PutMode, PutOptions, PutPayload, PutResult, UpdateVersion};
+use object_store::{PutMode, PutPayload, PutResult, UpdateVersion};
 
-use super::{R2FileSystem, error, error::fail, key, place::Place, writer::R2Writer};
+use super::{R2FileSystem, error::fail, key, place::Place, writer::R2Writer};
 
 impl R2FileSystem {
     pub(super) async fn publish(
@@ -26,16 +26,7 @@ impl R2FileSystem {
         mode: PutMode,
         operation: &'static str,
     ) -> Result<PutResult> {
-        let key = key::object(path, operation)?;
-        self.store.put_opts(&key, data.into(), mode.clone().into()).await.map_err(|error| {
-            let kind = match (&error, mode) {
-                // Some stores have one answer for both conditions; and what is missing fails a condition too.
-                (object_store::Error::Precondition { .. }, PutMode::Create) => ErrorKind::AlreadyExists,
-                (object_store::Error::NotFound { .. }, PutMode::Update(_)) => ErrorKind::ConditionFailed,
-                _ => return error::store(error, operation, path),
-            };
-            fail(kind, operation, path).with_source(error)
-        })
+        self.put_at(&key::object(path, operation)?, data.into(), mode, path, operation).await
     }
 
     pub(super) async fn begin(
@@ -106,13 +97,7 @@ impl R2FileSystem {
         mode: PutMode,
     ) -> Result<()> {
         let marker = key::marker(path, operation)?;
-        match self.store.put_opts(&marker, PutPayload::new(), PutOptions::from(mode)).await {
-            Ok(_) => Ok(()),
-            Err(error @ object_store::Error::Precondition { .. }) => {
-                Err(fail(ErrorKind::AlreadyExists, operation, path).with_source(error))
-            }
-            Err(error) => Err(error::store(error, operation, path)),
-        }
+        self.put_at(&marker, PutPayload::new(), mode, path, operation).await.map(drop)
     }
 }
 

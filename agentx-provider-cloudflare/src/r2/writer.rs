@@ -5,7 +5,7 @@ use agentx_resource::{
 };
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use object_store::{MultipartUpload, ObjectStoreExt, PutResult};
+use object_store::{MultipartUpload, PutMultipartOptions, PutResult};
 
 use super::{R2FileSystem, error, error::fail, key, write::written};
 
@@ -33,12 +33,14 @@ pub(super) struct R2Writer {
 struct Upload {
     begun: Option<Box<dyn MultipartUpload>>,
     parts: usize,
+    /// What its object can be known by.
+    id: Option<String>,
     spawn: Option<Arc<dyn Spawn>>,
 }
 
 impl R2Writer {
     pub(super) fn new(fs: R2FileSystem, path: ResourcePath, options: WriteOptions) -> Self {
-        let upload = Upload { begun: None, parts: 0, spawn: fs.spawn.clone() };
+        let upload = Upload { begun: None, parts: 0, id: None, spawn: fs.spawn.clone() };
         Self { fs, path, options, buffer: BytesMut::new(), upload, broken: false }
     }
 
@@ -68,7 +70,9 @@ impl R2Writer {
             Some(upload) => upload,
             none => {
                 let key = key::object(&self.path, "write")?;
-                let upload = self.fs.store.put_multipart(&key).await;
+                let mut options = PutMultipartOptions::default();
+                self.upload.id = self.fs.write_id(&mut options.attributes);
+                let upload = self.fs.store.put_multipart_opts(&key, options).await;
                 none.insert(upload.map_err(|error| error::store(error, "write", &self.path))?)
             }
         };
@@ -86,7 +90,18 @@ impl R2Writer {
         let Some(upload) = &mut self.upload.begun else {
             return Err(fail(ErrorKind::Internal, "write", &self.path));
         };
-        let result = upload.complete().await.map_err(|error| error::store(error, "write", &self.path))?;
+        let result = match upload.complete().await {
+            Ok(result) => result,
+            // Its answer may be what was lost: then the store knows the upload no more.
+            Err(error) => {
+                let key = key::object(&self.path, "write")?;
+                let made = match &self.upload.id {
+                    Some(id) => self.fs.made_by(&key, id).await,
+                    None => None,
+                };
+                made.ok_or_else(|| unfinished(error, &self.path))?
+            }
+        };
         self.upload.begun = None;
         Ok(result)
     }
@@ -146,6 +161,14 @@ impl Drop for Upload {
             drop(upload.abort().await);
         }));
     }
+}
+
+/// An upload that the store does not know was published, and its object replaced since, or was cleared away.
+fn unfinished(error: object_store::Error, path: &ResourcePath) -> Error {
+    if error::is_absent(&error) {
+        return fail(ErrorKind::Lost, "write", path).with_source(error);
+    }
+    error::store(error, "write", path)
 }
 
 /// Shows no content.

@@ -1,4 +1,5 @@
 //! The server answers.
+#![cfg(test)]
 
 use agentx_tests_cloudflare::Place;
 
