@@ -32,7 +32,12 @@ impl Package {
             name: package.get("name")?.as_str()?.to_owned(),
             // `publish = false` is told as an empty list of registries.
             published: package.get("publish").and_then(Value::as_array).is_none_or(|list| !list.is_empty()),
-            features: features.keys().filter(|name| *name != "default").cloned().collect(),
+            // One that begins with `_` is a part of others, and not for use by itself.
+            features: features
+                .keys()
+                .filter(|name| *name != "default" && !name.starts_with('_'))
+                .cloned()
+                .collect(),
         })
     }
 
