@@ -1,0 +1,124 @@
+//! What a client is told when something can't be done.
+
+use agentx_core::{Error, ErrorKind};
+use axum::http::StatusCode;
+
+/// Why a request was not done. Each wire has its own number for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// The frame is no JSON.
+    Parse,
+    /// It is no request.
+    InvalidRequest,
+    /// There is no such method.
+    MethodNotFound,
+    /// A parameter is missing or makes no sense.
+    InvalidParams,
+    /// What it names does not exist, or is somebody else's.
+    NotFound,
+    /// Nobody said who asks.
+    Unauthorized,
+    /// Whoever asks may not.
+    Forbidden,
+    /// Not now.
+    Busy,
+    /// Too much at once.
+    TooLarge,
+    /// What the work needs does not answer.
+    Unavailable,
+    /// This server does not offer it.
+    Unsupported,
+    /// Something failed on the way.
+    Failed,
+}
+
+/// A request that was not done, and what its sender is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub(crate) fn params(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidParams, message)
+    }
+
+    /// `what` is not there, or not the asker's: nobody can tell which.
+    pub(crate) fn not_found(what: &str, id: impl std::fmt::Display) -> Self {
+        Self::new(Code::NotFound, format!("{what} not found: {id}"))
+    }
+}
+
+impl Code {
+    /// The number of JSON-RPC; applications' own ones are those of HTTP, as the clients of this protocol expect.
+    pub(crate) fn rpc(self) -> i64 {
+        match self {
+            Self::Parse => -32700,
+            Self::InvalidRequest => -32600,
+            Self::MethodNotFound => -32601,
+            Self::InvalidParams => -32602,
+            Self::NotFound => 404,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::TooLarge => 413,
+            Self::Busy | Self::Unavailable | Self::Unsupported | Self::Failed => -32000,
+        }
+    }
+
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Parse | Self::InvalidRequest | Self::InvalidParams => StatusCode::BAD_REQUEST,
+            Self::NotFound | Self::MethodNotFound => StatusCode::NOT_FOUND,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Busy => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unsupported => StatusCode::NOT_IMPLEMENTED,
+            Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A word for programs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Parse => "parse_error",
+            Self::InvalidRequest => "invalid_request",
+            Self::MethodNotFound => "method_not_found",
+            Self::InvalidParams => "invalid_params",
+            Self::NotFound => "not_found",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Busy => "busy",
+            Self::TooLarge => "too_large",
+            Self::Unavailable => "unavailable",
+            Self::Unsupported => "unsupported",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a client did wrong is told in full. Of everything else only the kind: its words may name the server's own files.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match error.kind() {
+            ErrorKind::InvalidInput | ErrorKind::InvalidPath | ErrorKind::Escapes => Code::InvalidParams,
+            ErrorKind::NotFound => Code::NotFound,
+            ErrorKind::Busy | ErrorKind::AlreadyExists | ErrorKind::ConditionFailed => Code::Busy,
+            ErrorKind::Unsupported => Code::Unsupported,
+            _ => Code::Failed,
+        };
+        match code {
+            Code::Failed => {
+                let operation = error.operation();
+                Self::new(code, format!("{operation} failed on the server: {}", error.kind().as_str()))
+            }
+            _ => Self::new(code, error.to_string()),
+        }
+    }
+}

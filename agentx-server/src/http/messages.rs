@@ -1,0 +1,118 @@
+//! Requests whose answer is a stream of events.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use agentx_core::{Agent, Cursor, Event, EventData, Subscription, TurnId};
+use axum::{
+    Extension,
+    extract::{Path, State},
+    http::HeaderMap,
+    response::sse::{self, Sse},
+};
+use futures::{Stream, StreamExt, stream};
+use serde_json::{Value, json};
+
+use super::rest::{Body, body};
+use crate::{Owner, failure::Failure, server::Shared, service::Method, wire};
+
+/// How often a stream without events says that it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+type Events = Sse<sse::KeepAliveStream<stream::BoxStream<'static, Result<sse::Event, Infallible>>>>;
+
+/// Sends a message. The answer is the events from here to the end of the message's turn. Whoever loses the connection
+/// asks again at `…/events`, with the last id in `Last-Event-ID`.
+pub(super) async fn send(
+    State(shared): State<Arc<Shared>>,
+    Extension(owner): Extension<Owner>,
+    Path(id): Path<String>,
+    request: Body,
+) -> Result<Events, Failure> {
+    let mut params = body(request)?;
+    params.insert("agentId".to_owned(), json!(id));
+    let agent = agent(&shared, &owner, &id)?;
+    // From before the message on: the first event is the message itself.
+    let subscription = agent.subscribe();
+    let answer = shared.service.call(&owner, Method::MessageSend, params).await?;
+    let end = match (&answer.turn, answer.result.get("messageId").and_then(Value::as_str)) {
+        (Some(turn), _) => End::Turn(turn.turn_id().clone()),
+        (None, Some(message)) => End::Queued(message.to_owned()),
+        (None, None) => End::Over,
+    };
+    Ok(told(&owner, until(end, subscription)))
+}
+
+/// All events of an agent, from now on, or from behind `Last-Event-ID` on.
+pub(super) async fn listen(
+    State(shared): State<Arc<Shared>>,
+    Extension(owner): Extension<Owner>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Events, Failure> {
+    let agent = agent(&shared, &owner, &id)?;
+    let subscription = match headers.get("last-event-id") {
+        None => agent.subscribe(),
+        Some(id) => {
+            let cursor: Option<Cursor> = id.to_str().ok().and_then(wire::parse_cursor);
+            let cursor =
+                cursor.ok_or_else(|| Failure::params("Last-Event-ID is no cursor of this server"))?;
+            agent.subscribe_from(cursor)
+        }
+    };
+    Ok(told(&owner, subscription))
+}
+
+fn agent(shared: &Shared, owner: &Owner, id: &str) -> Result<Agent, Failure> {
+    match shared.service.running.find(owner, id) {
+        Some(running) => Ok(running.agent),
+        None => Err(Failure::not_found("Agent", id.chars().take(128).collect::<String>())),
+    }
+}
+
+/// Where the answer to a message ends.
+enum End {
+    /// Behind this turn.
+    Turn(TurnId),
+    /// Behind the turn that takes up this message.
+    Queued(String),
+    /// Here.
+    Over,
+}
+
+fn until(end: End, subscription: Subscription) -> impl Stream<Item = Arc<Event>> + Send + 'static {
+    stream::unfold((end, subscription), |(end, mut subscription)| async {
+        if matches!(end, End::Over) {
+            return None;
+        }
+        let event = subscription.next().await?;
+        let end = end.behind(&event);
+        Some((event, (end, subscription)))
+    })
+}
+
+impl End {
+    /// Where the answer ends, once this event is told.
+    fn behind(self, event: &Event) -> Self {
+        match (&event.data, self) {
+            (EventData::ConversationStart { message_id }, Self::Queued(waiting))
+                if message_id.as_str() == waiting =>
+            {
+                event.context.turn_id.clone().map_or(Self::Over, Self::Turn)
+            }
+            (EventData::TurnResponse { turn_id, .. }, Self::Turn(awaited)) if *turn_id == awaited => {
+                Self::Over
+            }
+            (EventData::AgentStopped { .. } | EventData::SubscriptionFailed { .. }, _) => Self::Over,
+            (_, end) => end,
+        }
+    }
+}
+
+fn told(owner: &Owner, events: impl Stream<Item = Arc<Event>> + Send + 'static) -> Events {
+    let owner = owner.clone();
+    let events = events.map(move |event| {
+        let told = sse::Event::default().event(event.data.name()).id(wire::cursor(event.cursor()));
+        Ok(told.data(wire::event(&owner, &event)))
+    });
+    Sse::new(events.boxed()).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE))
+}

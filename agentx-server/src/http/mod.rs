@@ -1,0 +1,126 @@
+//! What is served over HTTP.
+
+mod messages;
+mod rest;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Request, State, WebSocketUpgrade, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Owner,
+    auth::Credentials,
+    failure::{Code, Failure},
+    server::Shared,
+    socket,
+};
+
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let api = Router::new()
+        .route("/containers", post(rest::create_container).get(rest::list_containers))
+        .route("/containers/{id}", get(rest::get_container).delete(rest::delete_container))
+        .route("/containers/{id}/images", post(rest::create_image).get(rest::list_images))
+        .route("/images/{id}", get(rest::get_image).patch(rest::update_image).delete(rest::delete_image))
+        .route("/images/{id}/messages", get(rest::image_messages))
+        .route("/images/{id}/agents", post(rest::run_image))
+        .route("/agents/{id}", get(rest::get_agent).delete(rest::destroy_agent))
+        .route("/agents/{id}/messages", post(messages::send))
+        .route("/agents/{id}/events", get(messages::listen))
+        .route("/agents/{id}/interrupt", post(rest::interrupt))
+        .route("/agents/{id}/approvals", get(rest::list_approvals))
+        .route("/agents/{id}/approvals/{approval}", post(rest::answer_approval))
+        .fallback(missing)
+        .layer(middleware::from_fn_with_state(shared.clone(), authenticated));
+    Router::new()
+        .route("/ws", get(connect))
+        .nest("/api", api)
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .layer(DefaultBodyLimit::max(shared.limits.request))
+        .layer(middleware::from_fn_with_state(shared.clone(), admitted))
+        .with_state(shared)
+}
+
+/// Whether the process serves.
+async fn health(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(json!({"status": "ok", "version": shared.version}))
+}
+
+/// Whether it can do its work: the store answers.
+async fn ready(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Failure> {
+    let probe = Owner::local().container("ready")?;
+    match shared.service.repositories.containers.find_container(&probe).await {
+        Ok(_) => Ok(Json(json!({"status": "ready", "agents": shared.service.running.len()}))),
+        Err(_) => Err(Failure::new(Code::Unavailable, "the store does not answer")),
+    }
+}
+
+async fn missing() -> Failure {
+    Failure::new(Code::NotFound, "there is no such resource")
+}
+
+async fn connect(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Failure> {
+    let credentials = Credentials::of_headers(&headers);
+    let owner = shared.owner(&credentials).await?;
+    // A browser can't send headers: it says who it is in its first frame. Wrong ones are refused at once.
+    if owner.is_none() && credentials.token.is_some() {
+        return Err(Failure::new(Code::Unauthorized, "these credentials are not known"));
+    }
+    let limit = shared.limits.request;
+    let upgrade = upgrade.max_message_size(limit).max_frame_size(limit);
+    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, shared, owner)))
+}
+
+/// Refuses pages, and names of the server, that are not allowed.
+async fn admitted(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    match shared.admits(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// Finds out whose a request is.
+async fn authenticated(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+    match shared.owner(&Credentials::of_headers(request.headers())).await {
+        Ok(Some(owner)) => {
+            request.extensions_mut().insert(owner);
+            next.run(request).await
+        }
+        Ok(None) => Failure::new(Code::Unauthorized, "who asks is not known").into_response(),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let error = json!({"error": {"code": self.code.name(), "message": self.message}});
+        let mut response = (self.code.status(), Json(error)).into_response();
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let bearer = axum::http::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, bearer);
+        }
+        response
+    }
+}
+
+impl From<JsonRejection> for Failure {
+    fn from(rejection: JsonRejection) -> Self {
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+            _ => Code::InvalidParams,
+        };
+        Self::new(code, rejection.body_text())
+    }
+}

@@ -1,0 +1,200 @@
+use agentx_core::{ContainerId, ImageRecord, ImageSpec, MessagePage};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, Object, Outcome, Service, containers::InContainer};
+use crate::{Owner, failure::Failure, wire};
+
+/// Where the images of a client land that knows no containers.
+const DEFAULT_CONTAINER: &str = "default";
+
+/// How many messages one answer has at most.
+const MESSAGES: usize = 1_000;
+
+/// The keys of an image's metadata that clients may write.
+const CUSTOM_DATA: &str = "customData";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ByImage {
+    pub(super) image_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreateImage {
+    #[serde(default)]
+    container_id: Option<String>,
+    #[serde(flatten)]
+    changes: Changes,
+    /// The first generation puts what describes the image in here.
+    #[serde(default)]
+    config: Option<Changes>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UpdateImage {
+    image_id: String,
+    updates: Changes,
+}
+
+/// What a client says of an image. What it does not say stays as it is.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Changes {
+    name: Option<String>,
+    description: Option<String>,
+    system_prompt: Option<String>,
+    mcp_servers: Option<Value>,
+    custom_data: Option<Object>,
+}
+
+impl Changes {
+    fn apply(self, spec: &mut ImageSpec) {
+        if let Some(name) = self.name {
+            spec.name = name;
+        }
+        spec.description = self.description.or(spec.description.take());
+        spec.system_prompt = self.system_prompt.or(spec.system_prompt.take());
+        spec.mcp_servers = self.mcp_servers.or(spec.mcp_servers.take());
+        if let Some(data) = self.custom_data {
+            spec.metadata.insert(CUSTOM_DATA.to_owned(), Value::Object(data));
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Messages {
+    image_id: String,
+    /// Only those behind this place.
+    #[serde(default)]
+    after: Option<u64>,
+    /// At most so many.
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+impl Service {
+    pub(super) async fn create_image(&self, owner: &Owner, params: CreateImage) -> Outcome {
+        let container = match &params.container_id {
+            Some(name) => self.container(owner, name).await?,
+            // The newest clients have no word for one.
+            None => self.runtime.create_container(&owner.container(DEFAULT_CONTAINER)?).await?.container_id,
+        };
+        let mut spec = ImageSpec::default();
+        params.config.unwrap_or_default().apply(&mut spec);
+        params.changes.apply(&mut spec);
+        let image = self.runtime.create_image(&container, spec).await?;
+        let session = image.session_id.clone();
+        Ok(Answer::of(json!({"record": wire::image(owner, &image)})).with_sessions([session]))
+    }
+
+    pub(super) async fn get_image(&self, owner: &Owner, params: ByImage) -> Outcome {
+        match self.image(owner, &params.image_id).await {
+            Ok(image) => {
+                let record = self.listed(owner, &image);
+                Ok(Answer::of(json!({"record": record})).with_sessions([image.session_id]))
+            }
+            Err(failure) if failure == Failure::not_found("Image", super::shown(&params.image_id)) => {
+                Ok(Answer::of(json!({"record": null})))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    pub(super) async fn list_images(&self, owner: &Owner, params: InContainer) -> Outcome {
+        let containers: Vec<ContainerId> = match &params.container_id {
+            Some(name) => vec![owner.container(name)?],
+            None => {
+                let all =
+                    self.runtime.containers().await?.into_iter().map(|container| container.container_id);
+                all.filter(|id| owner.name_of(id).is_some()).collect()
+            }
+        };
+        let mut images = Vec::new();
+        for container in containers {
+            images.extend(self.runtime.images(&container).await?);
+        }
+        let records: Vec<Value> = images.iter().map(|image| self.listed(owner, image)).collect();
+        let sessions = images.into_iter().map(|image| image.session_id);
+        Ok(Answer::of(json!({"records": records})).with_sessions(sessions))
+    }
+
+    pub(super) async fn delete_image(&self, owner: &Owner, params: ByImage) -> Outcome {
+        // One that is gone is as good as deleted, and one of another's must not look different.
+        if let Ok(image) = self.image(owner, &params.image_id).await {
+            self.running.remove(&image.image_id);
+            self.runtime.delete_image(&image.image_id).await?;
+        }
+        Ok(Answer::of(json!({"imageId": params.image_id})))
+    }
+
+    pub(super) async fn run_image(&self, owner: &Owner, params: ByImage) -> Outcome {
+        let image = self.image(owner, &params.image_id).await?;
+        let container = &image.container_id;
+        let (agent, reused) = self.running.run(&self.runtime, owner, container, &image.image_id).await?;
+        let result = json!({
+            "imageId": image.image_id,
+            "agentId": agent.id(),
+            "sessionId": agent.session_id(),
+            "containerId": owner.name_of(container),
+            "reused": reused,
+        });
+        Ok(Answer::of(result).with_sessions([image.session_id]))
+    }
+
+    pub(super) async fn stop_image(&self, owner: &Owner, params: ByImage) -> Outcome {
+        if let Ok(image) = self.image(owner, &params.image_id).await {
+            self.running.remove(&image.image_id);
+            self.runtime.stop(&image.image_id).await;
+        }
+        Ok(Answer::of(json!({"imageId": params.image_id})))
+    }
+
+    pub(super) async fn update_image(&self, owner: &Owner, params: UpdateImage) -> Outcome {
+        let mut image = self.image(owner, &params.image_id).await?;
+        params.updates.apply(&mut image.spec);
+        let image = self.runtime.update_image(image).await?;
+        Ok(Answer::of(json!({"record": self.listed(owner, &image)})))
+    }
+
+    pub(super) async fn image_messages(&self, owner: &Owner, params: Messages) -> Outcome {
+        let image = self.image(owner, &params.image_id).await?;
+        let limit = params.limit.unwrap_or(MESSAGES).clamp(1, MESSAGES);
+        let page =
+            params.after.map_or_else(|| MessagePage::first(limit), |after| MessagePage::after(after, limit));
+        let stored = self.repositories.sessions.list_messages(&image.session_id, page).await?;
+        let messages: Vec<Value> =
+            stored.iter().filter_map(|stored| wire::message(&stored.message)).collect();
+        let mut result = json!({"imageId": params.image_id, "messages": messages});
+        if let (Some(last), Value::Object(result)) =
+            (stored.last().filter(|_| stored.len() == limit), &mut result)
+        {
+            // There may be more: whoever wants them asks again behind this.
+            result.insert("next".to_owned(), json!(last.seq));
+        }
+        Ok(Answer::of(result))
+    }
+
+    /// A container of `owner`'s that exists.
+    async fn container(&self, owner: &Owner, name: &str) -> Outcome<ContainerId> {
+        let id = owner.container(name)?;
+        match self.repositories.containers.find_container(&id).await? {
+            Some(container) => Ok(container.container_id),
+            None => Err(Failure::not_found("Container", super::shown(name))),
+        }
+    }
+
+    /// An image as lists have it: with the agent that runs on it.
+    fn listed(&self, owner: &Owner, image: &ImageRecord) -> Value {
+        let running = self.running.of_image(owner, &image.image_id);
+        let mut record = wire::image(owner, image);
+        record.insert("online".to_owned(), json!(running.is_some()));
+        if let Some(running) = running {
+            record.insert("agentId".to_owned(), json!(running.agent.id()));
+        }
+        Value::Object(record)
+    }
+}

@@ -1,0 +1,86 @@
+use agentx_core::{Agent, ContentPart, ErrorKind, MessageBody, MessageId, MessagePage};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Answer, Outcome, Service, agents::AgentOrImage, shown};
+use crate::{Owner, failure::Failure};
+
+/// How many messages are read at once on the way to one.
+const PAGE: usize = 256;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SendMessage {
+    #[serde(flatten)]
+    to: AgentOrImage,
+    content: Content,
+}
+
+/// What a user says: text, or parts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<ContentPart>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RewindTo {
+    #[serde(flatten)]
+    of: AgentOrImage,
+    message_id: String,
+}
+
+impl Service {
+    /// The message is stored when this answers. While the agent is at work it is queued, and its turn follows.
+    pub(super) async fn send_message(&self, owner: &Owner, params: SendMessage) -> Outcome {
+        let agent = self.agent(owner, &params.to).await?;
+        let content = match params.content {
+            Content::Text(text) => vec![ContentPart::text(text)],
+            Content::Parts(parts) => parts,
+        };
+        let result = json!({"agentId": agent.id(), "imageId": agent.image_id()});
+        let mut answer = Answer::of(result).with_sessions([agent.session_id().clone()]);
+        match agent.send_parts(content.clone()).await {
+            Ok(turn) => answer.turn = Some(turn),
+            Err(error) if error.kind() == ErrorKind::Busy => {
+                let message = agent.queue_parts(content).await?;
+                answer.result.insert("queued".to_owned(), json!(true));
+                answer.result.insert("messageId".to_owned(), json!(message));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(answer)
+    }
+
+    /// Keeps the conversation up to and with a message; where that is in the middle of a turn, up to the turn's end.
+    pub(super) async fn rewind(&self, owner: &Owner, params: RewindTo) -> Outcome {
+        let agent = self.agent(owner, &params.of).await?;
+        let (first, count) = self.behind(&agent, &params.message_id).await?;
+        if let Some(first) = first {
+            self.runtime.rewind_image(agent.image_id(), &first).await?;
+        }
+        Ok(Answer::of(json!({"agentId": agent.id(), "truncatedCount": count})))
+    }
+
+    /// The user's first message behind this one, and how many messages there are from it on.
+    async fn behind(&self, agent: &Agent, message: &str) -> Outcome<(Option<MessageId>, usize)> {
+        let missing = || Failure::not_found("Message", shown(message));
+        let id = MessageId::new(message).map_err(|_| missing())?;
+        let sessions = &self.repositories.sessions;
+        let mut place = sessions.find_message(agent.session_id(), &id).await?.ok_or_else(missing)?.seq;
+        let (mut first, mut count) = (None, 0);
+        loop {
+            let page = sessions.list_messages(agent.session_id(), MessagePage::after(place, PAGE)).await?;
+            let Some(last) = page.last() else { return Ok((first, count)) };
+            place = last.seq;
+            for stored in &page {
+                if first.is_none() && matches!(stored.message.body, MessageBody::User { .. }) {
+                    first = Some(stored.message.id.clone());
+                }
+                count += usize::from(first.is_some());
+            }
+        }
+    }
+}

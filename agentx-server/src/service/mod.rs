@@ -1,0 +1,140 @@
+//! What clients ask for, whatever wire they speak.
+
+mod agents;
+mod approvals;
+mod containers;
+mod files;
+mod images;
+mod messages;
+mod method;
+mod running;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use agentx_core::{Agent, ImageId, ImageRecord, Repositories, Runtime, SessionId, TurnEvents};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+pub use self::files::WorkspaceFiles;
+pub(crate) use self::{
+    method::Method,
+    running::{Running, Started},
+};
+use crate::{Owner, failure::Failure};
+
+/// Parameters, and results, by name.
+pub(crate) type Object = Map<String, Value>;
+
+/// Does what clients ask for, each within what it owns.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) repositories: Repositories,
+    pub(crate) running: Running,
+    pub(crate) files: Option<Arc<dyn WorkspaceFiles>>,
+    pub(crate) connections: Numbers,
+}
+
+/// 1, 2, 3, …
+#[derive(Debug, Default)]
+pub(crate) struct Numbers(AtomicU64);
+
+impl Numbers {
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// What came of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// As the second generation of the protocol names it.
+    pub(crate) result: Object,
+    /// The sessions that the asker is going to listen to.
+    pub(crate) sessions: Vec<SessionId>,
+    /// The turn that the request began.
+    pub(crate) turn: Option<TurnEvents>,
+}
+
+impl Answer {
+    fn of(result: Value) -> Self {
+        let result = match result {
+            Value::Object(result) => result,
+            _ => Object::new(),
+        };
+        Self { result, ..Self::default() }
+    }
+
+    fn with_sessions(mut self, sessions: impl IntoIterator<Item = SessionId>) -> Self {
+        self.sessions.extend(sessions);
+        self
+    }
+}
+
+type Outcome<T = Answer> = Result<T, Failure>;
+
+impl Service {
+    /// Does what `owner` asks for.
+    pub(crate) async fn call(&self, owner: &Owner, method: Method, params: Object) -> Outcome {
+        match method {
+            Method::ContainerCreate => self.create_container(owner, parse(params)?).await,
+            Method::ContainerGet => self.get_container(owner, parse(params)?).await,
+            Method::ContainerList => self.list_containers(owner).await,
+            Method::ContainerDelete => self.delete_container(owner, parse(params)?).await,
+            Method::ImageCreate => self.create_image(owner, parse(params)?).await,
+            Method::ImageGet => self.get_image(owner, parse(params)?).await,
+            Method::ImageList => self.list_images(owner, parse(params)?).await,
+            Method::ImageDelete => self.delete_image(owner, parse(params)?).await,
+            Method::ImageRun => self.run_image(owner, parse(params)?).await,
+            Method::ImageStop => self.stop_image(owner, parse(params)?).await,
+            Method::ImageUpdate => self.update_image(owner, parse(params)?).await,
+            Method::ImageMessages => self.image_messages(owner, parse(params)?).await,
+            Method::AgentGet => Ok(self.get_agent(owner, &parse(params)?)),
+            Method::AgentList => self.list_agents(owner, parse(params)?),
+            Method::AgentDestroy => self.destroy_agent(owner, parse(params)?).await,
+            Method::AgentDestroyAll => self.destroy_agents(owner, parse(params)?).await,
+            Method::AgentInterrupt => self.interrupt(owner, parse(params)?).await,
+            Method::MessageSend => self.send_message(owner, parse(params)?).await,
+            Method::Rewind => self.rewind(owner, parse(params)?).await,
+            Method::FileRead => self.read_file(owner, parse(params)?).await,
+            Method::FileList => self.list_files(owner, parse(params)?).await,
+            Method::FileWrite => self.write_file(owner, parse(params)?).await,
+            Method::ApprovalList => self.list_approvals(owner, parse(params)?).await,
+            Method::ApprovalAnswer => self.answer_approval(owner, parse(params)?).await,
+        }
+    }
+
+    /// The agent of a session of `owner`'s, which is run where it is not.
+    pub(crate) async fn agent_of_session(&self, owner: &Owner, session: &SessionId) -> Outcome<Agent> {
+        let missing = || Failure::not_found("Session", session);
+        let session = self.repositories.sessions.find_session(session).await?.ok_or_else(missing)?;
+        if owner.name_of(&session.container_id).is_none() {
+            return Err(missing());
+        }
+        let running =
+            self.running.run(&self.runtime, owner, &session.container_id, &session.image_id).await?;
+        Ok(running.0)
+    }
+
+    /// An image of `owner`'s.
+    async fn image(&self, owner: &Owner, id: &str) -> Outcome<ImageRecord> {
+        let missing = || Failure::not_found("Image", shown(id));
+        let image = self.runtime.image(&ImageId::new(id).map_err(|_| missing())?).await?;
+        image.filter(|image| owner.name_of(&image.container_id).is_some()).ok_or_else(missing)
+    }
+}
+
+/// The parameters of one method.
+fn parse<T: DeserializeOwned>(params: Object) -> Outcome<T> {
+    serde_json::from_value(Value::Object(params)).map_err(|error| Failure::params(error.to_string()))
+}
+
+/// How much of a client's own words an error repeats, in characters.
+const SHOWN: usize = 128;
+
+fn shown(id: &str) -> String {
+    id.chars().take(SHOWN).collect()
+}

@@ -1,0 +1,329 @@
+//! One WebSocket connection.
+//!
+//! Everything that goes out is written by one loop, in order: events of the sessions that the client listens to, and
+//! answers as they come. What it sends is not queued: a client that reads slowly slows this loop alone, and falls behind
+//! its subscriptions, which have their own bounds and tell it so.
+
+mod topics;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use agentx_core::{Agent, Cursor, Event, SessionId};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    time::{self, Instant, MissedTickBehavior},
+};
+
+use self::topics::Topics;
+use crate::{
+    Owner,
+    auth::Credentials,
+    failure::{Code, Failure},
+    server::Shared,
+    service::Started,
+    wire::{self, Asked, Control, Frame, Request, Wire},
+};
+
+/// How many requests of one connection are worked on at once. More are left unread.
+const IN_FLIGHT: usize = 64;
+
+/// How long a client may take to read one frame.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// How long a connection may stay nobody's.
+const AUTH: Duration = Duration::from_secs(10);
+
+/// Hears of everything that happens to an owner's agents.
+const EVERYTHING: &str = "global";
+
+/// Serves a connection until either side ends it. `owner` is whoever the handshake told of.
+pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, owner: Option<Owner>) {
+    let connection = Connection {
+        id: format!("conn_{}_{}", now(), shared.service.connections.next()),
+        socket,
+        shared,
+        owner: None,
+        wire: Wire::Rpc,
+        topics: Topics::default(),
+        started: None,
+        everything: false,
+        in_flight: FuturesUnordered::new(),
+        sent: 0,
+        alive: true,
+    };
+    connection.run(owner).await;
+}
+
+/// The time, in milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A frame that answers a request.
+type Answered = BoxFuture<'static, String>;
+
+struct Connection {
+    id: String,
+    socket: WebSocket,
+    shared: Arc<Shared>,
+    owner: Option<Owner>,
+    /// What it spoke last.
+    wire: Wire,
+    topics: Topics,
+    /// The owner's agents that begin to run.
+    started: Option<broadcast::Receiver<Started>>,
+    /// Whether it hears of all agents of its owner.
+    everything: bool,
+    in_flight: FuturesUnordered<Answered>,
+    /// How many frames it was sent that it confirms.
+    sent: u64,
+    /// Whether it was heard since the last ping.
+    alive: bool,
+}
+
+/// The connection is over.
+struct Closed;
+
+impl Connection {
+    async fn run(mut self, owner: Option<Owner>) {
+        if let Some(owner) = owner {
+            self.admit(owner);
+        }
+        let mut ping = time::interval(self.shared.limits.ping);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ping.reset();
+        let nobody = time::sleep_until(Instant::now() + AUTH);
+        tokio::pin!(nobody);
+        loop {
+            let done = tokio::select! {
+                // First what the client says: an interrupt is heard in a flood of events.
+                biased;
+                message = self.socket.recv(), if self.in_flight.len() < IN_FLIGHT => match message {
+                    Some(Ok(message)) => self.hear(message).await,
+                    _ => Err(Closed),
+                },
+                _ = ping.tick() => self.ping().await,
+                () = &mut nobody, if self.owner.is_none() => Err(Closed),
+                started = next(&mut self.started) => {
+                    self.follow(started);
+                    Ok(())
+                }
+                Some(event) = self.topics.next() => self.tell(&event).await,
+                Some(answer) = self.in_flight.next() => self.answer(answer).await,
+            };
+            if done.is_err() {
+                break;
+            }
+        }
+        let close = CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::from_static("") };
+        // Whoever is gone does not hear it.
+        drop(time::timeout(WRITE, self.socket.send(Message::Close(Some(close)))).await);
+    }
+
+    fn admit(&mut self, owner: Owner) {
+        self.started = Some(self.shared.service.running.listen(&owner));
+        self.owner = Some(owner);
+    }
+
+    async fn ping(&mut self) -> Result<(), Closed> {
+        if !std::mem::take(&mut self.alive) {
+            return Err(Closed);
+        }
+        self.send(Message::Ping(axum::body::Bytes::new())).await
+    }
+
+    async fn hear(&mut self, message: Message) -> Result<(), Closed> {
+        self.alive = true;
+        match message {
+            Message::Text(text) => {
+                for frame in wire::frames(&text, self.wire) {
+                    self.take(frame).await?;
+                }
+                Ok(())
+            }
+            Message::Binary(_) => {
+                let failure = Failure::new(Code::InvalidRequest, "Invalid request: frames are text");
+                self.refuse(&Asked::nothing(self.wire), &failure).await
+            }
+            Message::Close(_) => Err(Closed),
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+        }
+    }
+
+    async fn take(&mut self, frame: Frame) -> Result<(), Closed> {
+        match frame {
+            Frame::Bad(asked, failure) => self.refuse(&asked, &failure).await,
+            Frame::Control(Control::Acknowledged) => Ok(()),
+            Frame::Control(Control::Auth { headers }) => {
+                self.authenticate(&Credentials::of_frame(&headers)).await
+            }
+            Frame::Control(Control::Subscribe { topic, after }) => {
+                self.subscribe(topic, after).await;
+                Ok(())
+            }
+            Frame::Control(Control::Unsubscribe { topic }) => {
+                self.unsubscribe(&topic);
+                Ok(())
+            }
+            Frame::Request(request) => self.request(request).await,
+        }
+    }
+
+    async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), Closed> {
+        // Who it is can't change: what was subscribed to is the first one's.
+        if self.owner.is_some() {
+            return Ok(());
+        }
+        let failure = match self.shared.owner(credentials).await {
+            Ok(Some(owner)) => {
+                self.admit(owner);
+                return Ok(());
+            }
+            Ok(None) => Failure::new(Code::Unauthorized, "these credentials are not known"),
+            Err(failure) => failure,
+        };
+        self.refuse(&Asked::nothing(self.wire), &failure).await?;
+        Err(Closed)
+    }
+
+    async fn request(&mut self, request: Request) -> Result<(), Closed> {
+        let wire = request.asked.as_ref().map_or(Wire::Rpc, Asked::wire);
+        self.wire = wire;
+        let Some(owner) = self.owner.clone() else {
+            let asked = request.asked.unwrap_or(Asked::nothing(wire));
+            return self.refuse(&asked, &Failure::new(Code::Unauthorized, "who asks is not known yet")).await;
+        };
+        // The clients of the later generations subscribe to nothing and expect everything that is theirs.
+        if wire == Wire::Rpc && !self.everything && !self.topics.declined {
+            self.hear_everything(&owner);
+        }
+        let shared = self.shared.clone();
+        self.in_flight.push(answer(shared, owner, request).boxed());
+        Ok(())
+    }
+
+    fn hear_everything(&mut self, owner: &Owner) {
+        self.everything = true;
+        for running in self.shared.service.running.of(owner) {
+            self.topics.follow(&running.agent, None);
+        }
+    }
+
+    /// An agent of the owner's began to run.
+    fn follow(&mut self, started: Result<Started, RecvError>) {
+        let agents: Vec<(Agent, Option<Cursor>)> = match (started, &self.owner) {
+            (Ok(Started { agent, from }), _) => vec![(agent, Some(from))],
+            // Some were not heard of: those that run are looked through.
+            (Err(RecvError::Lagged(_)), Some(owner)) => self
+                .shared
+                .service
+                .running
+                .of(owner)
+                .into_iter()
+                .map(|running| (running.agent, None))
+                .collect(),
+            (Err(_), _) => {
+                self.started = None;
+                return;
+            }
+        };
+        for (agent, from) in agents {
+            if self.everything || self.topics.knows(&agent) {
+                self.topics.follow(&agent, from);
+            }
+        }
+    }
+
+    /// Has no answer, by the protocol: a session that is not there, or another's, tells nothing.
+    async fn subscribe(&mut self, topic: String, after: Option<Cursor>) {
+        let Some(owner) = self.owner.clone() else { return };
+        if topic == EVERYTHING {
+            return self.hear_everything(&owner);
+        }
+        let Ok(session) = SessionId::new(&topic) else { return };
+        if let Ok(agent) = self.shared.service.agent_of_session(&owner, &session).await {
+            self.topics.listen(&agent, after);
+        }
+    }
+
+    fn unsubscribe(&mut self, topic: &str) {
+        if topic == EVERYTHING {
+            self.everything = false;
+            self.topics.declined = true;
+        } else {
+            self.topics.forget(topic);
+        }
+    }
+
+    async fn tell(&mut self, event: &Event) -> Result<(), Closed> {
+        let Some(owner) = &self.owner else { return Ok(()) };
+        let text = wire::event(owner, event);
+        match self.wire {
+            Wire::Rpc => {
+                let frame = wire::notification(event.context.session_id.as_str(), &text);
+                self.send(Message::Text(frame.into())).await
+            }
+            Wire::Event => self.confirmed(&text).await,
+        }
+    }
+
+    async fn answer(&mut self, text: String) -> Result<(), Closed> {
+        match (text.is_empty(), self.wire) {
+            // Nobody asked for it.
+            (true, _) => Ok(()),
+            (false, Wire::Rpc) => self.send(Message::Text(text.into())).await,
+            (false, Wire::Event) => self.confirmed(&text).await,
+        }
+    }
+
+    async fn refuse(&mut self, asked: &Asked, failure: &Failure) -> Result<(), Closed> {
+        let text = wire::failure(asked, failure, now());
+        self.send(Message::Text(text.into())).await
+    }
+
+    /// Sends what a client of the first generation confirms.
+    async fn confirmed(&mut self, payload: &str) -> Result<(), Closed> {
+        self.sent += 1;
+        let frame = wire::acknowledged(&format!("{}_{}", self.id, self.sent), payload);
+        self.send(Message::Text(frame.into())).await
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), Closed> {
+        match time::timeout(WRITE, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Closed),
+        }
+    }
+}
+
+/// The next agent that begins to run; never, where nobody tells.
+async fn next(started: &mut Option<broadcast::Receiver<Started>>) -> Result<Started, RecvError> {
+    match started {
+        Some(started) => started.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Does what is asked for, and gives the frame that says so; an empty one where no answer is wanted.
+async fn answer(shared: Arc<Shared>, owner: Owner, request: Request) -> String {
+    let Request { asked, method, params } = request;
+    let mut done = shared.service.call(&owner, method, params).await;
+    // Those of the later generations hear of a turn's end by the answer. The first one's hear that it began.
+    if let (Ok(answer), Some(Asked::Rpc(_))) = (&mut done, &asked)
+        && let Some(turn) = answer.turn.take()
+    {
+        // How it ended is told by events.
+        drop(time::timeout(shared.limits.turn_wait, turn.finish()).await);
+    }
+    let Some(asked) = asked else { return String::new() };
+    match done {
+        Ok(answer) => wire::reply(&asked, answer, now()),
+        Err(failure) => wire::failure(&asked, &failure, now()),
+    }
+}

@@ -1,0 +1,98 @@
+//! The sessions that one connection listens to.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use agentx_core::{Agent, Cursor, Event, EventData, SessionId};
+use futures::{
+    Stream, StreamExt,
+    stream::{AbortHandle, BoxStream, SelectAll, abortable},
+};
+
+/// Sessions, and their events as they come: those of one session in their order.
+#[derive(Default)]
+pub(super) struct Topics {
+    events: SelectAll<BoxStream<'static, Arc<Event>>>,
+    sessions: HashMap<SessionId, Topic>,
+    /// Whether the client said that it does not want to hear of everything.
+    pub(super) declined: bool,
+}
+
+struct Topic {
+    /// Ends the subscription; none while no agent runs.
+    handle: Option<AbortHandle>,
+    /// The last that was told.
+    seen: Option<Cursor>,
+}
+
+impl Topics {
+    /// Whether the session of this agent is, or was, listened to.
+    pub(super) fn knows(&self, agent: &Agent) -> bool {
+        self.sessions.contains_key(agent.session_id())
+    }
+
+    /// Listens to an agent's session from behind where it was left; where it never was, from behind `from`, or from now
+    /// on. Whoever listens already goes on.
+    pub(super) fn follow(&mut self, agent: &Agent, from: Option<Cursor>) {
+        let place = match self.sessions.get(agent.session_id()) {
+            Some(Topic { handle: Some(_), .. }) => return,
+            Some(Topic { seen: Some(seen), .. }) => Some(*seen),
+            _ => from,
+        };
+        self.begin(agent, place);
+    }
+
+    /// Listens to an agent's session from behind a place, whatever was heard before; without one, as [`Self::follow`].
+    pub(super) fn listen(&mut self, agent: &Agent, after: Option<Cursor>) {
+        match after {
+            Some(_) => self.begin(agent, after),
+            None => self.follow(agent, None),
+        }
+    }
+
+    fn begin(&mut self, agent: &Agent, place: Option<Cursor>) {
+        let subscription = match place {
+            Some(cursor) => agent.subscribe_from(cursor),
+            None => agent.subscribe(),
+        };
+        let (events, handle) = abortable(subscription);
+        let topic = Topic { handle: Some(handle), seen: place };
+        if let Some(Topic { handle: Some(before), .. }) =
+            self.sessions.insert(agent.session_id().clone(), topic)
+        {
+            before.abort();
+        }
+        self.events.push(events.boxed());
+    }
+
+    /// Listens no longer.
+    pub(super) fn forget(&mut self, session: &str) {
+        if let Some(Topic { handle: Some(handle), .. }) = self.sessions.remove(session) {
+            handle.abort();
+        }
+    }
+}
+
+/// Pending while there is nothing to listen to, and after: a session may come.
+impl Stream for Topics {
+    type Item = Arc<Event>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
+        let this = &mut *self;
+        if this.events.is_empty() {
+            return Poll::Pending;
+        }
+        let Some(event) = ready!(this.events.poll_next_unpin(cx)) else { return Poll::Pending };
+        if let Some(topic) = this.sessions.get_mut(&event.context.session_id) {
+            topic.seen = Some(event.cursor());
+            if matches!(event.data, EventData::AgentStopped { .. } | EventData::SubscriptionFailed { .. }) {
+                topic.handle = None;
+            }
+        }
+        Poll::Ready(Some(event))
+    }
+}

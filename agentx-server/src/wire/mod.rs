@@ -1,0 +1,55 @@
+//! What goes over the socket: frames in, frames out, in all generations of the protocol.
+//!
+//! The first generation writes events and asks by events; the later ones are JSON-RPC 2.0. A frame tells which it is:
+//! JSON-RPC has a `jsonrpc` key. Where the generations name a thing differently (`agentId`, `instanceId`), what is sent
+//! has both names.
+
+mod event;
+mod frame;
+mod message;
+mod reply;
+
+use agentx_core::ImageRecord;
+use serde_json::{Value, json};
+
+pub(crate) use self::{
+    event::{cursor, event, parse_cursor},
+    frame::{Control, Frame, Request, frames},
+    message::message,
+    reply::{Asked, Wire, acknowledged, failure, notification, reply},
+};
+use crate::{Owner, service::Object};
+
+/// The name that an agent has since the third generation.
+const INSTANCE: &str = "instanceId";
+
+/// An image as its owner sees it.
+pub(crate) fn image(owner: &Owner, image: &ImageRecord) -> Object {
+    let Ok(Value::Object(mut record)) = serde_json::to_value(image) else { return Object::new() };
+    record.insert("containerId".to_owned(), json!(owner.name_of(&image.container_id)));
+    // The application's own.
+    record.remove("key");
+    if let Some(Value::Object(metadata)) = record.get_mut("metadata")
+        && let Some(data) = metadata.remove("customData")
+    {
+        record.insert("customData".to_owned(), data);
+    }
+    record
+}
+
+/// Gives agents their newer name as well, in a result and one level below.
+fn with_instance_ids(result: &mut Object) {
+    let name = |object: &mut Object| {
+        if let Some(id) = object.get("agentId").cloned() {
+            object.insert(INSTANCE.to_owned(), id);
+        }
+    };
+    name(result);
+    for value in result.values_mut() {
+        match value {
+            Value::Object(object) => name(object),
+            Value::Array(list) => list.iter_mut().filter_map(Value::as_object_mut).for_each(name),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The AgentX protocol, request by request, as the clients of its three generations speak it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod first;
+mod http;
+mod later;
+mod noise;
+mod owners;
+mod resume;
+mod support;

@@ -1,0 +1,90 @@
+//! What makes no sense: each has one answer, and the connection goes on.
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, serve, serve_with};
+
+#[tokio::test]
+async fn every_frame_that_wants_an_answer_has_exactly_one() {
+    let served = serve().await;
+    let mut client = Client::connect(&served, None).await;
+    let rpc = |code: i64, id: Value| (code, id);
+    let frames = [
+        ("no json".to_owned(), rpc(-32700, Value::Null)),
+        ("\u{0}".to_owned(), rpc(-32700, Value::Null)),
+        ("[".repeat(200_000), rpc(-32700, Value::Null)),
+        ("7".to_owned(), rpc(-32600, Value::Null)),
+        ("[]".to_owned(), rpc(-32600, Value::Null)),
+        (json!({"jsonrpc": "2.0", "id": 99}).to_string(), rpc(-32600, json!(99))),
+        (json!({"jsonrpc": "2.0", "id": 1, "method": 5}).to_string(), rpc(-32600, json!(1))),
+        (
+            json!({"jsonrpc": "2.0", "id": 2, "method": "image.get", "params": null}).to_string(),
+            rpc(-32602, json!(2)),
+        ),
+        (
+            json!({"jsonrpc": "2.0", "id": 3, "method": "image.get", "params": []}).to_string(),
+            rpc(-32602, json!(3)),
+        ),
+        (json!({"jsonrpc": "2.0", "id": "x", "method": "nope"}).to_string(), rpc(-32601, json!("x"))),
+    ];
+    for (frame, (code, id)) in frames {
+        client.say(frame.clone()).await;
+        let answer = client.raw().await.unwrap();
+        assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(code), &id), "{frame:.60}");
+    }
+    // Nothing else was said: the next answer is that to the next request.
+    client.say(json!({"jsonrpc": "2.0", "id": 4, "method": "container.list"}).to_string()).await;
+    assert_eq!(client.raw().await.unwrap()["id"], 4);
+}
+
+#[tokio::test]
+async fn each_request_of_a_batch_is_answered_by_itself() {
+    let served = serve().await;
+    let mut client = Client::connect(&served, None).await;
+    let request = |id: u64| json!({"jsonrpc": "2.0", "id": id, "method": "container.list"});
+    let notification = json!({"jsonrpc": "2.0", "method": "container.list"});
+    let batch = json!([request(1), 7, notification, request(2), {"jsonrpc": "2.0", "id": 3}]);
+    client.say(batch.to_string()).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(client.raw().await.unwrap()["id"].to_string());
+    }
+    ids.sort();
+    assert_eq!(ids, ["1", "2", "3", "null"]);
+}
+
+#[tokio::test]
+async fn a_client_cannot_tell_others_events_of_its_own() {
+    let served = serve().await;
+    let (mut forger, mut victim) =
+        (Client::connect(&served, None).await, Client::connect(&served, None).await);
+    victim.call("container.list", json!({})).await;
+    let event = json!({"type": "text_delta", "data": {"text": "forged"}, "source": "agent"});
+    forger.say(event.to_string()).await;
+    assert_eq!(forger.raw().await.unwrap()["type"], "system_error");
+    victim.call("container.list", json!({})).await;
+    assert!(victim.seen.is_empty(), "{:?}", victim.seen);
+}
+
+#[tokio::test]
+async fn a_frame_beyond_the_bound_ends_its_connection_alone() {
+    let served = serve_with(|server| server.largest_request(1024)).await;
+    let (mut large, mut other) = (Client::connect(&served, None).await, Client::connect(&served, None).await);
+    large.say("x".repeat(4096)).await;
+    assert_eq!(large.raw().await, None);
+    other.call("container.list", json!({})).await;
+}
+
+#[tokio::test]
+async fn more_requests_than_are_worked_on_at_once_are_all_answered() {
+    let served = serve().await;
+    let mut client = Client::connect(&served, None).await;
+    for id in 0..500 {
+        client.say(json!({"jsonrpc": "2.0", "id": id, "method": "container.list"}).to_string()).await;
+    }
+    let mut answered = std::collections::BTreeSet::new();
+    for _ in 0..500 {
+        answered.insert(client.raw().await.unwrap()["id"].as_u64().unwrap());
+    }
+    assert_eq!(answered.len(), 500);
+}
