@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::BufRead,
     os::unix::fs::symlink,
     path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -204,29 +206,61 @@ async fn many_at_once_are_many() {
 }
 
 #[tokio::test]
-async fn protected_paths_stay_and_what_stands_in_for_them_goes() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::create_dir_all(dir.path().join(".git/hooks")).unwrap();
-    let process = LocalProcess::new(dir.path()).unwrap();
-    let Ok(process) = process.with_isolation(Isolation::full()) else {
-        return eprintln!("LEFT OUT: isolation");
-    };
-    assert!(dir.path().join(".bashrc").exists());
-    assert!(!sh(&process, "echo evil >> .bashrc").await.status.success());
-    assert!(!sh(&process, "mv .git x").await.status.success());
-    assert!(!sh(&process, "echo evil > .git/hooks/pre-commit").await.status.success());
-    // All else in there can be changed.
-    said(&process, "echo ok > .git/HEAD").await;
+async fn protected_paths_stay_and_nothing_stands_in_for_what_is_not_there() {
+    for scope in SCOPES {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(".git/hooks")).unwrap();
+        fs::write(dir.path().join(".git/config"), "# mine").unwrap();
+        fs::write(dir.path().join(".bashrc"), "# mine").unwrap();
+        let process = LocalProcess::new(dir.path()).unwrap();
+        let Ok(process) = process.with_isolation(full(scope)) else {
+            return eprintln!("LEFT OUT: isolation");
+        };
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        for script in [
+            "echo evil >> .bashrc",
+            "rm .bashrc",
+            "mv .git x",
+            "echo evil > .git/hooks/pre-commit",
+            "echo evil > .git/config",
+        ] {
+            assert!(!sh(&process, script).await.status.success(), "{script}");
+        }
+        // All else in there can be changed, and what is not there can be made.
+        said(&process, "echo ok > .git/HEAD; echo ok > .envrc").await;
+        drop(process);
+        assert_eq!(fs::read_to_string(dir.path().join(".bashrc")).unwrap(), "# mine");
+        assert_eq!(fs::read_dir(dir.path().join(".git")).unwrap().count(), 3);
+    }
+}
+
+/// A repository that commands make is one, and that of the host is given the hooks that it lacks.
+#[tokio::test]
+async fn a_repository_can_be_made_and_one_that_is_there_has_its_hooks_protected() {
+    let Some((process, dir)) = isolated(Isolation::full()) else { return };
+    if sh(&process, "command -v git").await.status.success() {
+        let made = "git init -q . && echo x > x && git add -A && git status --porcelain";
+        assert_eq!(said(&process, made).await, "A  x");
+    } else {
+        said(&process, "mkdir .git").await;
+    }
     drop(process);
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    assert_eq!(fs::read_dir(dir.path().join(".git")).unwrap().count(), 2);
+    let hooks = dir.path().join(".git/hooks");
+    if hooks.exists() {
+        fs::remove_dir_all(&hooks).unwrap();
+    }
+    let process = LocalProcess::new(dir.path()).unwrap().with_isolation(Isolation::full()).unwrap();
+    assert!(!sh(&process, "echo evil > .git/hooks/pre-commit").await.status.success());
+    drop(process);
+    assert!(hooks.is_dir() && dir.path().join(".git/config").is_file());
 }
 
 /// What stands in is there as long as a command needs it: what is removed on the host loses its protection.
 #[tokio::test]
 async fn protection_outlives_another_isolation_of_the_root_and_its_own_process() {
-    let Some((first, dir)) = isolated(Isolation::full()) else { return };
-    let second = LocalProcess::new(dir.path()).unwrap().with_isolation(Isolation::full()).unwrap();
+    let isolation = || Isolation::full().with_protected([".bashrc", ".git/hooks"]);
+    let Some((first, dir)) = isolated(isolation()) else { return };
+    let second = LocalProcess::new(dir.path()).unwrap().with_isolation(isolation()).unwrap();
     drop(first);
     assert!(!sh(&second, "echo evil > .bashrc").await.status.success());
     assert!(!sh(&second, "mkdir -p .git/hooks").await.status.success());
@@ -239,6 +273,58 @@ async fn protection_outlives_another_isolation_of_the_root_and_its_own_process()
     assert!(!dir.path().join(".git/hooks").exists());
     drop(child);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// A host of its own: not a test by itself. It isolates the root, says so and goes when it is told to.
+#[test]
+fn a_host() {
+    let Some(root) = std::env::var_os("AGENTX_TEST_ROOT") else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let isolation = Isolation::full().with_protected([".bashrc"]);
+    let process = LocalProcess::new(root).unwrap().with_isolation(isolation).unwrap();
+    eprintln!("isolated");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    drop(process);
+}
+
+#[tokio::test]
+async fn two_hosts_on_one_root_do_each_other_no_harm() {
+    let isolation = || Isolation::full().with_protected([".bashrc"]);
+    let dir = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut host = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "isolation::views::a_host", "--nocapture"])
+            .env("AGENTX_TEST_ROOT", dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(host.stderr.take().unwrap()).lines();
+        let is_ready = lines.any(|line| line.unwrap() == "isolated");
+        (host, is_ready)
+    };
+    if isolated(isolation()).is_none() {
+        return;
+    }
+    // The first to come is the first to go: the other's protection stays.
+    let (mut first, is_ready) = start();
+    assert!(is_ready);
+    let second = LocalProcess::new(dir.path()).unwrap().with_isolation(isolation()).unwrap();
+    drop(first.stdin.take());
+    assert!(first.wait().unwrap().success());
+    assert!(!sh(&second, "echo evil > .bashrc").await.status.success());
+    drop(second);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    // One that is killed leaves it to the next, also to one that has not asked for it.
+    let (mut killed, is_ready) = start();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(is_ready && dir.path().join(".bashrc").exists());
+    let third = LocalProcess::new(dir.path()).unwrap().with_isolation(Isolation::full()).unwrap();
+    said(&third, "echo mine > .bashrc").await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod plan;
 mod probe;
 mod protected;
 mod proxy;
+mod stand_in;
 mod view;
 
 use std::{
@@ -27,7 +28,7 @@ pub use self::{
     allow_list::AllowList,
     probe::{Attempt, Guarantee, Outcome, Probe, Verdict},
 };
-use self::{bubblewrap::Bubblewrap, files::Places, filter::Part, plan::Plan};
+use self::{bubblewrap::Bubblewrap, files::Places, filter::Part, plan::Plan, protected::Protected};
 pub(super) use self::{handover::HandedOver, protected::StandIns, proxy::Proxy};
 use super::{
     error, failure,
@@ -48,7 +49,7 @@ use super::{
 /// | [namespaces](Self::with_namespaces) | nothing of the host's files is even visible but those places; the root is seen at `/workspace`; other processes, their sockets, memory and signals are out of reach; no capability, no setuid program works |
 /// | [network](Self::with_network) | no network but a loopback device, or names of an allow list |
 /// | [limits of the tree](Self::with_tree_limits) | all commands together, with what they have started, use no more memory, processes and processor time |
-/// | [protected paths](Self::with_protected) | `.git/hooks`, shell start-up files and their like inside a writable place can't be changed, moved or made |
+/// | [protected paths](Self::with_protected) | `.git/hooks`, shell start-up files and their like inside a writable place can't be changed or moved; those that were asked for by name can't be made either |
 ///
 /// What no part gives: safety against errors of the kernel itself, side channels (timing, caches), exhaustion of
 /// the disk, or against what a command writes into the root and
@@ -73,7 +74,7 @@ pub struct Isolation {
     system: bool,
     readable: Vec<PathBuf>,
     writable: Vec<PathBuf>,
-    protected: Vec<String>,
+    protected: Protected,
     root_at: String,
     scratch: u64,
     tree: TreeLimits,
@@ -117,10 +118,10 @@ pub enum Engine {
 }
 
 impl Isolation {
-    /// What is protected inside a writable place unless [`with_protected`](Self::with_protected) adds to it: what
-    /// others run by themselves later, outside.
+    /// What [`full`](Self::full) protects inside a writable place, where it is there: what others run by themselves
+    /// later, outside.
     pub const PROTECTED: [&str; 7] =
-        [".git/hooks", ".git/config", ".bashrc", ".bash_profile", ".profile", ".zshrc", ".envrc"];
+        [".git/hooks/", ".git/config", ".bashrc", ".bash_profile", ".profile", ".zshrc", ".envrc"];
     /// Where commands see the root, unless [`with_root_at`](Self::with_root_at) says otherwise.
     pub const ROOT_AT: &str = "/workspace";
     /// How many bytes fit into `/tmp`, unless [`with_scratch`](Self::with_scratch) says otherwise.
@@ -137,7 +138,7 @@ impl Isolation {
             system: true,
             readable: Vec::new(),
             writable: Vec::new(),
-            protected: Vec::new(),
+            protected: Protected::default(),
             root_at: Self::ROOT_AT.to_owned(),
             scratch: Self::SCRATCH,
             tree: TreeLimits::default(),
@@ -151,7 +152,7 @@ impl Isolation {
             .with_seccomp(true)
             .with_namespaces(Some(Namespaces::PerCommand))
             .with_network(Network::None)
-            .with_protected(Self::PROTECTED)
+            .with_protected_if_present(Self::PROTECTED)
     }
 
     /// Binds commands to the readable and writable places by Landlock. It needs Linux 5.13, or 6.2 without namespaces.
@@ -208,18 +209,26 @@ impl Isolation {
     /// Keeps these paths, relative to the root and to each writable place, as they are. Needs namespaces.
     ///
     /// What is missing stays missing: while the isolation is in force, an empty file or directory stands in its place
-    /// on the host, and goes with the last command and `LocalProcess` of this host that needs it. A host that is killed
-    /// leaves it. Two hosts that isolate the same root at a time do not know of each other's: the first to end leaves
-    /// the other without. Protected is what is at the path when the isolation begins; hard links to it
-    /// elsewhere in a writable place are not looked for.
+    /// on the host, and goes with the last command and `LocalProcess`, of whatever host, that needs it. One that a host
+    /// leaves which is killed, the next that protects the same path removes. Protected is what is at the path when the
+    /// isolation begins; hard links to it elsewhere in a writable place are not looked for.
     pub fn with_protected(mut self, paths: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.protected.extend(paths.into_iter().map(Into::into));
+        self.protected.always.extend(paths.into_iter().map(Into::into));
+        self
+    }
+
+    /// The same for paths that are there when the isolation begins. What is not there may be made by a command.
+    ///
+    /// Of a path through directories, the first counts: where `.git` is, `.git/hooks/` is protected, and made for good
+    /// where it is missing. One that ends in a slash is made as a directory.
+    pub fn with_protected_if_present(mut self, paths: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.protected.if_present.extend(paths.into_iter().map(Into::into));
         self
     }
 
     /// Nothing is protected.
     pub fn without_protected(mut self) -> Self {
-        self.protected.clear();
+        self.protected = Protected::default();
         self
     }
 
@@ -397,7 +406,7 @@ impl Isolation {
         if self.namespaces.is_none() && self.network != Network::Host {
             return contradiction("a network other than the host's needs namespaces");
         }
-        if self.namespaces.is_none() && !self.protected.is_empty() {
+        if self.namespaces.is_none() && !self.protected.is_none() {
             return contradiction("protected paths need namespaces");
         }
         if let (Engine::Bubblewrap(_), Some(message)) = (&self.engine, bubblewrap::contradiction(self)) {
