@@ -29,6 +29,8 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+#[cfg(feature = "mcp")]
+pub mod mcp;
 mod provider;
 mod runtime;
 mod snapshot;

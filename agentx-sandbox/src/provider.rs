@@ -12,12 +12,20 @@ pub struct Sandbox {
     runtime: NodeRuntime,
     workspace: Option<Workspace>,
     options: ToolOptions,
+    #[cfg(feature = "mcp")]
+    mcp: Vec<crate::mcp::McpConnection>,
 }
 
 impl Sandbox {
     /// A sandbox of this runtime alone.
     pub fn new(runtime: NodeRuntime) -> Self {
-        Self { runtime, workspace: None, options: ToolOptions::new() }
+        Self {
+            runtime,
+            workspace: None,
+            options: ToolOptions::new(),
+            #[cfg(feature = "mcp")]
+            mcp: Vec::new(),
+        }
     }
 
     /// With a workspace. Large results go to its `temp`, unless the runtime has a place for them.
@@ -35,6 +43,14 @@ impl Sandbox {
         self
     }
 
+    /// With the tools of this MCP server, behind those that were given before. The connection ends with the sandbox and
+    /// its tools.
+    #[cfg(feature = "mcp")]
+    pub fn with_mcp(mut self, connection: crate::mcp::McpConnection) -> Self {
+        self.mcp.push(connection);
+        self
+    }
+
     /// The runtime.
     pub fn runtime(&self) -> &NodeRuntime {
         &self.runtime
@@ -45,10 +61,12 @@ impl Sandbox {
         self.workspace.as_ref()
     }
 
-    /// The tools of the runtime, and those of the workspace.
+    /// The tools of the runtime, those of the workspace, and those of the MCP servers.
     pub fn tools(&self) -> Vec<Arc<dyn Tool>> {
         let mut offered = tools_with(&self.runtime, &self.options);
         offered.extend(self.workspace.iter().flat_map(|workspace| workspace.tools(&self.runtime)));
+        #[cfg(feature = "mcp")]
+        offered.extend(self.mcp.iter().flat_map(crate::mcp::McpConnection::tools));
         offered
     }
 }

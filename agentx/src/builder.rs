@@ -36,6 +36,8 @@ pub struct AgentBuilder {
     system_prompt: Option<String>,
     sandbox: Option<Sandbox>,
     tools: Vec<Arc<dyn Tool>>,
+    #[cfg(feature = "mcp")]
+    mcp: Vec<agentx_sandbox::mcp::McpServer>,
     repositories: Option<Repositories>,
     permission: Option<Arc<dyn Permission>>,
     budget: Budget,
@@ -53,6 +55,8 @@ impl AgentBuilder {
             system_prompt: None,
             sandbox: None,
             tools: Vec::new(),
+            #[cfg(feature = "mcp")]
+            mcp: Vec::new(),
             repositories: None,
             permission: None,
             budget: Budget::default(),
@@ -120,6 +124,25 @@ impl AgentBuilder {
         self
     }
 
+    /// Offers the tools of this MCP server, which is started or reached when the agent is built, and ends with it. One
+    /// over stdio is a child of the sandbox: it needs a [`directory`](Self::directory) or a [`sandbox`](Self::sandbox).
+    ///
+    /// ```no_run
+    /// use agentx::{McpServer, prelude::*};
+    ///
+    /// # async fn build(model: ScriptedModel) -> agentx::Result<()> {
+    /// let files = McpServer::stdio("files", "npx", ["-y", "@modelcontextprotocol/server-filesystem", "."]);
+    /// # #[cfg(feature = "local")]
+    /// let agent = agentx::agent(model).directory("project")?.mcp(files).build().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "mcp")]
+    pub fn mcp(mut self, server: agentx_sandbox::mcp::McpServer) -> Self {
+        self.mcp.push(server);
+        self
+    }
+
     /// Keeps the session in this store.
     pub fn repositories(mut self, repositories: Repositories) -> Self {
         self.repositories = Some(repositories);
@@ -171,7 +194,8 @@ impl AgentBuilder {
     /// The agent, at the end of its session.
     ///
     /// # Errors
-    /// `Unavailable` outside of a tokio runtime, `AlreadyExists` for two tools of one name; whatever the store reports.
+    /// `Unavailable` outside of a tokio runtime, `AlreadyExists` for two tools of one name; whatever the store and the MCP
+    /// servers report.
     pub async fn build(self) -> Result<SoloAgent> {
         let mut runtime =
             Runtime::builder(self.driver, tokio_host()?).budget(self.budget).settings(self.settings);
@@ -188,6 +212,8 @@ impl AgentBuilder {
             runtime = runtime.permission(permission);
         }
         let sandbox_tools = self.sandbox.iter().flat_map(Sandbox::tools);
+        #[cfg(feature = "mcp")]
+        let sandbox_tools = sandbox_tools.chain(mcp_tools(&self.mcp, self.sandbox.as_ref()).await?);
         for tool in sandbox_tools.chain(self.tools) {
             runtime = runtime.tool(tool);
         }
@@ -201,6 +227,18 @@ impl AgentBuilder {
         let agent = runtime.run(&image.image_id).await?;
         Ok(SoloAgent { agent, runtime })
     }
+}
+
+/// The tools of all servers, which are started side by side.
+#[cfg(feature = "mcp")]
+async fn mcp_tools(
+    servers: &[agentx_sandbox::mcp::McpServer],
+    sandbox: Option<&Sandbox>,
+) -> Result<Vec<Arc<dyn Tool>>> {
+    let runtime = sandbox.map(Sandbox::runtime);
+    let connections = servers.iter().map(|server| server.connect(runtime));
+    let connections = futures::future::try_join_all(connections).await?;
+    Ok(connections.iter().flat_map(agentx_sandbox::mcp::McpConnection::tools).collect())
 }
 
 /// The image of this name, made where there is none. Of many that make it at once, one does, and all get the same.
@@ -274,6 +312,45 @@ mod tests {
             assert_eq!(agent.ask("hi").await.unwrap().text, "hello");
         }
         assert_eq!(agents[0].history().await.unwrap().len(), 16);
+    }
+
+    /// What a server says of its tool's harmlessness does not let the call pass.
+    #[cfg(all(feature = "mcp", feature = "local"))]
+    #[tokio::test]
+    async fn a_hint_of_a_server_weakens_no_permission() {
+        use agentx_core::{Decision, PermissionRequest};
+        use agentx_sandbox::mcp::McpServer;
+
+        const SERVER: &str = r#"
+            while read -r line; do
+              id=${line##*\"id\":}; id=${id%%[,\}]*}
+              case "$line" in
+                *'"initialize"'*) result='{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}';;
+                *'"tools/list"'*) result='{"tools":[{"name":"look","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true,"destructiveHint":false}}]}';;
+                *'"tools/call"'*) touch called; result='{"content":[]}';;
+                *) continue;;
+              esac
+              echo '{"jsonrpc":"2.0","id":'"$id"',"result":'"$result"'}'
+            done"#;
+
+        #[derive(Debug)]
+        struct Nothing;
+        #[async_trait::async_trait]
+        impl Permission for Nothing {
+            async fn decide(&self, request: PermissionRequest) -> Result<Decision> {
+                Ok(Decision::Deny(format!("not {}", request.call.name)))
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let model = ScriptedModel::new("scripted", |request| match request.answer("1") {
+            None => Ok(Reply::default().call("1", "mcp__s__look", serde_json::json!({}))),
+            Some(output) => Ok(Reply::text(output.to_text())),
+        });
+        let server = McpServer::stdio("s", "sh", ["-c", SERVER]);
+        let agent = agent(model).directory(dir.path()).unwrap().mcp(server).permission(Nothing);
+        let agent = agent.build().await.unwrap();
+        assert!(agent.ask("look").await.unwrap().text.contains("not mcp__s__look"));
+        assert!(!dir.path().join("called").exists());
     }
 
     /// A store of an earlier version has no keys: its conversation is taken up all the same.

@@ -24,6 +24,8 @@ pub use agentx_provider_cloudflare as cloudflare;
 pub use agentx_provider_local as local;
 pub use agentx_resource as resource;
 pub use agentx_sandbox as sandbox;
+#[cfg(feature = "mcp")]
+pub use agentx_sandbox::mcp::McpServer;
 /// What an `impl` of [`Tool`], [`Permission`] or a resource trait is marked with.
 pub use async_trait::async_trait;
 
@@ -50,6 +52,10 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/resuming-after-a-crash.md")]
     struct ResumingAfterACrash;
+
+    #[cfg(feature = "mcp-http")]
+    #[doc = include_str!("../../docs/guides/mcp.md")]
+    struct Mcp;
 }
 
 /// What a program that embeds an agent needs most.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Action, MAX_RESULT_CHARS, ToolOptions, capture::Capture, schema};
+use super::{Action, Long, ToolOptions, capture::Capture, schema};
 use crate::NodeRuntime;
 
 const DEFAULT_TIMEOUT_MS: u64 = 120_000;
@@ -17,9 +17,6 @@ const MAX_TIMEOUT_MS: u64 = 600_000;
 const KEEP_OFFLOADED: usize = 4 << 20;
 /// The same when there is no place for it: more than enough for what the model gets.
 const KEEP: usize = 128 << 10;
-/// What the model gets of a long output, in characters.
-const HEAD_CHARS: usize = 12_000;
-const TAIL_CHARS: usize = 16_000;
 
 /// Runs a shell command.
 ///
@@ -121,7 +118,13 @@ impl Action for Bash {
         }
         let running = self.spawn(input.command, Duration::from_millis(timeout)).await?;
         let Captured { output, dropped, end, shell } = self.capture(running).await;
-        let mut output = self.shorten(output, dropped, &context.call_id).await;
+        let long = Long {
+            text: output,
+            dropped,
+            name: &format!("bash-{}", context.call_id),
+            otherwise: "run the command again with head, tail or grep to see them",
+        };
+        let mut output = long.shorten(self.runtime.offload()).await;
         if let Some(told) = shell {
             output.insert_str(0, &format!("[{told}]\n"));
             output.truncate(output.trim_end().len());
@@ -197,26 +200,6 @@ impl Bash {
         output.truncate(output.trim_end().len());
         Captured { output, dropped: dropped + more_dropped, end, shell }
     }
-
-    /// The beginning and the end of a long output, and where the rest is.
-    async fn shorten(&self, output: String, dropped: u64, call_id: &str) -> String {
-        let Some((head, tail, left_out)) = ends(&output) else { return output };
-        let lost = match dropped {
-            0 => String::new(),
-            _ => format!(" and {dropped} bytes that were not kept"),
-        };
-        let rest = match self.runtime.offload() {
-            None => "run the command again with head, tail or grep to see them".to_owned(),
-            Some(offload) => match offload.store(&format!("bash-{call_id}"), output.clone().into()).await {
-                Ok(path) if dropped == 0 => {
-                    format!("the whole output is in {path}: use read with offset and limit, or grep")
-                }
-                Ok(path) => format!("what was kept is in {path}: use read with offset and limit, or grep"),
-                Err(error) => format!("the output could not be stored: {error}"),
-            },
-        };
-        format!("{head}\n\n[{left_out} characters left out{lost}; {rest}]\n\n{tail}")
-    }
 }
 
 impl Running {
@@ -238,31 +221,5 @@ impl Running {
             }
             _ => None,
         }
-    }
-}
-
-/// The beginning and the end of a text that is too long, and how many characters lie between.
-fn ends(text: &str) -> Option<(&str, &str, usize)> {
-    // Bytes are never fewer than characters.
-    let chars = if text.len() > MAX_RESULT_CHARS { text.chars().count() } else { 0 };
-    if chars <= MAX_RESULT_CHARS {
-        return None;
-    }
-    let (head_end, _) = text.char_indices().nth(HEAD_CHARS)?;
-    let (tail_start, _) = text.char_indices().nth_back(TAIL_CHARS - 1)?;
-    Some((text.get(..head_end)?, text.get(tail_start..)?, chars - HEAD_CHARS - TAIL_CHARS))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ends_of_a_long_text() {
-        assert_eq!(ends(&"ü".repeat(MAX_RESULT_CHARS)), None);
-        let text = format!("{}{}", "a".repeat(HEAD_CHARS + 5000), "ü".repeat(TAIL_CHARS));
-        let (head, tail, left_out) = ends(&text).unwrap();
-        assert_eq!((head.len(), tail.chars().count(), left_out), (HEAD_CHARS, TAIL_CHARS, 5000));
-        assert!(tail.starts_with('ü'));
     }
 }

@@ -11,6 +11,7 @@ mod first;
 mod gitignore;
 mod glob;
 mod grep;
+mod long;
 mod ls;
 mod options;
 mod page;
@@ -27,11 +28,11 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub(crate) use self::long::{Long, MAX_RESULT_CHARS};
 pub use self::options::ToolOptions;
+#[cfg(feature = "mcp")]
+pub(crate) use self::sniff::{Content, sniff};
 use crate::{NodeRuntime, runtime::Redactor};
-
-/// The longest text that a tool answers with, in characters; `read` has a bound of its own.
-const MAX_RESULT_CHARS: usize = 30_000;
 
 /// The tools over `runtime`: `bash` (where its process has a shell), `read`, `write`, `edit`, `glob`, `grep` and
 /// `ls`.

@@ -3,7 +3,7 @@ pub(super) const SNIFF_BYTES: usize = 8 << 10;
 
 /// What a file is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Text,
     /// An image that a model can look at, by its media type.
     Image(&'static str),
@@ -30,7 +30,7 @@ const MAGIC: &[(&[u8], Content)] = &[
 ];
 
 /// What a file is that begins with `start`, its first [`SNIFF_BYTES`] or all of it.
-pub(super) fn sniff(start: &[u8]) -> Content {
+pub(crate) fn sniff(start: &[u8]) -> Content {
     if let Some((_, content)) = MAGIC.iter().find(|(magic, _)| start.starts_with(magic)) {
         return *content;
     }
