@@ -21,6 +21,7 @@ pub mod container_wire;
 mod d1;
 #[cfg(feature = "kv")]
 mod kv;
+mod llm;
 #[cfg(feature = "r2")]
 mod r2;
 
@@ -32,6 +33,7 @@ pub use container::{Container, ContainerAddress, ContainerFileSystem, ContainerO
 pub use d1::{D1Executor, D1Usage};
 #[cfg(feature = "kv")]
 pub use kv::{KvEnv, KvUsage};
+pub use llm::EnvSupply;
 #[cfg(feature = "r2")]
 pub use r2::{R2Bucket, R2FileSystem, R2Keys};
 

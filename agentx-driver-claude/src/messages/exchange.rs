@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use agentx_core::{Error, ErrorKind, Result, Retry};
-use agentx_resource::Secret;
+use agentx_resource::{ApiSupply, Secret};
 use bytes::Bytes;
 use futures::{
     StreamExt,
@@ -33,9 +33,27 @@ pub(super) struct Opened {
     pub timer: Timer,
 }
 
-/// Sends the request, with the key of this moment.
+/// Sends the request with the key of this moment, and once more where that is refused and another has taken its place.
 pub(super) async fn send(client: &Arc<Client>, endpoint: Endpoint, body: Bytes) -> Result<Opened> {
     let supply = client.supply.provide().await?;
+    let refused = match send_with(client, &supply, endpoint, body.clone()).await {
+        Err(error) if error.kind() == ErrorKind::Unauthenticated => error,
+        result => return result,
+    };
+    let Some(on_refused) = &client.on_refused else { return Err(refused) };
+    on_refused(supply.clone()).await;
+    match client.supply.provide().await {
+        Ok(now) if now != supply => send_with(client, &now, endpoint, body).await,
+        _ => Err(refused),
+    }
+}
+
+async fn send_with(
+    client: &Arc<Client>,
+    supply: &ApiSupply,
+    endpoint: Endpoint,
+    body: Bytes,
+) -> Result<Opened> {
     let url = endpoint::url(supply.base_url.as_deref(), endpoint)?;
     let settings = &client.settings;
     let accept = match endpoint {
@@ -78,7 +96,7 @@ pub(super) async fn send(client: &Arc<Client>, endpoint: Endpoint, body: Bytes) 
     if !(200..300).contains(&response.status) {
         return Err(refused(client, response, &supply.key).await);
     }
-    Ok(Opened { response, request_id, key: supply.key, timer })
+    Ok(Opened { response, request_id, key: supply.key.clone(), timer })
 }
 
 /// A body of bounded length, or what came of it in bounded time.

@@ -5,7 +5,7 @@ use std::{
 };
 
 use agentx_core::{Model, ModelRequest, ModelStream, Result};
-use agentx_resource::{ApiSupply, Clock, LLMProvider};
+use agentx_resource::{ApiSupply, BoxFuture, Clock, LLMProvider};
 
 use super::{
     MessagesSettings, ResponseInfo, Skipped, Transport, call, count, request::Refused, timers::Timers,
@@ -46,6 +46,7 @@ pub struct MessagesModel {
     client: Arc<Client>,
 }
 
+#[derive(Clone)]
 pub(super) struct Client {
     pub supply: Arc<dyn LLMProvider<ApiSupply>>,
     pub transport: Arc<dyn Transport>,
@@ -55,8 +56,13 @@ pub(super) struct Client {
     pub idle: Timers,
     /// For the end of a response.
     pub end: Timers,
+    /// Told of a supply that the API has refused.
+    pub on_refused: Option<OnRefused>,
     seen: Arc<Mutex<Seen>>,
 }
+
+/// What is done about a supply that the API has refused.
+pub(super) type OnRefused = Arc<dyn Fn(ApiSupply) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What all calls have seen so far.
 #[derive(Default)]
@@ -76,17 +82,25 @@ impl MessagesModel {
         let (transport, settings) = (Arc::new(transport), MessagesSettings::default());
         let (idle, end) =
             (Timers::new(clock.clone(), settings.idle_timeout), Timers::new(clock.clone(), END_WAIT));
-        let seen = Arc::default();
-        Self { client: Arc::new(Client { supply, transport, clock, settings, idle, end, seen }) }
+        let (on_refused, seen) = (None, Arc::default());
+        Self { client: Arc::new(Client { supply, transport, clock, settings, idle, end, on_refused, seen }) }
     }
 
     /// With these settings. It shares the connections of the client that it is made of.
     pub fn with_settings(self, settings: MessagesSettings) -> Self {
-        let Client { supply, transport, clock, end, seen, .. } = &*self.client;
-        let (supply, transport, clock) = (supply.clone(), transport.clone(), clock.clone());
-        let idle = Timers::new(clock.clone(), settings.idle_timeout);
-        let (end, seen) = (end.clone(), seen.clone());
-        Self { client: Arc::new(Client { supply, transport, clock, settings, idle, end, seen }) }
+        let idle = Timers::new(self.client.clock.clone(), settings.idle_timeout);
+        Self { client: Arc::new(Client { settings, idle, ..Client::clone(&self.client) }) }
+    }
+
+    /// With something that is done when the API does not know a key (status 401): whoever supplies it reads it anew. Where
+    /// another key is supplied then, the request is made once more with that one.
+    pub fn with_on_refused<F>(self, told: impl Fn(ApiSupply) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let on_refused: OnRefused = Arc::new(move |supply| Box::pin(told(supply)));
+        let client = Client { on_refused: Some(on_refused), ..Client::clone(&self.client) };
+        Self { client: Arc::new(client) }
     }
 
     /// How much of all answers so far was passed over, since this version has no place for it.

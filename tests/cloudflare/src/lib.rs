@@ -5,12 +5,16 @@
 //! run (its first lines say how), set [`VARIABLE`] to the address that it prints, and run the test with ignored ones
 //! included.
 
+mod proxy;
+
 use std::{
     env,
     io::{self, Read, Write},
     net::TcpStream,
     time::Duration,
 };
+
+pub use self::proxy::{Fault, FaultProxy};
 
 /// The variable with the server's address, as `http://127.0.0.1:<port>`.
 pub const VARIABLE: &str = "AGENTX_CLOUDFLARE_URL";
@@ -78,6 +82,33 @@ impl Place {
         format!("kv-{}", self.number)
     }
 
+    /// Sets a key of this place's namespace; the key is percent-encoded.
+    ///
+    /// # Panics
+    /// Where the server does not say that it did.
+    pub fn put_key(&self, key: &str, value: &[u8]) {
+        self.put(&format!("values/{key}"), value);
+    }
+
+    /// Sets many keys of this place's namespace, none of which is encoded.
+    ///
+    /// # Panics
+    /// Where the server does not say that it did.
+    pub fn put_keys(&self, keys: impl IntoIterator<Item = (String, String)>) {
+        let pair = |(key, value)| serde_json::json!({"key": key, "value": value});
+        let pairs: serde_json::Value = keys.into_iter().map(pair).collect();
+        self.put("bulk", pairs.to_string().as_bytes());
+    }
+
+    #[expect(clippy::panic, reason = "of no use but in tests")]
+    fn put(&self, what: &str, body: &[u8]) {
+        let namespace = format!("/cdn-cgi/local/explorer/api/storage/kv/namespaces/{}", self.namespace());
+        match send(&self.url, "PUT", &format!("{namespace}/{what}"), body) {
+            Ok(answer) if answer.starts_with("HTTP/1.1 200") => {}
+            other => panic!("{what} is not set: {other:?}"),
+        }
+    }
+
     /// The base of the local server's own REST API, which is close to that of an account.
     pub fn explorer_api(&self) -> String {
         format!("{}/cdn-cgi/local/explorer/api", self.url)
@@ -89,14 +120,24 @@ impl Place {
     }
 }
 
-/// One request without a client: what is asked and answered is known.
 fn ask(url: &str) -> io::Result<u32> {
+    let answer = send(url, "POST", "/place", b"")?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.trim());
+    body.and_then(|number| number.parse().ok()).ok_or_else(|| io::Error::other(answer))
+}
+
+/// One request without a client: what is asked and answered is known.
+fn send(url: &str, method: &str, path: &str, body: &[u8]) -> io::Result<String> {
     let host = url.strip_prefix("http://").ok_or_else(|| io::Error::other("no http address"))?;
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "POST /place HTTP/1.0\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n")?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )?;
+    stream.write_all(body)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.trim());
-    body.and_then(|number| number.parse().ok()).ok_or_else(|| io::Error::other(answer))
+    Ok(answer)
 }

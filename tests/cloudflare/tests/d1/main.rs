@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod batch;
+mod faults;
 mod repositories;
 mod values;
 

@@ -1,0 +1,177 @@
+//! A loopback proxy between a client and the server, through which answers get lost.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// The most that a request or an answer may have, in bytes.
+const MAX_MESSAGE: usize = 64 << 20;
+
+/// What becomes of one request.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The server does not see it; this is the answer, each line of the head without its end.
+    Answer(&'static [&'static str], &'static str),
+    /// The server does not see it, and the connection ends.
+    Refuse,
+    /// The server does it, and the connection ends without an answer.
+    Lose,
+    /// The server does it, and this is the answer in place of its own.
+    Replace(&'static [&'static str], &'static str),
+    /// The server does it, and its answer ends after so many bytes of its body.
+    Truncate(usize),
+    /// The server does it, and its answer stands still after so many bytes of its body, until the client goes.
+    Stall(usize),
+}
+
+/// A proxy to one server. It speaks HTTP/1.1, one request for each connection. It ends when it is dropped.
+#[derive(Debug)]
+pub struct FaultProxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    accept: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    server: String,
+    faults: Mutex<VecDeque<Fault>>,
+    requests: AtomicUsize,
+}
+
+impl FaultProxy {
+    /// Starts a proxy to the server at `url`, `http://<host>:<port>`. What is not told to fail is passed on.
+    ///
+    /// # Panics
+    /// Where it can't listen.
+    #[expect(clippy::expect_used, reason = "a test without its proxy has failed")]
+    pub async fn start(url: &str) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("listen on the loopback");
+        let address = listener.local_addr().expect("the address of a listener");
+        let server = url.trim_start_matches("http://").to_owned();
+        let state = Arc::new(State { server, faults: Mutex::default(), requests: AtomicUsize::new(0) });
+        let accept = tokio::spawn(accept(listener, state.clone()));
+        Self { address, state, accept }
+    }
+
+    /// `url` of the server, through this proxy.
+    pub fn through(&self, url: &str) -> String {
+        url.replacen(&self.state.server, &self.address.to_string(), 1)
+    }
+
+    /// Lets the next request go wrong. Several faults befall one request after another.
+    pub fn inject(&self, fault: Fault) {
+        self.state.faults.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
+    }
+
+    /// How many requests have come so far.
+    pub fn requests(&self) -> usize {
+        self.state.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.accept.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let state = state.clone();
+        tokio::spawn(async move {
+            // The client sees what became of it; nobody else is to be told.
+            drop(serve(client, &state).await);
+        });
+    }
+}
+
+async fn serve(mut client: TcpStream, state: &State) -> io::Result<()> {
+    let request = message(&mut client).await?;
+    state.requests.fetch_add(1, Ordering::SeqCst);
+    let fault = state.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    match fault {
+        Some(Fault::Answer(head, body)) => return client.write_all(&written(head, body)).await,
+        Some(Fault::Refuse) => return Ok(()),
+        _ => {}
+    }
+    let (head, body) = forward(&state.server, &request).await?;
+    let whole = || [&head[..], b"\r\n\r\n", &body[..]].concat();
+    let part = |bytes: usize| [&head[..], b"\r\n\r\n", body.get(..bytes).unwrap_or(&body)].concat();
+    match fault {
+        Some(Fault::Lose) => Ok(()),
+        Some(Fault::Replace(head, body)) => client.write_all(&written(head, body)).await,
+        Some(Fault::Truncate(bytes)) => client.write_all(&part(bytes)).await,
+        Some(Fault::Stall(bytes)) => {
+            client.write_all(&part(bytes)).await?;
+            // Ends when the client has hung up.
+            client.read(&mut [0]).await.map(drop)
+        }
+        _ => client.write_all(&whole()).await,
+    }
+}
+
+fn written(head: &[&str], body: &str) -> Vec<u8> {
+    let head = head.join("\r\n");
+    format!("{head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// A whole request: head and body.
+async fn message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let head = loop {
+        if let Some(end) = find(&bytes, b"\r\n\r\n") {
+            break end + 4;
+        }
+        more(stream, &mut bytes).await?;
+    };
+    let length = header(bytes.get(..head).unwrap_or_default(), "content-length").unwrap_or(0);
+    while bytes.len() < head.saturating_add(length) {
+        more(stream, &mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
+    if stream.read_buf(bytes).await? == 0 || bytes.len() > MAX_MESSAGE {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+/// The server's answer: its head, which says how long the body is and that the connection ends, and its body.
+async fn forward(server: &str, request: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut stream = TcpStream::connect(server).await?;
+    let line = find(request, b"\r\n").map_or(0, |end| end + 2);
+    let (first, rest) = request.split_at(line);
+    stream.write_all(&[first, b"Connection: close\r\n", rest].concat()).await?;
+    let mut answer = Vec::new();
+    stream.take(MAX_MESSAGE as u64).read_to_end(&mut answer).await?;
+    let end = find(&answer, b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let (head, body) = (answer.get(..end).unwrap_or_default(), answer.get(end + 4..).unwrap_or_default());
+    Ok((head.to_vec(), body.to_vec()))
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+fn header(head: &[u8], name: &str) -> Option<usize> {
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = lines.find(|(found, _)| found.trim().eq_ignore_ascii_case(name))?;
+    value.trim().parse().ok()
+}

@@ -1,0 +1,109 @@
+//! What the kit asks of every environment, and what is KV's own.
+
+use std::{sync::Arc, time::Duration};
+
+use agentx_conformance::{Case, Fresh, Outcome, Profile, env};
+use agentx_core::{ErrorKind, Retry};
+use agentx_resource::Env;
+use agentx_tests_cloudflare::{Fault, FaultProxy, Place};
+
+use super::namespace;
+
+async fn fresh() -> Fresh<dyn Env> {
+    let place = Place::take();
+    for (key, value) in env::SETTINGS {
+        place.put_key(key, value.as_bytes());
+    }
+    Fresh::new(Arc::new(namespace(&place, place.explorer_api())) as Arc<dyn Env>)
+}
+
+#[test]
+#[ignore = "needs workerd: cargo xtask test cloudflare"]
+fn all_that_an_environment_does() -> Outcome {
+    Case::run_all(env::CASES, fresh, &Profile::new())
+}
+
+#[tokio::test]
+#[ignore = "needs workerd: cargo xtask test cloudflare"]
+async fn all_settings_come_in_order_page_by_page_and_are_cached() {
+    let place = Place::take();
+    place.put_keys((0..1100).map(|number| (format!("agent/k{number:04}"), format!("v{number}"))));
+    place.put_key("agent%2Fno%3Dname", b"x");
+    place.put_key("other", b"x");
+    let kv = namespace(&place, place.explorer_api()).with_prefix("agent/");
+    let all = kv.get_all().await.unwrap();
+    assert_eq!(all.len(), 1100);
+    assert!(all.iter().enumerate().all(|(number, (name, value))| {
+        *name == format!("k{number:04}") && *value == format!("v{number}")
+    }));
+    assert_eq!((kv.usage().lists, kv.usage().reads), (2, 1100));
+    assert_eq!(kv.get("k0007").await.unwrap().as_deref(), Some("v7"));
+    assert_eq!(kv.get("other").await.unwrap(), None);
+    assert_eq!(kv.get_all().await.unwrap(), all);
+    assert_eq!((kv.usage().lists, kv.usage().reads), (2, 1100), "from the cache");
+    place.put_key("agent%2Fk0007", b"new");
+    kv.forget();
+    assert_eq!(kv.get("k0007").await.unwrap().as_deref(), Some("new"));
+}
+
+#[tokio::test]
+#[ignore = "needs workerd: cargo xtask test cloudflare"]
+async fn a_key_that_kv_can_not_have_is_not_set_and_a_value_that_is_no_text_is_told() {
+    let place = Place::take();
+    place.put_key("bytes", &[0xff, 0xfe]);
+    place.put_key("sign", "\u{fffd}".as_bytes());
+    place.put_key("a%2F..%2Fb%20%3F%23%25", b"odd");
+    place.put_key("large", &vec![b'x'; (1 << 20) + 1]);
+    let kv = namespace(&place, place.explorer_api());
+    assert_eq!(kv.get("a/../b ?#%").await.unwrap().as_deref(), Some("odd"));
+    for missing in [".", "..", &"k".repeat(513), "a"] {
+        assert_eq!(kv.get(missing).await.unwrap(), None, "{missing}");
+    }
+    assert_eq!(kv.get("sign").await.unwrap().as_deref(), Some("\u{fffd}"));
+    assert_eq!(kv.get("bytes").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(kv.get("large").await.unwrap_err().kind(), ErrorKind::LimitExceeded);
+    let error = kv.get_all().await.unwrap_err();
+    assert_eq!((error.kind(), error.path()), (ErrorKind::Corrupt, Some("bytes")), "{error:?}");
+}
+
+/// A failure is never told as a setting that is missing, and never kept.
+#[tokio::test]
+#[ignore = "needs workerd: cargo xtask test cloudflare"]
+async fn a_failure_is_no_missing_setting() {
+    const JSON: &str = "content-type: application/json";
+    let place = Place::take();
+    place.put_key("KEY", b"value");
+    let proxy = FaultProxy::start(place.url()).await;
+    let kv = namespace(&place, proxy.through(&place.explorer_api())).with_ttl(Duration::ZERO);
+    for fault in [
+        Fault::Answer(&["HTTP/1.1 429 Too Many Requests", "retry-after: 0", JSON], "{}"),
+        Fault::Answer(&["HTTP/1.1 503 Service Unavailable", JSON], "{}"),
+        Fault::Lose,
+        Fault::Truncate(2),
+    ] {
+        proxy.inject(fault.clone());
+        assert_eq!(kv.get("KEY").await.unwrap().as_deref(), Some("value"), "{fault:?}");
+        proxy.inject(fault.clone());
+        proxy.inject(fault.clone());
+        let error = kv.get("KEY").await.unwrap_err();
+        assert_eq!((error.retry(), error.path()), (Retry::Exhausted, Some("KEY")), "{fault:?}: {error:?}");
+    }
+    for (head, body, kind) in [
+        ("HTTP/1.1 404 Not Found", "{}", ErrorKind::Unavailable),
+        ("HTTP/1.1 401 Unauthorized", "{}", ErrorKind::Unauthenticated),
+        ("HTTP/1.1 403 Forbidden", "{}", ErrorKind::PermissionDenied),
+    ] {
+        proxy.inject(Fault::Answer(Box::leak(Box::new([head, JSON])), body));
+        assert_eq!(kv.get("KEY").await.unwrap_err().kind(), kind, "{head}");
+    }
+    proxy.inject(Fault::Answer(
+        &["HTTP/1.1 404 Not Found", JSON],
+        r#"{"success": false, "errors": [{"code": 10013, "message": "namespace not found"}]}"#,
+    ));
+    assert_eq!(kv.get("KEY").await.unwrap_err().kind(), ErrorKind::Unavailable, "no such namespace");
+    proxy
+        .inject(Fault::Replace(&["HTTP/1.1 200 OK", JSON], r#"{"success": true, "result": {"values": {}}}"#));
+    proxy.inject(Fault::Replace(&["HTTP/1.1 200 OK", "content-type: text/html"], "<html>"));
+    assert_eq!(kv.get_all().await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(kv.get_all().await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
