@@ -56,10 +56,10 @@ pub use model::{
 };
 pub use record::{ContainerRecord, ImageRecord, ImageSpec, SessionRecord};
 pub use repository::{
-    Append, Appended, ApprovalRecord, ContainerRepository, Enqueued, EventPage, Fence, ImageRepository,
-    InboxRepository, Lease, LeaseRepository, LeaseRequest, MemoryRepositories, MessagePage, NewEvent,
-    QueuedMessage, Repositories, Repository, SessionRepository, SessionRepositoryExt, StoredEvent,
-    StoredMessage,
+    Append, Appended, ApprovalPage, ApprovalRecord, ContainerRepository, Enqueued, EventPage, Fence,
+    ImageRepository, InboxRepository, Lease, LeaseRepository, LeaseRequest, MemoryRepositories, MessagePage,
+    NewEvent, PendingApproval, QueuedMessage, Repositories, Repository, SessionRepository,
+    SessionRepositoryExt, StoredEvent, StoredMessage,
 };
 pub use runtime::{Agent, Runtime, RuntimeBuilder, Subscription, TurnEvents, TurnReport, WorkspaceProvider};
 pub use subagent::{AgentTool, NestedEvent, NestedStep};

@@ -5,7 +5,7 @@ use agentx_core::{Error, ErrorKind, Result};
 use crate::{Executor, Rows, Statement};
 
 /// The schema that this library reads and writes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 struct Migration {
     version: i64,
@@ -16,6 +16,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "0001_init", sql: include_str!("../migrations/0001_init.sql") },
     Migration { version: 2, name: "0002_log", sql: include_str!("../migrations/0002_log.sql") },
+    Migration { version: 3, name: "0003_pending", sql: include_str!("../migrations/0003_pending.sql") },
 ];
 
 /// Applies the migrations that the database has not seen, each in one batch that also records it. The record is

@@ -1,9 +1,9 @@
 use std::sync::PoisonError;
 
 use agentx_core::{
-    Append, Appended, ApprovalId, ApprovalRecord, Decision, Enqueued, ErrorKind, Fence, InboxRepository,
-    Lease, LeaseRepository, LeaseRequest, QueuedMessage, Result, SessionId, SessionRepository as _,
-    Timestamp,
+    Append, Appended, ApprovalId, ApprovalPage, ApprovalRecord, Decision, Enqueued, ErrorKind, Fence,
+    InboxRepository, Lease, LeaseRepository, LeaseRequest, PendingApproval, QueuedMessage, Result, SessionId,
+    SessionRepository as _, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -109,6 +109,14 @@ impl InboxRepository for FaultyRepositories {
             approvals.sort_by(|a, b| a.approval_id.cmp(&b.approval_id));
         }
         Ok(approvals)
+    }
+
+    async fn list_pending_approvals(&self, page: &ApprovalPage) -> Result<Vec<PendingApproval>> {
+        let mut page = page.clone();
+        if self.has(Fault::ListsEveryContainer) {
+            page.container = None;
+        }
+        self.inner.list_pending_approvals(&page).await
     }
 
     async fn answer_approval(

@@ -1,6 +1,6 @@
 use agentx_core::{
-    Append, ApprovalId, ApprovalRecord, ContentPart, Decision, ErrorKind, EventData, EventPage, MessageId,
-    QueuedMessage, SessionId, ToolCall, TurnId,
+    Append, ApprovalId, ApprovalPage, ApprovalRecord, ContainerId, ContentPart, Decision, ErrorKind,
+    EventData, EventPage, MessageId, PendingApproval, QueuedMessage, SessionId, ToolCall, TurnId,
 };
 use futures::future::join_all;
 use serde_json::json;
@@ -191,6 +191,50 @@ pub(super) async fn approval_race(store: Store) -> Outcome {
     ensure_eq(winners.len(), 1, "the answers that count")?;
     ensure_eq(store.inbox.find_approval(&asked.approval_id).await?, winners.pop(), "the approval")?;
     ensure_eq(store.sessions.last_event(&session.session_id).await?, 1, "the last event")
+}
+
+/// What waits for an answer is listed over all sessions, in the order in which it was asked for, page by page.
+pub(super) async fn approval_pending(store: Store) -> Outcome {
+    let pending = async |page: ApprovalPage| store.inbox.list_pending_approvals(&page).await;
+    ensure_eq(pending(ApprovalPage::first(9)).await?, vec![], "what waits in an empty store")?;
+    let (_, first) = put(&store, "i", "c").await?;
+    let (_, second) = put(&store, "j", "c").await?;
+    let (_, other) = put(&store, "k", "d").await?;
+    let mut asked = Vec::new();
+    for (session, id) in [(&second, "z"), (&first, "y"), (&other, "x"), (&second, "w"), (&first, "v")] {
+        let [approval] = ask(&store, &session.session_id, [id]).await?;
+        asked.push((session.container_id.clone(), session.image_id.clone(), approval));
+    }
+    let all = pending(ApprovalPage::first(9)).await?;
+    let places: Vec<_> = all.iter().map(|found| found.seq).collect();
+    if !places.is_sorted_by(|a, b| a < b) || places.first() == Some(&0) {
+        return Err(Failure::new(format!("the places {places:?} do not grow from 1 on")));
+    }
+    let whose = |found: PendingApproval| (found.container_id, found.image_id, found.approval);
+    ensure_eq(all.into_iter().map(whose).collect::<Vec<_>>(), asked.clone(), "what waits")?;
+    let of = pending(ApprovalPage::first(9).with_container(other.container_id.clone())).await?;
+    ensure_eq(
+        of.into_iter().map(whose).collect::<Vec<_>>(),
+        vec![asked.remove(2)],
+        "what waits in a container",
+    )?;
+    let missing = ApprovalPage::first(9).with_container(ContainerId::new("missing")?);
+    ensure_eq(pending(missing).await?, vec![], "what waits in a container that is not there")?;
+
+    // Answered, closed and removed: none of these waits any more.
+    store.inbox.answer_approval(&ApprovalId::new("z")?, &Decision::Allow, at(8)).await?;
+    let mut over = Append::default();
+    over.closes_approvals = true;
+    store.sessions.append(&first.session_id, &over).await?;
+    let mut found = Vec::new();
+    let mut page = ApprovalPage::first(1);
+    while let Some(next) = pending(page.clone()).await?.pop() {
+        page.after = next.seq;
+        found.push(next.approval.approval_id.to_string());
+    }
+    ensure_eq(found, vec!["x".to_owned(), "w".to_owned()], "what waits, page by page")?;
+    store.images.delete_image(&other.image_id).await?;
+    ensure_eq(pending(ApprovalPage::first(9)).await?.len(), 1, "what waits when an image is removed")
 }
 
 /// One of everything that a session has besides messages.

@@ -55,7 +55,7 @@ macro_rules! __repository_cases {
             lease_taken lease_ended lease_last lease_fence lease_held lease_retaken lease_released lease_race
 
             queue_order queue_full queue_taken queue_race approval_stored approval_answered approval_closed
-            approval_race
+            approval_race approval_pending
 
             fork_copied fork_cut fork_refused
         }

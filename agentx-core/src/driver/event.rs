@@ -3,7 +3,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalRequest, ContentPart, Error, ModelEvent, NestedEvent, Spent, ToolCall, ToolResult, Usage,
+    ApprovalRequest, ContentPart, Error, ModelEvent, NestedEvent, NestedStep, Spent, ToolCall, ToolResult,
+    Usage,
 };
 
 /// A step of a turn.
@@ -25,10 +26,36 @@ pub enum DriverEvent {
     Compacted(Compaction),
     /// Something happens in a turn that runs within a tool call of this one.
     Nested(NestedEvent),
+    /// Several steps that are told at once, and stored at once: what they announce begins together, with the next poll.
+    /// None of them is a [`DriverEvent::Together`] or the end.
+    Together(Vec<DriverEvent>),
     /// A hook failed behind what it was asked about. That stands, and the turn goes on.
     HookFailed(Error),
     /// The turn is over.
     End(TurnEnd),
+}
+
+impl DriverEvent {
+    /// These steps at once; none where there are none.
+    pub(crate) fn together(mut events: Vec<Self>) -> Option<Self> {
+        match events.len() {
+            0 | 1 => events.pop(),
+            _ => Some(Self::Together(events)),
+        }
+    }
+
+    /// The steps one by one, also those within the turn of a tool call.
+    pub(crate) fn one_by_one(self) -> Vec<Self> {
+        match self {
+            Self::Together(events) => events.into_iter().flat_map(Self::one_by_one).collect(),
+            Self::Nested(NestedEvent { call_id, agent, step: NestedStep::Driver(event) }) => {
+                let nested = |event| NestedStep::Driver(Box::new(event));
+                let within = |event| NestedEvent::new(&call_id, &agent, nested(event));
+                event.one_by_one().into_iter().map(within).map(Self::Nested).collect()
+            }
+            event => vec![event],
+        }
+    }
 }
 
 /// A summary in place of the older part of a history.

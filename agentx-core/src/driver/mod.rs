@@ -21,7 +21,7 @@ pub type DriverStream = BoxStream<'static, DriverEvent>;
 /// 1. The last event is [`DriverEvent::End`], and only the last. Errors come in it.
 /// 2. **An event is told before its effect.** Work that an event announces begins no earlier than the next poll of the
 ///    stream. What does something to the world is announced by [`DriverEvent::ToolStart`] and
-///    [`DriverEvent::ApprovalRequested`]: a runtime stores these, and all before them, before it polls again. Behind other
+///    [`DriverEvent::ApprovalRequested`], or several of these [together](DriverEvent::Together): a runtime stores these, and all before them, before it polls again. Behind other
 ///    events it may poll once more, so that what is ready at once is stored at once; it tells nobody before it is stored.
 /// 3. Dropping the stream interrupts the turn: the model call and running tools end.
 pub trait Driver: fmt::Debug + Send + Sync + 'static {

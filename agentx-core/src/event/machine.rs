@@ -182,6 +182,10 @@ impl TurnMachine {
             return events;
         }
         match input {
+            TurnInput::Driver(DriverEvent::Together(inputs)) => {
+                let steps = inputs.into_iter().flat_map(|event| self.step(moment, TurnInput::Driver(event)));
+                events.extend(steps);
+            }
             TurnInput::Driver(DriverEvent::Model(event)) => self.model_event(moment, event, &mut events),
             TurnInput::Driver(DriverEvent::ApprovalRequested(request)) => {
                 let crate::ApprovalRequest { approval, call, reason } = request;

@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 
-use crate::{ApprovalId, ContentPart, Decision, MessageId, Result, SessionId, Timestamp, ToolCall, TurnId};
+use crate::{
+    ApprovalId, ContainerId, ContentPart, Decision, ImageId, MessageId, Result, SessionId, Timestamp,
+    ToolCall, TurnId,
+};
 
 /// Keeps messages that wait for their turn, and approvals that wait for an answer. Neither needs the session's lease:
 /// anybody may send and answer, from any process.
@@ -38,6 +41,12 @@ pub trait InboxRepository: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `NotFound` for a missing session; whatever the store reports.
     async fn list_approvals(&self, session: &SessionId) -> Result<Vec<ApprovalRecord>>;
+
+    /// The approvals of all sessions that wait for an answer, in the order in which they were asked for.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    async fn list_pending_approvals(&self, page: &ApprovalPage) -> Result<Vec<PendingApproval>>;
 
     /// Stores the answer to an approval, together with the event `approval_answered`, and gives the approval as it now
     /// is. Of several answers the first counts.
@@ -128,5 +137,56 @@ impl ApprovalRecord {
     /// Whether it waits for an answer.
     pub fn is_pending(&self) -> bool {
         self.answer.is_none() && !self.closed
+    }
+}
+
+/// Which of the approvals that wait for an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApprovalPage {
+    /// Only those of this container.
+    pub container: Option<ContainerId>,
+    /// Only those behind this place.
+    pub after: u64,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl ApprovalPage {
+    /// The first so many.
+    pub fn first(limit: usize) -> Self {
+        Self::after(0, limit)
+    }
+
+    /// So many behind `after`, the place of an approval.
+    pub fn after(after: u64, limit: usize) -> Self {
+        Self { container: None, after, limit }
+    }
+
+    /// Of those of this container.
+    pub fn with_container(mut self, container: ContainerId) -> Self {
+        self.container = Some(container);
+        self
+    }
+}
+
+/// An approval that waits for an answer, and whose it is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PendingApproval {
+    /// Its place among all approvals of the store. Places grow; they need not be consecutive.
+    pub seq: u64,
+    /// The container of the image.
+    pub container_id: ContainerId,
+    /// The image whose agent asks.
+    pub image_id: ImageId,
+    /// The approval.
+    pub approval: ApprovalRecord,
+}
+
+impl PendingApproval {
+    /// An approval at a place, of the agent of this image.
+    pub fn new(seq: u64, container_id: ContainerId, image_id: ImageId, approval: ApprovalRecord) -> Self {
+        Self { seq, container_id, image_id, approval }
     }
 }

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 pub use self::{
-    inbox::{ApprovalRecord, Enqueued, InboxRepository, QueuedMessage},
+    inbox::{ApprovalPage, ApprovalRecord, Enqueued, InboxRepository, PendingApproval, QueuedMessage},
     lease::{Fence, Lease, LeaseRepository, LeaseRequest},
     memory::MemoryRepositories,
     session::{

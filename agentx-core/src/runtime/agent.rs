@@ -228,16 +228,14 @@ impl Agent {
         .await
     }
 
-    /// Tells subscribers what is stored by now.
-    pub(super) async fn announce(&self) -> Result<()> {
+    /// One of its approvals was answered, for which a turn waits here or does not.
+    pub(super) async fn answered(&self, is_awaited: bool) -> Result<()> {
         let last = self.core.shared.repositories.sessions.last_event(self.session_id()).await?;
         self.core.bus.announce(last);
+        if !is_awaited {
+            shift::start_waiting_work(&self.core);
+        }
         Ok(())
-    }
-
-    /// Looks for work that waits.
-    pub(super) fn go_on(&self) {
-        shift::start_waiting_work(&self.core);
     }
 }
 

@@ -51,6 +51,12 @@ impl Agents {
             .with_message("the runtime is shut down"))
     }
 
+    /// The agent of an image, where it is open.
+    pub(super) fn find(&self, image: &ImageId) -> Option<Arc<AgentCore>> {
+        let slot = self.lock().slots.get(image)?.clone();
+        slot.try_lock()?.clone()
+    }
+
     /// Lets go of an agent that is closed.
     pub(super) fn forget(&self, agent: &Arc<AgentCore>) {
         let slot = self.slot(&agent.context.image_id);

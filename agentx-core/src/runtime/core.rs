@@ -121,6 +121,12 @@ impl AgentCore {
         self.lock().closed
     }
 
+    /// Whether it waits for approvals, and no turn waits with it.
+    pub(super) fn awaits_at_rest(&self) -> bool {
+        let status = self.lock();
+        status.state == AgentState::AwaitingApproval && status.running.is_none()
+    }
+
     pub(super) fn token(&self) -> Option<u64> {
         self.lock().token
     }

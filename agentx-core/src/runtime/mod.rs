@@ -41,9 +41,9 @@ use self::{
     core::{AgentCore, CLOSE_TIME},
 };
 use crate::{
-    ApprovalId, ApprovalRecord, Budget, ContainerId, ContainerRecord, Decision, Driver, Error, ErrorKind,
-    Hook, Host, ImageId, ImageRecord, ImageSpec, Lease, MessageBody, MessageId, ModelSettings, Permission,
-    Repositories, Result, SessionId, SessionRecord, Tool, ToolSet,
+    ApprovalId, ApprovalPage, ApprovalRecord, Budget, ContainerId, ContainerRecord, Decision, Driver, Error,
+    ErrorKind, Hook, Host, ImageId, ImageRecord, ImageSpec, Lease, MessageBody, MessageId, ModelSettings,
+    PendingApproval, Permission, Repositories, Result, SessionId, SessionRecord, Tool, ToolSet,
 };
 
 /// Holds containers and images, and runs one agent for each image that is asked to.
@@ -168,7 +168,7 @@ impl Runtime {
     }
 
     /// The agent of an image: the one that runs, or a new one that takes its session up where it was left. While another
-    /// process has the session, the agent's state is [`AgentState::Elsewhere`]; when that process gives it back, or dies and
+    /// process has the session, the agent's state is [`AgentState::Elsewhere`](crate::AgentState::Elsewhere); when that process gives it back, or dies and
     /// its lease ends, the agent takes it over by itself.
     ///
     /// # Errors
@@ -180,13 +180,24 @@ impl Runtime {
         self.agents.check(image)?;
         match &*slot {
             Some(agent) if agent.is_closed() => agent.leave("closed", future::ready(())).await?,
-            Some(agent) => return Ok(Agent::new(agent.clone())),
+            Some(agent) => {
+                if agent.awaits_at_rest() && self.is_answered(agent).await? {
+                    shift::start_waiting_work(agent);
+                }
+                return Ok(Agent::new(agent.clone()));
+            }
             None => {}
         }
         *slot = None;
         let agent = self.open(image).await?;
         *slot = Some(agent.clone());
         Ok(Agent::new(agent))
+    }
+
+    /// Whether an answer came for an agent that waits at rest.
+    async fn is_answered(&self, agent: &AgentCore) -> Result<bool> {
+        let approvals = self.shared.repositories.inbox.list_approvals(&agent.context.session_id).await?;
+        Ok(approvals.iter().any(|approval| !approval.is_pending()))
     }
 
     /// Interrupts the agent of an image, if one runs, and lets it go with the events that it kept. The next
@@ -266,25 +277,55 @@ impl Runtime {
         self.shared.repositories.leases.find_lease(&image.session_id).await
     }
 
+    /// The approvals that wait for an answer, of a container or of all, page by page. No agent is opened for it.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub async fn approvals(&self, page: &ApprovalPage) -> Result<Vec<PendingApproval>> {
+        self.shared.repositories.inbox.list_pending_approvals(page).await
+    }
+
     /// Answers an approval, whichever process asks for it. The answer is stored; a turn that waits for it here goes on,
-    /// one of another process sees it within seconds, and one whose process is gone is taken up here.
+    /// one of another process sees it within seconds, and one whose process is gone is taken up here, when its lease has
+    /// ended.
     ///
     /// # Errors
     /// `NotFound` for a missing approval; `ConditionFailed` for one that is answered or whose turn is over;
     /// `InvalidInput` for [`Decision::Ask`]; whatever the store reports.
     pub async fn answer(&self, approval: &ApprovalId, decision: Decision) -> Result<ApprovalRecord> {
-        let repositories = &self.shared.repositories;
-        let answered =
-            repositories.inbox.answer_approval(approval, &decision, self.shared.host.now()).await?;
-        let is_awaited = self.shared.waiting.wake(approval);
-        let session = repositories.sessions.find_session(&answered.session_id).await?;
-        let Some(session) = session else { return Ok(answered) };
-        let agent = self.run(&session.image_id).await?;
-        agent.announce().await?;
-        if !is_awaited {
-            agent.go_on();
+        let (answered, is_awaited) = self.put_answer(approval, &decision).await?;
+        if let Some(image) = self.image_of(&answered).await? {
+            self.run(&image).await?.answered(is_awaited).await?;
         }
         Ok(answered)
+    }
+
+    /// Answers an approval and opens no agent for it: where others run the agents, and this is where people look at what
+    /// they ask. A turn that waits for the answer goes on, in this process or another; without one, whoever has the agent
+    /// open when its lease ends, or opens it next, takes it up.
+    ///
+    /// # Errors
+    /// Those of [`Runtime::answer`].
+    pub async fn store_answer(&self, approval: &ApprovalId, decision: Decision) -> Result<ApprovalRecord> {
+        let (answered, is_awaited) = self.put_answer(approval, &decision).await?;
+        if let Some(image) = self.image_of(&answered).await?
+            && let Some(agent) = self.agents.find(&image)
+        {
+            Agent::new(agent).answered(is_awaited).await?;
+        }
+        Ok(answered)
+    }
+
+    /// Stores an answer, and tells whether somebody waits for it here.
+    async fn put_answer(&self, approval: &ApprovalId, decision: &Decision) -> Result<(ApprovalRecord, bool)> {
+        let inbox = &self.shared.repositories.inbox;
+        let answered = inbox.answer_approval(approval, decision, self.shared.host.now()).await?;
+        Ok((answered, self.shared.waiting.wake(approval)))
+    }
+
+    async fn image_of(&self, approval: &ApprovalRecord) -> Result<Option<ImageId>> {
+        let session = self.shared.repositories.sessions.find_session(&approval.session_id).await?;
+        Ok(session.map(|session| session.image_id))
     }
 
     /// A new image whose session begins as a copy of another's: of all its messages, or of those before a message of the

@@ -69,6 +69,15 @@ struct Step {
     may_go_on: bool,
 }
 
+/// What is to be known of what a driver did.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    /// Something of it is stored.
+    stores: bool,
+    /// Something begins with the next poll, and is to be stored before.
+    announces: bool,
+}
+
 /// What comes next in a turn.
 enum Happened {
     Input(TurnInput),
@@ -194,8 +203,24 @@ impl OpenTurn {
         spent
     }
 
-    /// Takes one input into what is stored next.
+    /// Takes one input, which may hold several, into what is stored next.
     fn step(&mut self, input: TurnInput, step: &mut Step) {
+        let taken = match input {
+            TurnInput::Driver(event @ (DriverEvent::Together(_) | DriverEvent::Nested(_))) => {
+                let mut taken = Taken::default();
+                for event in event.one_by_one() {
+                    let Taken { stores, announces } = self.take(TurnInput::Driver(event), step);
+                    taken.stores |= stores;
+                    taken.announces |= announces;
+                }
+                taken
+            }
+            input => self.take(input, step),
+        };
+        step.may_go_on = taken.stores && !taken.announces && step.outcome.is_none();
+    }
+
+    fn take(&mut self, input: TurnInput, step: &mut Step) -> Taken {
         let host = &self.agent.shared.host;
         let at = host.now();
         match &input {
@@ -228,7 +253,7 @@ impl OpenTurn {
         }
         let stores = events.iter().any(EventData::is_stored);
         step.events.extend(events);
-        step.may_go_on = stores && !announces && step.outcome.is_none();
+        Taken { stores, announces }
     }
 
     /// Takes what the driver has ready behind something that is to be stored, so that it is stored at once: an answer and

@@ -168,7 +168,11 @@ struct LastWords {
 
 impl LastWords {
     fn push(&mut self, event: &DriverEvent) {
-        let DriverEvent::Model(event) = event else { return };
+        let event = match event {
+            DriverEvent::Together(events) => return events.iter().for_each(|event| self.push(event)),
+            DriverEvent::Model(event) => event,
+            _ => return,
+        };
         self.message.push(event);
         if let ModelEvent::Stop(_) = event {
             let text = std::mem::take(&mut self.message).finish().text();

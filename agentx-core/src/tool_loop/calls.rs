@@ -27,6 +27,8 @@ pub(super) struct Calls {
     ready: VecDeque<Granted>,
     waiting: FuturesUnordered<BoxFuture<'static, (Granted, Decision)>>,
     running: FuturesUnordered<BoxFuture<'static, Ran>>,
+    /// What is announced, and told before anything else happens: it begins with the next poll of the turn.
+    announced: Vec<DriverEvent>,
     /// The bound that lets no more calls begin. What runs is waited for.
     over: Option<OverBudget>,
 }
@@ -87,6 +89,7 @@ impl Calls {
             ready: VecDeque::new(),
             waiting: FuturesUnordered::new(),
             running: FuturesUnordered::new(),
+            announced: Vec::new(),
             over: None,
         }
     }
@@ -111,8 +114,9 @@ impl Calls {
             }
         }
         loop {
-            if let Some(next) = self.begin() {
-                return next;
+            self.begin();
+            if let Some(announced) = DriverEvent::together(mem::take(&mut self.announced)) {
+                return Next::Tell(announced);
             }
             // An approval that comes when nothing may begin any more changes nothing.
             if self.running.is_empty() && (self.over.is_some() || self.waiting.is_empty()) {
@@ -133,7 +137,7 @@ impl Calls {
         }
     }
 
-    /// What is told of a verdict, if anything is told of it yet.
+    /// What is told of a verdict at once, if anything is.
     fn follow(&mut self, verdict: Verdict) -> Option<Next> {
         match verdict {
             Verdict::Run(granted) => {
@@ -144,26 +148,25 @@ impl Calls {
             Verdict::Ask { granted, approvals, reason } => {
                 let approval = approvals.fresh_id();
                 let request = ApprovalRequest::new(approval.clone(), granted.call.clone(), reason);
-                // It is first polled with the next poll of the turn, when the request is stored.
+                // It is first polled when the request is stored.
                 self.waiting.push(judge::wait(approvals, approval).map(|answer| (granted, answer)).boxed());
-                Some(Next::Tell(DriverEvent::ApprovalRequested(request)))
+                self.announced.push(DriverEvent::ApprovalRequested(request));
+                None
             }
         }
     }
 
-    /// Begins the next call that may run, if there is room for it.
-    fn begin(&mut self) -> Option<Next> {
-        if self.over.is_some() || self.running.len() >= self.parallel {
-            return None;
+    /// Begins the next calls that may run, as far as there is room for them.
+    fn begin(&mut self) {
+        while self.over.is_none() && self.running.len() < self.parallel {
+            let Some(granted) = self.ready.pop_front() else { return };
+            if let Err(over) = self.judge.scope.ledger.begin_tool_call() {
+                self.over = Some(over);
+                return;
+            }
+            self.announced.push(DriverEvent::ToolStart(granted.call.clone()));
+            self.running.push(run(granted, self.judge.clone()).boxed());
         }
-        let granted = self.ready.pop_front()?;
-        if let Err(over) = self.judge.scope.ledger.begin_tool_call() {
-            self.over = Some(over);
-            return None;
-        }
-        let call = granted.call.clone();
-        self.running.push(run(granted, self.judge.clone()).boxed());
-        Some(Next::Tell(DriverEvent::ToolStart(call)))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, told: &mut mpsc::Receiver<Told>) -> Poll<Happened> {

@@ -169,7 +169,7 @@ impl Course {
                 return None;
             }
             match self.calls.next(&mut self.told).await {
-                Next::Tell(event) => return Some(Ok(event)),
+                Next::Tell(event) => self.queue.extend(event.one_by_one()),
                 Next::Told(Told { event, taken }) => {
                     self.taken = Some(taken);
                     return Some(Ok(event));

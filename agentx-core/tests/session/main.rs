@@ -15,10 +15,11 @@ use std::{
 };
 
 use agentx_core::{
-    Agent, AgentState, Compaction, ContainerId, ContentPart, Cursor, Decision, Driver, DriverEvent,
-    DriverStream, ErrorKind, Event, EventData, Host, ImageId, ImageSpec, MemoryRepositories, Message,
-    MessageBody, MessageId, MessagePage, NewEvent, Permission, PermissionRequest, Reply, Repositories,
-    Result, Runtime, ScriptedModel, SequentialIds, SessionRepository, Timestamp, ToolLoop, ToolOutput, Turn,
+    Agent, AgentState, ApprovalPage, Compaction, ContainerId, ContentPart, Cursor, Decision, Driver,
+    DriverEvent, DriverStream, ErrorKind, Event, EventData, Host, ImageId, ImageSpec, MemoryRepositories,
+    Message, MessageBody, MessageId, MessagePage, NewEvent, Permission, PermissionRequest, Reply,
+    Repositories, Result, Runtime, ScriptedModel, SequentialIds, SessionRepository, Timestamp, ToolLoop,
+    ToolOutput, Turn,
 };
 use agentx_resource::{BoxFuture, Clock};
 use async_trait::async_trait;
@@ -368,6 +369,56 @@ fn an_approval_is_answered_by_another_runtime_after_the_first_is_gone() {
             let history = texts(&agent).await;
             assert_eq!(history.last().unwrap(), &format!("assistant: {expected}"));
             assert_eq!(history.len(), 4);
+        });
+    }
+}
+
+#[test]
+fn what_waits_is_listed_and_answered_without_an_agent() {
+    block_on(async {
+        let world = World::new();
+        let first = world.judged(echo_once(), Echo::new(), Asks);
+        let (waiting, turn) = asked(&first).await;
+        // Where people look at what is asked, there is no model.
+        let unused = ScriptedModel::new("unused", |_| panic!("no agent runs here"));
+        let desk = world.runtime(ToolLoop::new(unused), Echo::new());
+        let listed = desk.approvals(&ApprovalPage::first(10)).await.unwrap();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(&listed[0].image_id, waiting.image_id());
+        waiting.close().await.unwrap();
+        drop(turn);
+        let approval = &listed[0].approval;
+        desk.store_answer(&approval.approval_id, Decision::Allow).await.unwrap();
+        assert_eq!(desk.approvals(&ApprovalPage::first(10)).await.unwrap(), []);
+        let again = desk.store_answer(&approval.approval_id, Decision::Allow).await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::ConditionFailed);
+        // Whoever opens the agent goes on.
+        let agent = agent(&first).await;
+        until(&agent, 0, |event| matches!(event, EventData::TurnResponse { .. })).await;
+        assert_eq!(texts(&agent).await.last().unwrap(), r#"assistant: it is {"x":1}"#);
+    });
+}
+
+#[test]
+fn an_open_agent_at_rest_goes_on_with_an_answer_that_is_stored() {
+    for elsewhere in [false, true] {
+        block_on(async {
+            let world = World::new();
+            let first = world.judged(echo_once(), Echo::new(), Asks);
+            let (waiting, _turn) = asked(&first).await;
+            waiting.close().await.unwrap();
+            let agent = agent(&first).await;
+            assert_eq!(agent.state(), AgentState::AwaitingApproval);
+            let approval = agent.approvals().await.unwrap().remove(0).approval_id;
+            if elsewhere {
+                let desk = world.runtime(echo_once(), Echo::new());
+                desk.store_answer(&approval, Decision::Allow).await.unwrap();
+                // Here nobody knows, until somebody asks for the agent.
+                first.run(agent.image_id()).await.unwrap();
+            } else {
+                first.store_answer(&approval, Decision::Allow).await.unwrap();
+            }
+            until(&agent, 0, |event| matches!(event, EventData::TurnResponse { .. })).await;
         });
     }
 }

@@ -72,13 +72,15 @@ fn asking(desk: &Arc<Desk>) -> Turn {
 fn until_it_waits(stream: &mut DriverStream) -> Vec<String> {
     let mut told = Vec::new();
     while let Some(Some(event)) = stream.next().now_or_never() {
-        told.push(match event {
-            DriverEvent::ApprovalRequested(request) => format!("{}? {}", request.approval, request.reason),
-            DriverEvent::ToolStart(call) => format!("start {}", call.input),
-            DriverEvent::ToolEnd(result) => format!("end {}", result.output.to_text()),
-            DriverEvent::End(end) => end.outcome.to_string(),
-            _ => continue,
-        });
+        told.extend(super::one_by_one(event).into_iter().filter_map(|event| match event {
+            DriverEvent::ApprovalRequested(request) => {
+                Some(format!("{}? {}", request.approval, request.reason))
+            }
+            DriverEvent::ToolStart(call) => Some(format!("start {}", call.input)),
+            DriverEvent::ToolEnd(result) => Some(format!("end {}", result.output.to_text())),
+            DriverEvent::End(end) => Some(end.outcome.to_string()),
+            _ => None,
+        }));
     }
     told
 }

@@ -32,10 +32,18 @@ fn turn(tools: Vec<Arc<dyn Tool>>) -> Turn {
 
 fn events(driver: &impl Driver, turn: Turn) -> Vec<DriverEvent> {
     let events: Vec<_> = block_on(driver.start(turn).collect());
+    let events: Vec<_> = events.into_iter().flat_map(one_by_one).collect();
     let ends = events.iter().filter(|event| matches!(event, DriverEvent::End(_))).count();
     assert_eq!(ends, 1, "exactly one end: {events:?}");
     assert!(matches!(events.last(), Some(DriverEvent::End(_))));
     events
+}
+
+fn one_by_one(event: DriverEvent) -> Vec<DriverEvent> {
+    match event {
+        DriverEvent::Together(events) => events,
+        event => vec![event],
+    }
 }
 
 fn outcome(events: &[DriverEvent]) -> Outcome {

@@ -1,7 +1,8 @@
 //! Approvals that wait for an answer.
 
 use agentx_core::{
-    ApprovalId, ApprovalRecord, Decision, Error, ErrorKind, EventData, Result, SessionId, Timestamp,
+    ApprovalId, ApprovalRecord, Decision, Error, ErrorKind, EventData, PendingApproval, Result, SessionId,
+    Timestamp,
 };
 
 use super::{Guard, column};
@@ -35,6 +36,15 @@ pub(super) const LIST: &str = concat!(
     columns!(),
     " FROM approvals WHERE session_id = ?1 AND closed = 0 AND id > ?2 ORDER BY id LIMIT ?3"
 );
+
+/// Of one container, or of all where it is null.
+pub(super) const LIST_PENDING: &str = "SELECT a.id AS id, s.container_id AS container_id, \
+    s.image_id AS image_id, a.approval_id AS approval_id, a.session_id AS session_id, a.turn_id AS turn_id, \
+    a.call AS call, a.reason AS reason, a.created_at AS created_at, a.decision AS decision, \
+    a.answered_at AS answered_at, a.closed AS closed \
+    FROM approvals a INDEXED BY idx_approvals_pending JOIN sessions s ON s.session_id = a.session_id \
+    WHERE a.closed = 0 AND a.decision IS NULL AND a.id > ?1 AND (?2 IS NULL OR s.container_id = ?2) \
+    ORDER BY a.id LIMIT ?3";
 
 /// Tells of the answer, where there was none before.
 const TELL: &str = "INSERT INTO events (session_id, seq, type, turn_id, data, created_at) \
@@ -115,6 +125,11 @@ pub(super) fn answered(operation: &'static str, id: &ApprovalId, results: &[Rows
         None if approval.closed => Err(error(ErrorKind::ConditionFailed).with_message("its turn is over")),
         None => Err(error(ErrorKind::ConditionFailed).with_message("it was answered before")),
     }
+}
+
+pub(super) fn pending(row: Row<'_>) -> Result<PendingApproval> {
+    let (container, image) = (column::id(row, "container_id")?, column::id(row, "image_id")?);
+    Ok(PendingApproval::new(column::natural(row, "id")?, container, image, record(row)?))
 }
 
 pub(super) fn record(row: Row<'_>) -> Result<ApprovalRecord> {

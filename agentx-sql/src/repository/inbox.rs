@@ -1,10 +1,10 @@
 use agentx_core::{
-    ApprovalId, ApprovalRecord, Decision, Enqueued, InboxRepository, QueuedMessage, Result, SessionId,
-    Timestamp,
+    ApprovalId, ApprovalPage, ApprovalRecord, ContainerId, Decision, Enqueued, InboxRepository,
+    PendingApproval, QueuedMessage, Result, SessionId, Timestamp,
 };
 use async_trait::async_trait;
 
-use super::{SqlRepositories, approval, queue, told};
+use super::{SqlRepositories, approval, column, queue, told};
 use crate::Statement;
 
 #[async_trait]
@@ -34,6 +34,15 @@ impl InboxRepository for SqlRepositories {
 
     async fn list_approvals(&self, session: &SessionId) -> Result<Vec<ApprovalRecord>> {
         self.page("list approvals", session, approval::LIST, 0, usize::MAX, approval::record).await
+    }
+
+    async fn list_pending_approvals(&self, page: &ApprovalPage) -> Result<Vec<PendingApproval>> {
+        let statement = Statement::new(approval::LIST_PENDING)
+            .bind(column::clamped(page.after))
+            .bind(page.container.as_ref().map(ContainerId::as_str))
+            .bind(column::clamped(page.limit as u64));
+        let rows = self.run("list pending approvals", "approvals", vec![statement]).await?;
+        rows.iter().map(approval::pending).collect()
     }
 
     async fn answer_approval(

@@ -101,6 +101,8 @@ faults! {
         NeverCloses => "approval-closed",
         /// Whether an approval was answered is looked up first.
         RacyAnswer => "approval-race",
+        /// Lists what waits in every container, whichever is asked for.
+        ListsEveryContainer => "approval-pending",
         /// A fork has the image of its own, and no messages.
         ForksNothing => "fork-copied",
         /// A fork has all messages, wherever it is cut.

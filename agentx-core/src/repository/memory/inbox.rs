@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 
-use super::{MemoryRepositories, error};
+use super::{MemoryRepositories, Session, error};
 use crate::{
-    ApprovalId, ApprovalRecord, Decision, Enqueued, ErrorKind, EventData, InboxRepository, NewEvent,
-    QueuedMessage, Result, SessionId, Timestamp,
+    ApprovalId, ApprovalPage, ApprovalRecord, Decision, Enqueued, ErrorKind, EventData, InboxRepository,
+    NewEvent, PendingApproval, QueuedMessage, Result, SessionId, Timestamp,
 };
 
 #[async_trait]
@@ -37,14 +37,34 @@ impl InboxRepository for MemoryRepositories {
 
     async fn find_approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRecord>> {
         let store = self.lock();
-        let mut approvals = store.sessions.values().flat_map(|session| &session.approvals);
-        Ok(approvals.find(|approval| approval.approval_id == *id).cloned())
+        let approvals = store.sessions.values().flat_map(|session| &session.approvals);
+        Ok(approvals.map(|(_, approval)| approval).find(|approval| approval.approval_id == *id).cloned())
     }
 
     async fn list_approvals(&self, session: &SessionId) -> Result<Vec<ApprovalRecord>> {
         let mut store = self.lock();
         let approvals = &store.session("list approvals", session)?.approvals;
-        Ok(approvals.iter().filter(|approval| !approval.closed).cloned().collect())
+        let approvals = approvals.iter().map(|(_, approval)| approval);
+        Ok(approvals.filter(|approval| !approval.closed).cloned().collect())
+    }
+
+    async fn list_pending_approvals(&self, page: &ApprovalPage) -> Result<Vec<PendingApproval>> {
+        let store = self.lock();
+        let sessions = store.sessions.values().filter(|session| {
+            page.container.as_ref().is_none_or(|container| session.record.container_id == *container)
+        });
+        let approvals =
+            sessions.flat_map(|session| session.approvals.iter().map(move |found| (session, found)));
+        let pending = approvals.filter(|(_, (seq, approval))| approval.is_pending() && *seq > page.after);
+        let mut pending: Vec<_> = pending
+            .map(|(Session { record, .. }, (seq, approval))| {
+                let (container, image) = (record.container_id.clone(), record.image_id.clone());
+                PendingApproval::new(*seq, container, image, approval.clone())
+            })
+            .collect();
+        pending.sort_by_key(|pending| pending.seq);
+        pending.truncate(page.limit);
+        Ok(pending)
     }
 
     async fn answer_approval(
@@ -60,8 +80,8 @@ impl InboxRepository for MemoryRepositories {
         let mut store = self.lock();
         let sessions = store.sessions.values_mut();
         let found = sessions.into_iter().find_map(|session| {
-            let approval = session.approvals.iter_mut().find(|approval| approval.approval_id == *id)?;
-            Some((approval, &mut session.events))
+            let mut approvals = session.approvals.iter_mut().map(|(_, approval)| approval);
+            Some((approvals.find(|approval| approval.approval_id == *id)?, &mut session.events))
         });
         let (approval, events) = found.ok_or_else(|| error(ErrorKind::NotFound, operation, id))?;
         if !approval.is_pending() {

@@ -26,6 +26,8 @@ struct Store {
     containers: Vec<ContainerRecord>,
     images: Vec<ImageRecord>,
     sessions: BTreeMap<SessionId, Session>,
+    /// How many approvals there ever were.
+    approvals: u64,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,8 @@ struct Session {
     /// The last lease, and whether it is held.
     lease: Option<(Lease, bool)>,
     queue: Vec<QueuedMessage>,
-    approvals: Vec<ApprovalRecord>,
+    /// Each with its place.
+    approvals: Vec<(u64, ApprovalRecord)>,
 }
 
 impl Session {

@@ -10,7 +10,8 @@ use crate::{
 };
 
 impl Session {
-    fn append(&mut self, id: &SessionId, append: &Append) -> Result<Appended> {
+    /// Its approvals have the places from `places` on.
+    fn append(&mut self, id: &SessionId, append: &Append, places: u64) -> Result<Appended> {
         self.check(id, &append.fence)?;
         let mut given = HashSet::new();
         for message in append.messages() {
@@ -22,9 +23,9 @@ impl Session {
         self.messages.extend(append.messages().cloned());
         self.events.extend(append.events.iter().cloned());
         self.queue.retain(|queued| !append.taken.contains(&queued.id));
-        self.approvals.extend(append.approvals.iter().cloned());
+        self.approvals.extend((places..).zip(append.approvals.iter().cloned()));
         if append.closes_approvals {
-            self.approvals.iter_mut().for_each(|approval| approval.closed = true);
+            self.approvals.iter_mut().for_each(|(_, approval)| approval.closed = true);
         }
         let released = self.settle(&append.fence);
         Ok(Appended::new(self.messages.len() as u64, self.events.len() as u64, released))
@@ -55,11 +56,14 @@ impl SessionRepository for MemoryRepositories {
         let mut store = self.lock();
         for ApprovalRecord { approval_id: id, .. } in &append.approvals {
             let mut approvals = store.sessions.values().flat_map(|session| &session.approvals);
-            if approvals.any(|other| other.approval_id == *id) {
+            if approvals.any(|(_, other)| other.approval_id == *id) {
                 return Err(error(ErrorKind::AlreadyExists, "append", id));
             }
         }
-        store.session("append", session)?.append(session, append)
+        let places = store.approvals + 1;
+        let appended = store.session("append", session)?.append(session, append, places)?;
+        store.approvals += append.approvals.len() as u64;
+        Ok(appended)
     }
 
     async fn list_messages(&self, session: &SessionId, page: MessagePage) -> Result<Vec<StoredMessage>> {
@@ -121,6 +125,6 @@ impl SessionRepository for MemoryRepositories {
         };
         let events = events.chain([NewEvent::new(session.created_at, None, forked)]).collect();
         let forked = store.session(operation, &session.session_id)?;
-        forked.append(&session.session_id, &Append::new(events)).map(drop)
+        forked.append(&session.session_id, &Append::new(events), 0).map(drop)
     }
 }
