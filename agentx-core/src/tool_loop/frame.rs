@@ -101,9 +101,9 @@ impl TurnFrame {
         stream_of(Calls::new(judge, self.parallel, calls), told)
     }
 
-    /// Deals with the calls that the turn resumes with; `made` says whether the model made a call just so.
-    pub fn resumed_calls(&self, made: impl Fn(&ToolCall) -> bool) -> CallStream {
-        let (judge, told) = self.judge(self.turn.tools.clone());
+    /// Deals with the calls that the turn resumes with, on these tools; `made` says whether the model made a call just so.
+    pub fn resumed_calls(&self, tools: ToolSet, made: impl Fn(&ToolCall) -> bool) -> CallStream {
+        let (judge, told) = self.judge(tools);
         let resume: Vec<ResumedCall> = self.turn.resume.clone();
         stream_of(Calls::resume(judge, self.parallel, resume, made), told)
     }

@@ -150,7 +150,7 @@ pub(super) fn within(error: Error, request: Option<&str>) -> Error {
 }
 
 /// What a status means, and whether the same request may succeed later.
-fn of_status(status: u16) -> (ErrorKind, bool) {
+pub(crate) fn of_status(status: u16) -> (ErrorKind, bool) {
     match status {
         401 => (ErrorKind::Unauthenticated, false),
         402 | 403 => (ErrorKind::PermissionDenied, false),

@@ -34,3 +34,5 @@ pub use self::{
     sse::{SseEvent, SseParser},
     transport::{HttpRequest, HttpResponse, Transport},
 };
+#[cfg(feature = "code")]
+pub(crate) use self::{error::of_status, request::history};

@@ -207,5 +207,19 @@ fn messages<'a>(
     Ok(messages)
 }
 
+/// The messages of a history, as values: for whoever else speaks this form.
+///
+/// # Errors
+/// `Corrupt` for a block of the history that is no JSON.
+#[cfg(feature = "code")]
+pub(crate) fn history(history: &[MessageBody], model: &str) -> Result<Vec<serde_json::Value>> {
+    let replay = Replay::new(history, model);
+    let messages = messages(history, &replay, &Refused::default())?;
+    let values = messages.iter().map(serde_json::to_value);
+    values.collect::<std::result::Result<_, _>>().map_err(|error| {
+        failure(ErrorKind::Internal, "the history can't be written as JSON").with_source(error)
+    })
+}
+
 #[cfg(test)]
 mod tests;

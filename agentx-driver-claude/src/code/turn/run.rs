@@ -1,0 +1,538 @@
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use agentx_core::{
+    BlockChange, BlockKind, CallStream, ContentPart, DriverEvent, DriverStream, ErrorKind, MessageAssembler,
+    MessageBody, ModelEvent, Outcome, OverBudget, Result, StopReason, ToolCall, ToolOutput, ToolResult, Turn,
+    TurnEnd, TurnFrame,
+};
+use agentx_resource::BoxFuture;
+use futures::{
+    FutureExt, StreamExt,
+    channel::mpsc,
+    future::{self, Either},
+    stream::{self, SelectAll},
+};
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    answers::Answers,
+    desk::{Desk, Grant, deny},
+    outcome::outcome,
+    tally::Tally,
+};
+use crate::code::{
+    CliRequest, Frame, TurnResult,
+    driver::{Seen, Shared, Talk},
+    failure, mcp, transcript,
+};
+
+/// What the CLI is told where a turn goes on with the results of calls that waited.
+const GO_ON: &str = "Go on.";
+
+/// How long a turn that is ended from here may take to end.
+const WIND_DOWN: Duration = Duration::from_secs(5);
+
+/// The turn as a stream.
+pub(in crate::code) fn start(shared: Arc<Shared>, turn: Turn) -> DriverStream {
+    // Boxed, since it is moved with each event.
+    let run = Box::new(Run::new(shared, turn));
+    stream::unfold(run, |mut run| async move { run.next().await.map(|event| (event, run)) }).boxed()
+}
+
+/// A turn under way. Each call of [`Run::next`] does no more than what leads to the next event, so that an event is told
+/// before its effect: what the CLI is answered because of an event stands behind it in the queue.
+struct Run {
+    shared: Arc<Shared>,
+    turn: Turn,
+    frame: TurnFrame,
+    tally: Tally,
+    deadline: BoxFuture<'static, OverBudget>,
+    phase: Phase,
+    queue: VecDeque<Step>,
+    /// The CLI, once it is there.
+    talk: Option<Talk>,
+    seen: Seen,
+    answers: Answers,
+    message: MessageAssembler,
+    /// Whether the model has said anything to its end.
+    answered: bool,
+    /// Whether the next model call was counted before it began.
+    prepaid: bool,
+    calls: SelectAll<CallStream>,
+    desk: Desk,
+    grants: mpsc::Receiver<Grant>,
+    silence: BoxFuture<'static, ()>,
+    /// Whether a frame came since the silence was last looked at.
+    heard: bool,
+}
+
+enum Phase {
+    /// Nothing has happened yet.
+    Begin,
+    /// Calls of an earlier turn are dealt with.
+    Resume { calls: CallStream, results: Vec<ToolResult> },
+    /// The CLI is to be told the message.
+    Open(Vec<ToolResult>),
+    /// The CLI is at work.
+    Talk,
+    /// The end is to be told.
+    End(TurnEnd),
+    /// The end was told.
+    Over,
+}
+
+enum Step {
+    Tell(DriverEvent),
+    Send(Value),
+}
+
+enum Happened {
+    Call(Result<DriverEvent, OverBudget>),
+    Grant(Grant),
+    Frame(Result<Option<Frame>>),
+    Silence,
+}
+
+impl Run {
+    fn new(shared: Arc<Shared>, turn: Turn) -> Self {
+        let frame = TurnFrame::new(&turn, shared.settings.parallel_tools);
+        let (desk, grants) = Desk::new();
+        Self {
+            tally: Tally::new(frame.ledger().clone(), shared.models.clone()),
+            deadline: frame.deadline(),
+            phase: Phase::Begin,
+            queue: VecDeque::new(),
+            talk: None,
+            seen: Seen::of(&turn.history),
+            answers: Answers::default(),
+            message: MessageAssembler::new(),
+            answered: false,
+            prepaid: false,
+            calls: SelectAll::new(),
+            desk,
+            grants,
+            silence: future::pending().boxed(),
+            heard: false,
+            shared,
+            turn,
+            frame,
+        }
+    }
+
+    /// The next event, or `None` after the end.
+    async fn next(&mut self) -> Option<DriverEvent> {
+        loop {
+            while let Some(step) = self.queue.pop_front() {
+                match (step, &mut self.talk) {
+                    (Step::Tell(event), _) => return Some(event),
+                    (Step::Send(answer), Some(talk)) => talk.cli.send(&answer),
+                    (Step::Send(_), None) => {}
+                }
+            }
+            match mem::replace(&mut self.phase, Phase::Over) {
+                Phase::Over => return None,
+                Phase::End(end) => return Some(DriverEvent::End(end)),
+                phase => self.phase = phase,
+            }
+            let mut deadline = mem::replace(&mut self.deadline, future::pending().boxed());
+            let step = {
+                let step = std::pin::pin!(self.step());
+                match future::select(&mut deadline, step).await {
+                    Either::Left((over, _)) => Err(over.into()),
+                    Either::Right((step, _)) => step,
+                }
+            };
+            self.deadline = deadline;
+            if let Err(outcome) = step {
+                self.end(outcome).await;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), Outcome> {
+        match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Begin => self.begin().await,
+            Phase::Resume { calls, results } => self.resume(calls, results).await,
+            Phase::Open(results) => self.open(&results).await,
+            Phase::Talk => {
+                self.phase = Phase::Talk;
+                let happened = self.happens().await;
+                self.take(happened)
+            }
+            Phase::End(_) | Phase::Over => {
+                let error = failure(ErrorKind::Internal, "run turn");
+                Err(Outcome::Failed(error.with_message("the turn was polled after its end")))
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(), Outcome> {
+        let shown = self.turn.shown_history();
+        self.frame.begin(shown.last().cloned()).await?;
+        if self.turn.resume.is_empty() {
+            self.phase = Phase::Open(Vec::new());
+            return Ok(());
+        }
+        // The process that a call of the CLI's own belongs to is gone: it is answered with that.
+        let waiting: Vec<_> = self.turn.resume.iter().map(|waiting| waiting.call.clone()).collect();
+        let (mut gone, _) = Desk::new();
+        let tools = gone.tools(&self.turn.tools, &waiting);
+        let made = |call: &ToolCall| {
+            shown.iter().any(|message| match message {
+                MessageBody::Assistant(message) => message.tool_calls().any(|made| made == call),
+                _ => false,
+            })
+        };
+        self.phase = Phase::Resume { calls: self.frame.resumed_calls(tools, made), results: Vec::new() };
+        Ok(())
+    }
+
+    async fn resume(&mut self, mut calls: CallStream, mut results: Vec<ToolResult>) -> Result<(), Outcome> {
+        self.phase = match calls.next().await {
+            Some(event) => {
+                let event = event?;
+                if let DriverEvent::ToolEnd(result) = &event {
+                    self.seen.push(&MessageBody::Tool(result.clone()));
+                    results.push(result.clone());
+                }
+                self.queue.push_back(Step::Tell(event));
+                Phase::Resume { calls, results }
+            }
+            None => Phase::Open(results),
+        };
+        Ok(())
+    }
+
+    /// Sees to it that the CLI knows the conversation, and tells it what the user says.
+    async fn open(&mut self, results: &[ToolResult]) -> Result<(), Outcome> {
+        let mut before = self.turn.shown_history();
+        before.extend(results.iter().map(|result| MessageBody::Tool(result.clone().into_shown())));
+        let message = match before.pop() {
+            Some(user @ MessageBody::User { .. }) => user,
+            last => {
+                before.extend(last);
+                MessageBody::user(GO_ON)
+            }
+        };
+        let content = transcript::prompt(&message).map_err(Outcome::Failed)?;
+        self.frame.ledger().begin_step()?;
+        self.prepaid = true;
+        let mut talk = self.shared.talk(&self.turn, &before).await.map_err(Outcome::Failed)?;
+        talk.cli.send_user(&content);
+        self.talk = Some(talk);
+        self.silence = self.turn.clock.sleep(self.shared.settings.idle_timeout);
+        self.phase = Phase::Talk;
+        Ok(())
+    }
+
+    async fn happens(&mut self) -> Happened {
+        let Self { calls, grants, talk, silence, .. } = self;
+        let Some(talk) = talk else { return Happened::Frame(Ok(None)) };
+        let mut frame = std::pin::pin!(talk.cli.next_frame());
+        future::poll_fn(|cx: &mut Context<'_>| {
+            // An empty set of calls is ready with nothing, and that is nothing that happens.
+            if let Poll::Ready(Some(event)) = calls.poll_next_unpin(cx) {
+                return Poll::Ready(Happened::Call(event));
+            }
+            if let Poll::Ready(Some(grant)) = grants.poll_next_unpin(cx) {
+                return Poll::Ready(Happened::Grant(grant));
+            }
+            if let Poll::Ready(frame) = frame.as_mut().poll(cx) {
+                return Poll::Ready(Happened::Frame(frame));
+            }
+            silence.poll_unpin(cx).map(|()| Happened::Silence)
+        })
+        .await
+    }
+
+    fn take(&mut self, happened: Happened) -> Result<(), Outcome> {
+        match happened {
+            Happened::Call(event) => self.call(event?),
+            Happened::Grant(grant) => {
+                let answers = self.desk.grant(grant);
+                self.send(answers);
+                Ok(())
+            }
+            Happened::Frame(frame) => {
+                self.heard = true;
+                match frame.map_err(Outcome::Failed)? {
+                    Some(frame) => self.frame(frame),
+                    None => Err(self.gone()),
+                }
+            }
+            Happened::Silence => {
+                let limit = self.shared.settings.idle_timeout;
+                self.silence = self.turn.clock.sleep(limit);
+                if mem::take(&mut self.heard) || self.desk.is_busy() {
+                    return Ok(());
+                }
+                let words = self.talk.as_ref().map(|talk| talk.cli.last_words()).unwrap_or_default();
+                let message = format!("the claude CLI said nothing for {limit:?}{words}");
+                Err(Outcome::Failed(failure(ErrorKind::TimedOut, "run turn").with_message(message)))
+            }
+        }
+    }
+
+    /// The CLI ended without a result.
+    fn gone(&mut self) -> Outcome {
+        match self.talk.take() {
+            Some(talk) => Outcome::Failed(talk.cli.gone()),
+            None => Outcome::Failed(failure(ErrorKind::Internal, "run turn")),
+        }
+    }
+
+    fn call(&mut self, event: DriverEvent) -> Result<(), Outcome> {
+        let answers = match &event {
+            DriverEvent::ToolStart(call) => {
+                let is_own = self.turn.tools.get(&call.name).is_some();
+                self.desk.started(&call.id, is_own)
+            }
+            DriverEvent::ToolEnd(result) => {
+                self.seen.push(&MessageBody::Tool(result.clone()));
+                self.desk.ended(result.clone())
+            }
+            _ => Vec::new(),
+        };
+        let is_last = matches!(event, DriverEvent::ToolEnd(_)) && !self.desk.is_busy();
+        self.queue.push_back(Step::Tell(event));
+        if is_last && !self.prepaid {
+            // With its last result the CLI asks the model again.
+            self.frame.ledger().begin_step()?;
+            self.prepaid = true;
+        }
+        self.send(answers);
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<(), Outcome> {
+        let mut events = Vec::new();
+        let taken = match &frame {
+            Frame::Stream { event, nested: false } => self.answers.event(event, &mut events),
+            Frame::Assistant { message, nested: false } => self.answers.message(message, &mut events),
+            // A failed call is tried again; what it said before is void.
+            Frame::Retry { error, .. } => {
+                self.answers.retract(error, &mut events);
+                Ok(())
+            }
+            _ => self.answers.flush(&mut events),
+        };
+        for event in events {
+            self.model(event)?;
+        }
+        taken.map_err(Outcome::Failed)?;
+        match frame {
+            Frame::Request { id, request } => self.request(id, request),
+            Frame::Cancelled { id } => self.desk.cancel(&id),
+            Frame::User { message, nested: false } => {
+                for (call, output) in results(&message) {
+                    self.desk.told(&call, output);
+                }
+            }
+            Frame::Result(result) => return Err(self.result(&result)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn model(&mut self, mut event: ModelEvent) -> Result<(), Outcome> {
+        self.name_own(&mut event);
+        self.tally.push(&event);
+        self.message.push(&event);
+        let started = matches!(event, ModelEvent::Start { .. });
+        let reason = match &event {
+            ModelEvent::Stop(reason) => Some(reason.clone()),
+            _ => None,
+        };
+        if let ModelEvent::Restarted { .. } = event {
+            self.desk.forget();
+            // It is the same step once more.
+            self.prepaid = true;
+        }
+        self.queue.push_back(Step::Tell(DriverEvent::Model(event)));
+        if started {
+            if !mem::take(&mut self.prepaid) {
+                self.frame.ledger().begin_step()?;
+            }
+            if self.tally.lacks_price() {
+                let error = failure(ErrorKind::Unsupported, "ask model").with_message(
+                    "the budget bounds money, and the price of this model is not known: add it to the table of models",
+                );
+                return Err(Outcome::Failed(error));
+            }
+        }
+        reason.map_or(Ok(()), |reason| self.stop(&reason))
+    }
+
+    /// An answer is complete.
+    fn stop(&mut self, reason: &StopReason) -> Result<(), Outcome> {
+        self.answered = true;
+        let message = mem::take(&mut self.message).finish();
+        let calls: Vec<_> = message.tool_calls().cloned().collect();
+        if !message.content.is_empty() {
+            self.seen.push(&MessageBody::Assistant(message));
+        }
+        match reason {
+            // The CLI would go on by itself, with words that the user never said.
+            StopReason::MaxTokens | StopReason::ContextWindowExceeded => Err(Outcome::Truncated),
+            StopReason::Refusal => Err(Outcome::Refused),
+            _ => {
+                if !calls.is_empty() {
+                    let tools = self.desk.tools(&self.turn.tools, &calls);
+                    self.calls.push(self.frame.calls(tools, calls));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The turn's tools under their own names.
+    fn name_own(&self, event: &mut ModelEvent) {
+        if let ModelEvent::Block { change: BlockChange::Start(BlockKind::ToolUse { name, .. }), .. } = event
+            && let Some(own) = mcp::own_name(name).filter(|own| self.turn.tools.get(own).is_some())
+        {
+            *name = own.to_owned();
+        }
+    }
+
+    fn request(&mut self, id: String, request: CliRequest) {
+        let answers = match request {
+            CliRequest::Permission { tool_use_id: Some(call), agent: None, input, .. } => {
+                self.desk.ask_permission(&call, id, input)
+            }
+            // A call that no answer of the model's has is not one that anybody could decide on.
+            CliRequest::Permission { .. } => {
+                let why = "Only calls of the agent itself may run.";
+                let response = json!({"subtype": "success", "request_id": id, "response": deny(why)});
+                vec![json!({"type": "control_response", "response": response})]
+            }
+            CliRequest::Mcp { message, .. } => {
+                let (message_id, call) = match mcp::ask(&message, &[]) {
+                    mcp::Asked::Call { id, tool_use_id } => (id, tool_use_id),
+                    mcp::Asked::Answer(_) => return,
+                };
+                match call {
+                    Some(call) => self.desk.ask_result(&call, id, message_id),
+                    None => {
+                        let answer = mcp::refuse(&message_id, "The call has no id.");
+                        let response = json!({"mcp_response": answer});
+                        let response = json!({"subtype": "success", "request_id": id, "response": response});
+                        vec![json!({"type": "control_response", "response": response})]
+                    }
+                }
+            }
+            _ => return,
+        };
+        self.send(answers);
+    }
+
+    fn send(&mut self, answers: Vec<Value>) {
+        self.queue.extend(answers.into_iter().map(Step::Send));
+    }
+
+    fn result(&mut self, result: &TurnResult) -> Outcome {
+        let mut text = result.text.clone().unwrap_or_default();
+        if text.is_empty() {
+            text = result.errors.join("; ");
+        }
+        if let Some(talk) = &mut self.talk {
+            settle(&mut self.tally, talk, result);
+            text = talk.cli.redact(&text);
+        }
+        match outcome(result, text) {
+            Outcome::Completed if !self.answered => {
+                let message = "the claude CLI told a success, and the model said nothing";
+                Outcome::Failed(failure(ErrorKind::Corrupt, "run turn").with_message(message))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Ends the turn. A process whose turn came to its own end is kept; any other is ended.
+    async fn end(&mut self, outcome: Outcome) {
+        self.phase = Phase::Over;
+        // What it has queued for the CLI would no longer be of use.
+        self.queue.retain(|step| matches!(step, Step::Tell(_)));
+        self.calls.clear();
+        if let Some(talk) = self.talk.take() {
+            let is_idle = !self.desk.is_busy() && !self.desk.is_asked();
+            match &outcome {
+                Outcome::Completed if is_idle => self.shared.keep(talk, mem::take(&mut self.seen)),
+                Outcome::Failed(_) => drop(talk),
+                _ => self.wind_down(talk).await,
+            }
+        }
+        let (failures, end) = self.frame.end(outcome).await;
+        self.queue.extend(failures.into_iter().map(|error| Step::Tell(DriverEvent::HookFailed(error))));
+        self.phase = Phase::End(end);
+    }
+
+    /// Interrupts the CLI, and counts what the turn cost by its own account. The process is not kept: what it knows of the
+    /// turn's end is not what is stored.
+    async fn wind_down(&mut self, mut talk: Talk) {
+        let tally = &mut self.tally;
+        let ended = async {
+            talk.cli.interrupt().await?;
+            while let Some(frame) = talk.cli.next_frame().await? {
+                if let Frame::Result(result) = frame {
+                    settle(tally, &mut talk, &result);
+                    break;
+                }
+            }
+            Ok::<_, agentx_core::Error>(())
+        };
+        // Whatever comes of it, the process is ended now.
+        drop(future::select(self.turn.clock.sleep(WIND_DOWN), std::pin::pin!(ended)).await);
+    }
+}
+
+/// Counts what the turn cost by the CLI's account, which begins with the process.
+fn settle(tally: &mut Tally, talk: &mut Talk, result: &TurnResult) {
+    if let Some(total) = result.total_cost {
+        tally.settle(total - talk.cli.cost);
+        talk.cli.cost = total;
+    }
+}
+
+/// The results of calls that a message in the user's name has.
+fn results(message: &RawValue) -> Vec<(String, ToolOutput)> {
+    let message: Value = serde_json::from_str(message.get()).unwrap_or_default();
+    let blocks = message.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let results = blocks.iter().filter(|block| block.get("type").is_some_and(|kind| kind == "tool_result"));
+    results
+        .filter_map(|block| {
+            let call = block.get("tool_use_id")?.as_str()?.to_owned();
+            let is_error = block.get("is_error").and_then(Value::as_bool).unwrap_or_default();
+            Some((call, output(block.get("content").unwrap_or(&Value::Null), is_error)))
+        })
+        .collect()
+}
+
+fn output(content: &Value, is_error: bool) -> ToolOutput {
+    let parts: Vec<_> = match content {
+        Value::String(text) => vec![ContentPart::text(text)],
+        other => other.as_array().into_iter().flatten().map(part).collect(),
+    };
+    let text: Option<String> = parts.iter().map(ContentPart::as_text).collect();
+    match text {
+        Some(text) if is_error => ToolOutput::ErrorText(text),
+        Some(text) => ToolOutput::Text(text),
+        None => ToolOutput::Content(parts),
+    }
+}
+
+fn part(block: &Value) -> ContentPart {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let source = block.get("source");
+    let in_source = |key: &str| text(source.and_then(|source| source.get(key)));
+    match (block.get("type").and_then(Value::as_str), in_source("data").zip(in_source("media_type"))) {
+        (Some("text"), _) => ContentPart::text(text(block.get("text")).unwrap_or_default()),
+        (Some("image"), Some((data, media_type))) => ContentPart::Image { data, media_type },
+        _ => ContentPart::Other(block.clone()),
+    }
+}
