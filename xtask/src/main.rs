@@ -3,6 +3,7 @@
 
 mod bench;
 mod cargo;
+mod claude_code;
 mod cloudflare;
 mod example;
 mod npm;

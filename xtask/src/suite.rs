@@ -2,7 +2,7 @@
 
 use crate::{
     cargo::{Report, Step},
-    cloudflare, example, package, workspace,
+    claude_code, cloudflare, example, package, workspace,
 };
 
 /// One thing that `cargo xtask test` looks at.
@@ -28,7 +28,11 @@ const RUST: Suite = Suite {
     first: false,
     within: None,
     ready: || Ok(()),
-    run: || tests(&format!("--workspace --all-features --exclude {}", cloudflare::PACKAGE)).run_tests(),
+    run: || {
+        let excluded =
+            [claude_code::PACKAGE, cloudflare::PACKAGE].map(|package| format!("--exclude {package}"));
+        tests(&format!("--workspace --all-features {}", excluded.join(" "))).run_tests()
+    },
 };
 
 /// All suites, in the order in which they run.
@@ -79,6 +83,14 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "each published crate, packed and built from its package",
         quick: false,
         run: package::run,
+        ..RUST
+    },
+    Suite {
+        name: "claude-code",
+        about: "the full Claude driver on the claude CLI, two versions of it",
+        quick: false,
+        ready: claude_code::ready,
+        run: claude_code::run,
         ..RUST
     },
     Suite {

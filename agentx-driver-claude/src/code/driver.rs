@@ -9,10 +9,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agentx_core::{Driver, DriverStream, Message, MessageBody, ModelTable, Result, Turn};
-use agentx_resource::{ApiSupply, Clock, LLMProvider, Process};
+use agentx_core::{Driver, DriverStream, ErrorKind, Message, MessageBody, ModelTable, Result, Turn};
+use agentx_resource::{ApiSupply, Clock, LLMProvider, Process, ProcessExt};
 
-use super::{ClaudeCodeSettings, PROVIDER, cli::Cli, cli::Observer, launch::Launch, transcript, turn};
+use super::{
+    ClaudeCodeSettings, PROVIDER, cli::Cli, cli::Observer, failure, launch, launch::Launch, transcript, turn,
+};
 
 /// A [`Driver`] over the claude CLI. A clone is the same driver, and one driver serves any number of conversations at a
 /// time, each in a process of its own.
@@ -142,6 +144,31 @@ impl ClaudeCode {
     /// the supply report.
     pub async fn connect(&self, turn: &Turn) -> Result<Cli> {
         Ok(self.shared.start(turn, &turn.shown_history()).await?.cli)
+    }
+
+    /// The CLI's version, such as `2.1.330`, as its program tells it. Nothing of this crate depends on it.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such program; `Corrupt` where it tells no version, with its own words; what the
+    /// process reports.
+    pub async fn version(&self) -> Result<String> {
+        let settings = &self.shared.settings;
+        let request = launch::version(settings).with_timeout(settings.request_timeout);
+        let output = self.shared.process.exec(request).await?;
+        let said = output.stdout_text();
+        let version = said.split_whitespace().next().unwrap_or_default();
+        let starts_with_digit = version.starts_with(|first: char| first.is_ascii_digit());
+        match output.status.code() {
+            Some(0) if starts_with_digit => Ok(version.to_owned()),
+            code => {
+                let missing = matches!(code, Some(126 | 127));
+                let kind = if missing { ErrorKind::NotFound } else { ErrorKind::Corrupt };
+                let message = format!("{}: {} {}", output.status, said.trim(), output.stderr_text().trim());
+                Err(failure(kind, "find version of claude")
+                    .with_path(&settings.program)
+                    .with_message(message))
+            }
+        }
     }
 
     /// How many processes are kept at present.

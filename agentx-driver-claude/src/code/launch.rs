@@ -91,6 +91,16 @@ impl Launch {
     }
 }
 
+/// The command that tells the version.
+pub(super) fn version(settings: &ClaudeCodeSettings) -> ExecRequest {
+    let mut args = settings.program_args.clone();
+    args.push("--version".to_owned());
+    let env = environment(settings, None).into_iter();
+    ExecRequest::program(&settings.program, args)
+        .with_envs(env.map(|(key, value)| (key, value.expose().to_owned())))
+        .with_output_limit(OutputLimit::truncate(4 << 10))
+}
+
 fn arguments(settings: &ClaudeCodeSettings) -> Vec<String> {
     let servers = json!({"mcpServers": {mcp::SERVER: {"type": "sdk", "name": mcp::SERVER}}}).to_string();
     let mut args: Vec<String> = [

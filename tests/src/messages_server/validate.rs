@@ -108,9 +108,12 @@ fn check_message(message: &Value, last: bool) -> Result<(), String> {
         return Err(".role: Input should be 'user' or 'assistant'".to_owned());
     }
     let blocks = blocks(message);
+    // A message of the system's may do nothing but set something from there on.
+    let sets = role == "system" && message["output_config"].is_object();
     if blocks.is_empty()
         && message["content"].as_str().is_none_or(str::is_empty)
         && !(last && role == "assistant")
+        && !sets
     {
         return Err(": all messages must have non-empty content".to_owned());
     }
