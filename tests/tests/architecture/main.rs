@@ -12,6 +12,7 @@
 mod ambient;
 mod dependencies;
 mod direction;
+mod hidden;
 mod licences;
 mod manifests;
 mod source;
