@@ -44,6 +44,8 @@ pub struct AgentBuilder {
     session_budget: Option<Budget>,
     hooks: Vec<Arc<dyn Hook>>,
     settings: ModelSettings,
+    #[cfg(feature = "record")]
+    recording: Option<crate::Recording>,
 }
 
 impl AgentBuilder {
@@ -63,6 +65,8 @@ impl AgentBuilder {
             session_budget: None,
             hooks: Vec::new(),
             settings: ModelSettings::default(),
+            #[cfg(feature = "record")]
+            recording: None,
         }
     }
 
@@ -191,14 +195,27 @@ impl AgentBuilder {
         self
     }
 
+    /// Takes the time and the ids from this recording, or records them. The model and the sandbox are put on it by its own
+    /// methods.
+    #[cfg(feature = "record")]
+    pub fn recording(mut self, recording: &crate::Recording) -> Self {
+        self.recording = Some(recording.clone());
+        self
+    }
+
     /// The agent, at the end of its session.
     ///
     /// # Errors
     /// `Unavailable` outside of a tokio runtime, `AlreadyExists` for two tools of one name; whatever the store and the MCP
     /// servers report.
     pub async fn build(self) -> Result<SoloAgent> {
-        let mut runtime =
-            Runtime::builder(self.driver, tokio_host()?).budget(self.budget).settings(self.settings);
+        let host = tokio_host()?;
+        #[cfg(feature = "record")]
+        let host = match &self.recording {
+            Some(recording) => recording.host(host),
+            None => host,
+        };
+        let mut runtime = Runtime::builder(self.driver, host).budget(self.budget).settings(self.settings);
         if let Some(repositories) = self.repositories {
             runtime = runtime.repositories(repositories);
         }

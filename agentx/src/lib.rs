@@ -7,6 +7,8 @@ mod from_env;
 mod host;
 #[cfg(feature = "local")]
 mod machine;
+#[cfg(feature = "record")]
+mod recording;
 
 pub use agentx_core as core;
 pub use agentx_core::{
@@ -23,6 +25,8 @@ pub use agentx_provider_cloudflare as cloudflare;
 #[cfg(feature = "local")]
 pub use agentx_provider_local as local;
 pub use agentx_resource as resource;
+#[cfg(feature = "record")]
+pub use agentx_resource::cassette::{CassetteMode, Divergence};
 pub use agentx_sandbox as sandbox;
 #[cfg(feature = "mcp")]
 pub use agentx_sandbox::mcp::McpServer;
@@ -33,6 +37,10 @@ pub use async_trait::async_trait;
 pub use self::from_env::claude_from_env;
 #[cfg(feature = "local")]
 pub use self::machine::{isolated_runtime, local_runtime};
+#[cfg(feature = "record")]
+pub use self::recording::Recording;
+#[cfg(all(feature = "record", feature = "local"))]
+pub use self::recording::{RecordingBuilder, recording};
 pub use self::{
     builder::{AgentBuilder, SoloAgent, agent},
     host::{SystemClock, TokioSpawn, UuidSource, tokio_host},
@@ -49,6 +57,10 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/approvals.md")]
     struct Approvals;
+
+    #[cfg(feature = "record")]
+    #[doc = include_str!("../../docs/guides/record-and-replay.md")]
+    struct RecordAndReplay;
 
     #[doc = include_str!("../../docs/guides/resuming-after-a-crash.md")]
     struct ResumingAfterACrash;

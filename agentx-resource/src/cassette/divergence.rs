@@ -54,7 +54,10 @@ impl fmt::Display for Divergence {
         let Self { event, line, expected, came, difference, hint } = self;
         write!(f, "at event {event} (line {line}): ")?;
         match difference {
-            Some(difference) => write!(f, "{difference}; expected {expected}; came {came}")?,
+            // The rest of the question is as it was.
+            Some(difference) => {
+                write!(f, "{}: {difference}", expected.split(" with ").next().unwrap_or_default())?;
+            }
             None => write!(f, "expected {expected}; came {came}")?,
         }
         write!(f, "; {hint}")
