@@ -11,6 +11,7 @@ impl Recordable for ExitStatus {
             Self::TimedOut => Value::from("timed out"),
             Self::Killed => Value::from("killed"),
             Self::OutputLimit => Value::from("output limit"),
+            Self::OutOfMemory => Value::from("out of memory"),
             Self::Lost => Value::from("lost"),
         }
     }
@@ -21,6 +22,7 @@ impl Recordable for ExitStatus {
             Some("timed out") => Ok(Self::TimedOut),
             Some("killed") => Ok(Self::Killed),
             Some("output limit") => Ok(Self::OutputLimit),
+            Some("out of memory") => Ok(Self::OutOfMemory),
             Some("lost") => Ok(Self::Lost),
             _ => (number("code").map(Self::Code))
                 .or_else(|| number("signal").map(Self::Signal))
@@ -94,6 +96,7 @@ mod tests {
             ExitStatus::TimedOut,
             ExitStatus::Killed,
             ExitStatus::OutputLimit,
+            ExitStatus::OutOfMemory,
             ExitStatus::Lost,
         ];
         let dropped = |stream| ExecEvent::Truncated { stream, dropped: 5 };
