@@ -1,20 +1,13 @@
 //! Which CLI runs: as the server sees it, and as the driver tells it.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+use std::{env, fs::OpenOptions, io::Write};
 
-use std::{env, fs::OpenOptions, io::Write, sync::Arc};
-
-use agentx::SystemClock;
-use agentx_core::{Driver, Message, MessageBody, MessageId, Reply, ScriptedModel, Timestamp, Turn};
+use agentx_core::{Driver, Reply, ScriptedModel};
 use agentx_tests::messages_server::MessagesServer;
 use agentx_tests_claude_code::{Place, Version};
 use futures::StreamExt;
 
-fn turn() -> Turn {
-    let user = MessageBody::user("Hello.");
-    let user = Message::new(MessageId::new("m").unwrap(), Timestamp::from_millis(0), user);
-    Turn::new(vec![user], Arc::new(SystemClock))
-}
+use super::turn;
 
 #[tokio::test]
 #[ignore = "needs the claude CLI: cargo xtask test claude-code"]
@@ -25,7 +18,7 @@ async fn the_server_sees_two_versions() {
         let place = Place::new();
         let driver = place.driver(place.settings(version), &server);
         let told = driver.version().await.unwrap();
-        let events: Vec<_> = driver.start(turn()).collect().await;
+        let events: Vec<_> = driver.start(turn(&["Hello."])).collect().await;
         assert!(!events.is_empty());
         let request = server.requests().pop().unwrap();
         let agent = request.header("user-agent").unwrap().to_owned();
