@@ -17,6 +17,8 @@ mod container;
 #[cfg(feature = "_container-wire")]
 #[path = "container/wire/mod.rs"]
 pub mod container_wire;
+#[cfg(feature = "cost")]
+pub mod cost;
 #[cfg(feature = "d1")]
 mod d1;
 #[cfg(feature = "kv")]

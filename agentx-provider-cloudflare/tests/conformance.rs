@@ -1,5 +1,6 @@
 //! The conformance kit on [`R2FileSystem`], over the stores that need no server.
 #![cfg(test)]
+#![cfg(feature = "r2")]
 
 use std::sync::Arc;
 

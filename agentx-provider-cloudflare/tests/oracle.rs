@@ -1,5 +1,6 @@
 //! Random operations have the same results and leave the same tree as in memory, which is the specification.
 #![cfg(test)]
+#![cfg(feature = "r2")]
 
 use std::sync::Arc;
 

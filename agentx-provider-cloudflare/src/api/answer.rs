@@ -4,9 +4,6 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::Failure;
 
-/// The most that is told of what the API says, in characters.
-const SHOWN: usize = 500;
-
 /// A whole response, of whichever status.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -23,7 +20,6 @@ pub(crate) struct Envelope<T> {
     #[serde(default = "Vec::new")]
     errors: Vec<Told>,
     result: Option<T>,
-    pub(crate) result_info: Option<Page>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -34,16 +30,9 @@ struct Told {
     message: String,
 }
 
-/// Where a list goes on.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Page {
-    #[serde(default)]
-    pub(crate) cursor: String,
-}
-
 impl<T: DeserializeOwned> Envelope<T> {
     /// Reads a response of success; a `Failure` with unknown effect for what is none.
-    pub(crate) fn read(answer: &Answer) -> Result<(T, Option<Page>), Failure> {
+    pub(crate) fn read(answer: &Answer) -> Result<T, Failure> {
         let corrupt = |problem: String| Failure::new(ErrorKind::Corrupt, problem).unknown();
         if !answer.is_json {
             return Err(corrupt(format!("the answer is no JSON (status {})", answer.status)));
@@ -51,7 +40,7 @@ impl<T: DeserializeOwned> Envelope<T> {
         let envelope: Self = serde_json::from_slice(&answer.body)
             .map_err(|error| corrupt(format!("the answer is not as it should be: {error}")))?;
         match envelope.result {
-            Some(result) if envelope.success => Ok((result, envelope.result_info)),
+            Some(result) if envelope.success => Ok(result),
             _ => Err(corrupt("the answer is of success, and has no result".to_owned())),
         }
     }
@@ -82,7 +71,7 @@ impl Answer {
         let message = if said.is_empty() {
             format!("status {}", self.status)
         } else {
-            format!("{} (status {})", shown(&said), self.status)
+            format!("{said} (status {})", self.status)
         };
         let failure = |kind| Failure::new(kind, message.clone());
         match self.status {
@@ -97,9 +86,4 @@ impl Answer {
             _ => failure(ErrorKind::Internal).unknown(),
         }
     }
-}
-
-/// Bounded, and without control characters.
-pub(crate) fn shown(text: &str) -> String {
-    text.chars().take(SHOWN).map(|each| if each.is_control() { ' ' } else { each }).collect()
 }

@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use agentx_resource::{Error, ErrorKind, Retry};
 
+/// The most that is told of what the API says, in characters.
+const SHOWN: usize = 500;
+
 /// What errors name as the provider.
 pub(crate) const PROVIDER: &str = "cloudflare";
 
@@ -30,9 +33,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// One that will come again, and that had no effect.
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), effect: Effect::None, retry: Retry::Never }
+    /// One that will come again, and that had no effect. What it says is bounded, and without control characters.
+    pub(crate) fn new(kind: ErrorKind, message: impl AsRef<str>) -> Self {
+        let shown = message.as_ref().chars().take(SHOWN);
+        let message = shown.map(|each| if each.is_control() { ' ' } else { each }).collect();
+        Self { kind, message, effect: Effect::None, retry: Retry::Never }
     }
 
     /// One after which nothing is known of the effect.

@@ -15,7 +15,7 @@ use reqwest::Client;
 
 pub use self::token::ApiToken;
 pub(crate) use self::{
-    answer::{Answer, Envelope, shown},
+    answer::{Answer, Envelope},
     call::Call,
     failure::{Effect, Failure, fail},
 };

@@ -5,7 +5,7 @@
 
 use agentx_resource::ErrorKind;
 
-use crate::api::{Answer, Failure, shown};
+use crate::api::{Answer, Failure};
 
 /// The failure that an answer without success tells.
 pub(super) fn failure(answer: &Answer) -> Failure {
@@ -28,13 +28,12 @@ pub(super) fn failure(answer: &Answer) -> Failure {
         Some(code) => of_code(code, &text),
         None => of_text(&text),
     };
-    let message = shown(&text);
     match kind {
-        Some(Meaning::Refused(kind)) => Failure::new(kind, message),
-        Some(Meaning::Full) => Failure::new(ErrorKind::Busy, message).passing(answer.retry_after),
-        Some(Meaning::Broken(kind)) => Failure::new(kind, message).unknown(),
+        Some(Meaning::Refused(kind)) => Failure::new(kind, &text),
+        Some(Meaning::Full) => Failure::new(ErrorKind::Busy, &text).passing(answer.retry_after),
+        Some(Meaning::Broken(kind)) => Failure::new(kind, &text).unknown(),
         None if answer.status < 500 => answer.failure(),
-        None => Failure::new(ErrorKind::Unavailable, message).unknown().passing(answer.retry_after),
+        None => Failure::new(ErrorKind::Unavailable, &text).unknown().passing(answer.retry_after),
     }
 }
 

@@ -119,7 +119,7 @@ impl Executor for D1Executor {
             if !answer.is_success() {
                 return Err(error::failure(answer));
             }
-            let (results, _) = Envelope::<Vec<StatementResult>>::read(answer)?;
+            let results = Envelope::<Vec<StatementResult>>::read(answer)?;
             rows::rows(results, batch.len())
         });
         match answered.await {

@@ -38,6 +38,18 @@ struct Key {
     name: String,
 }
 
+/// Where a list goes on.
+#[derive(Deserialize)]
+struct Page {
+    result_info: Option<PageInfo>,
+}
+
+#[derive(Deserialize)]
+struct PageInfo {
+    #[serde(default)]
+    cursor: String,
+}
+
 #[derive(Serialize)]
 struct BulkRequest<'a> {
     keys: &'a [String],
@@ -121,16 +133,21 @@ impl KvEnv {
             let path = self.path(&query);
             let call = call(ALL, Method::GET, &path, Bytes::new(), MAX_LIST);
             let answered = self.api.call(call, |answer| {
-                if answer.is_success() { Envelope::<Vec<Key>>::read(answer) } else { Err(failure(answer)) }
+                if !answer.is_success() {
+                    return Err(failure(answer));
+                }
+                let keys = Envelope::<Vec<Key>>::read(answer)?;
+                let page: Page = serde_json::from_slice(&answer.body)
+                    .map_err(|error| Failure::new(ErrorKind::Corrupt, error.to_string()))?;
+                Ok((keys, page.result_info.map(|info| info.cursor).unwrap_or_default()))
             });
-            let (page, info) = answered.await.map_err(|error| named(&error, ALL, ""))?;
+            let (page, next) = answered.await.map_err(|error| named(&error, ALL, ""))?;
             let names = page.into_iter().map(|key| key.name);
             keys.extend(names.filter(|key| key.strip_prefix(&*self.prefix).is_some_and(is_name)));
             if keys.len() > MAX_NAMES {
                 return Err(fail(ErrorKind::LimitExceeded, ALL, "")
                     .with_message(format!("there are more than {MAX_NAMES} settings")));
             }
-            let next = info.map(|info| info.cursor).unwrap_or_default();
             if next.is_empty() {
                 return Ok(keys);
             }
@@ -150,7 +167,7 @@ impl KvEnv {
         let answered = self.api.call(call, |answer| {
             if answer.is_success() { Envelope::<Bulk>::read(answer) } else { Err(failure(answer)) }
         });
-        let (bulk, _) = answered.await.map_err(|error| named(&error, ALL, ""))?;
+        let bulk = answered.await.map_err(|error| named(&error, ALL, ""))?;
         Ok(bulk.values)
     }
 
