@@ -115,6 +115,7 @@ impl From<Error> for Failure {
         };
         match code {
             Code::Failed => {
+                tracing::error!(%error, "a request failed");
                 let operation = error.operation();
                 Self::new(code, format!("{operation} failed on the server: {}", error.kind().as_str()))
             }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use agentx_core::{Repositories, Runtime};
 use axum::{Router, http::HeaderMap};
+use tokio::sync::watch;
 
 use crate::{
     Owner, WorkspaceFiles,
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) origins: Vec<String>,
     pub(crate) version: String,
     pub(crate) limits: Limits,
+    /// Whether connections end.
+    closing: watch::Sender<bool>,
 }
 
 /// Bounds of a server.
@@ -60,8 +63,15 @@ impl Server {
                 origins: Vec::new(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 limits: Limits { request: LARGEST_REQUEST, ping: PING, turn_wait: TURN_WAIT },
+                closing: watch::Sender::new(false),
             },
         }
+    }
+
+    /// Ends all connections and streams, also those that come: their clients are told that the server goes away. Turns go
+    /// on; [`Runtime::shutdown`] ends them.
+    pub fn close(&self) {
+        self.shared.closing.send_replace(true);
     }
 
     /// The routes: `/ws`, `/api/…`, `/health` and `/ready`.
@@ -128,6 +138,13 @@ impl ServerBuilder {
 }
 
 impl Shared {
+    /// Passes when connections end.
+    pub(crate) fn closed(self: &Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
+        let mut closing = self.closing.subscribe();
+        // The sender is gone with the server.
+        async move { drop(closing.wait_for(|closing| *closing).await) }
+    }
+
     /// Whether a request with these headers may come in at all.
     pub(crate) fn admits(&self, headers: &HeaderMap) -> Result<(), Failure> {
         if auth::is_allowed(headers, &self.origins, self.authenticator.is_none()) {

@@ -99,11 +99,17 @@ impl Connection {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.reset();
         let nobody = time::sleep_until(Instant::now() + AUTH);
-        tokio::pin!(nobody);
+        let closed = self.shared.closed();
+        tokio::pin!(nobody, closed);
+        let mut code = close_code::NORMAL;
         loop {
             let done = tokio::select! {
                 // First what the client says: an interrupt is heard in a flood of events.
                 biased;
+                () = &mut closed => {
+                    code = close_code::AWAY;
+                    Err(Closed)
+                }
                 message = self.socket.recv(), if self.in_flight.len() < IN_FLIGHT => match message {
                     Some(Ok(message)) => self.hear(message).await,
                     _ => Err(Closed),
@@ -121,7 +127,7 @@ impl Connection {
                 break;
             }
         }
-        let close = CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::from_static("") };
+        let close = CloseFrame { code, reason: Utf8Bytes::from_static("") };
         // Whoever is gone does not hear it.
         drop(time::timeout(WRITE, self.socket.send(Message::Close(Some(close)))).await);
     }

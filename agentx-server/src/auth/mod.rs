@@ -3,7 +3,7 @@
 mod api_key;
 mod origin;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use agentx_core::Result;
 use async_trait::async_trait;
@@ -21,6 +21,13 @@ pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Whatever keeps it from finding out. The request is refused then, too.
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Owner>>;
+}
+
+#[async_trait]
+impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Owner>> {
+        (**self).authenticate(credentials).await
+    }
 }
 
 /// What a request brings along to say who sends it. `Debug` shows none of it.

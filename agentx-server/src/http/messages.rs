@@ -39,7 +39,7 @@ pub(super) async fn send(
         (None, Some(message)) => End::Queued(message.to_owned()),
         (None, None) => End::Over,
     };
-    Ok(told(&owner, until(end, subscription)))
+    Ok(told(&shared, &owner, until(end, subscription)))
 }
 
 /// All events of an agent, from now on, or from behind `Last-Event-ID` on.
@@ -59,7 +59,7 @@ pub(super) async fn listen(
             agent.subscribe_from(cursor)
         }
     };
-    Ok(told(&owner, subscription))
+    Ok(told(&shared, &owner, subscription))
 }
 
 fn agent(shared: &Shared, owner: &Owner, id: &str) -> Result<Agent, Failure> {
@@ -108,9 +108,13 @@ impl End {
     }
 }
 
-fn told(owner: &Owner, events: impl Stream<Item = Arc<Event>> + Send + 'static) -> Events {
+fn told(
+    shared: &Arc<Shared>,
+    owner: &Owner,
+    events: impl Stream<Item = Arc<Event>> + Send + 'static,
+) -> Events {
     let owner = owner.clone();
-    let events = events.map(move |event| {
+    let events = events.take_until(shared.closed()).map(move |event| {
         let told = sse::Event::default().event(event.data.name()).id(wire::cursor(event.cursor()));
         Ok(told.data(wire::event(&owner, &event)))
     });

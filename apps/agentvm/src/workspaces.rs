@@ -1,0 +1,78 @@
+//! The place where an image's agent works: a directory of its own.
+
+use std::{fmt, fs, path::PathBuf, sync::Arc};
+
+use agentx::{
+    ContainerId, Error, ErrorKind, ImageId, Result,
+    core::{Tool, WorkspaceProvider},
+    isolated_runtime,
+    local::{Isolation, LocalFileSystem},
+    local_runtime,
+    resource::FileSystem,
+    sandbox::Sandbox,
+};
+use agentx_server::WorkspaceFiles;
+use async_trait::async_trait;
+
+/// Directories by container and image, below one directory.
+#[derive(Clone)]
+pub(crate) struct Workspaces {
+    root: PathBuf,
+    /// Holds commands; none lets them do what the server's user may do.
+    isolation: Option<Isolation>,
+}
+
+impl Workspaces {
+    pub(crate) fn new(root: PathBuf, isolation: Option<Isolation>) -> Self {
+        Self { root, isolation }
+    }
+
+    /// Ids have no slash and are not made of dots alone: each is one name.
+    fn path(&self, container: &ContainerId, image: &ImageId) -> PathBuf {
+        self.root.join(container.as_str()).join(image.as_str())
+    }
+
+    fn create(&self, container: &ContainerId, image: &ImageId) -> Result<PathBuf> {
+        let path = self.path(container, image);
+        fs::create_dir_all(&path).map_err(|error| failed("create workspace", image, error))?;
+        Ok(path)
+    }
+}
+
+fn failed(operation: &'static str, image: &ImageId, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, operation).with_path(image).with_source(error)
+}
+
+impl fmt::Debug for Workspaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workspaces").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl WorkspaceProvider for Workspaces {
+    async fn open(&self, container: &ContainerId, image: &ImageId) -> Result<Vec<Arc<dyn Tool>>> {
+        let path = self.create(container, image)?;
+        let runtime = match &self.isolation {
+            Some(isolation) => isolated_runtime(path, isolation.clone())?,
+            None => local_runtime(path)?,
+        };
+        Ok(Sandbox::new(runtime).tools())
+    }
+
+    async fn delete(&self, container: &ContainerId, image: &ImageId) -> Result<()> {
+        match fs::remove_dir_all(self.path(container, image)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(failed("delete workspace", image, error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl WorkspaceFiles for Workspaces {
+    async fn files(&self, container: &ContainerId, image: &ImageId) -> Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(LocalFileSystem::open(self.create(container, image)?)?))
+    }
+}

@@ -1,0 +1,178 @@
+//! `avm`, as its users run it: a process, its flags, its signals.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// `avm` with a clean environment: no key, no home of anybody's.
+fn avm(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_avm"));
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("AVM_DATA_DIR", data)
+        .stdin(Stdio::null());
+    command
+}
+
+/// A server that is killed with its test.
+struct Served {
+    child: Child,
+    address: String,
+}
+
+impl Served {
+    fn start(data: &Path, flags: &[&str]) -> Self {
+        let mut command = avm(data);
+        let mut child = command
+            .args(["serve", "--port", "0"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address =
+            line.split_once("http://").expect("it serves").1.split_whitespace().next().unwrap().to_owned();
+        Self { child, address }
+    }
+
+    fn chat(&self, data: &Path, flags: &[&str]) -> Output {
+        let url = format!("ws://{}/ws", self.address);
+        avm(data).args(["chat", "--url", &url]).args(flags).output().unwrap()
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn complained(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The image that a chat tells of.
+fn image(output: &Output) -> String {
+    let complaint = complained(output);
+    let line = complaint
+        .lines()
+        .find_map(|line| line.strip_prefix("image "))
+        .unwrap_or_else(|| panic!("{complaint}"));
+    line.to_owned()
+}
+
+#[test]
+fn a_chat_is_answered_runs_commands_in_its_workspace_and_goes_on_after_a_restart() {
+    let data = TempDir::new().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let first = served.chat(data.path(), &["hello"]);
+    assert_eq!(said(&first), "You said: hello\n", "{}", complained(&first));
+    let image = image(&first);
+    let ran = served.chat(data.path(), &["--image", &image, "$ echo made > made.txt; cat made.txt"]);
+    assert!(said(&ran).contains("made"), "{} {}", said(&ran), complained(&ran));
+    let file = data.path().join("workspaces").join("local:chat").join(&image).join("made.txt");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "made\n");
+
+    // Told to stop, it ends well; killed, it loses nothing either.
+    for signal in ["-TERM", "-KILL"] {
+        let mut served = Served::start(data.path(), &[]);
+        assert_eq!(said(&served.chat(data.path(), &["--image", &image, "again"])), "You said: again\n");
+        served.signal(signal);
+        let status = served.child.wait().unwrap();
+        assert_eq!(status.success(), signal == "-TERM", "{signal}: {status}");
+    }
+    let served = Served::start(data.path(), &[]);
+    assert_eq!(said(&served.chat(data.path(), &["--image", &image, "and on"])), "You said: and on\n");
+}
+
+#[test]
+fn with_keys_nobody_comes_in_without_one_and_a_revoked_one_opens_nothing() {
+    let data = TempDir::new().unwrap();
+    let made = avm(data.path()).args(["key", "create", "ann"]).output().unwrap();
+    assert!(made.status.success(), "{}", complained(&made));
+    let key = said(&made).trim().to_owned();
+    let file = std::fs::read_to_string(data.path().join("keys")).unwrap();
+    assert!(!file.contains(&key) && file.ends_with(" ann\n"), "{file}");
+
+    let served = Served::start(data.path(), &["--isolation", "none"]);
+    let refused = served.chat(data.path(), &["hello"]);
+    assert!(
+        !refused.status.success() && complained(&refused).contains("who asks is not known"),
+        "{}",
+        complained(&refused)
+    );
+    assert!(!served.chat(data.path(), &["--key", "avm_guess", "hello"]).status.success());
+    assert_eq!(said(&served.chat(data.path(), &["--key", &key, "hello"])), "You said: hello\n");
+
+    let listed = said(&avm(data.path()).args(["key", "list"]).output().unwrap());
+    let hash = listed.split_whitespace().next().unwrap().to_owned();
+    let revoked = avm(data.path()).args(["key", "revoke", &hash]).output().unwrap();
+    assert_eq!(said(&revoked), "revoked: 1\n");
+    // The server looks once a second.
+    while served.chat(data.path(), &["--key", &key, "hello"]).status.success() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn what_would_be_unsafe_is_refused_with_the_reason() {
+    let data = TempDir::new().unwrap();
+    let serve =
+        |flags: &[&str]| avm(data.path()).args(["serve", "--port", "0"]).args(flags).output().unwrap();
+    let open = serve(&["--host", "0.0.0.0"]);
+    assert!(
+        !open.status.success() && complained(&open).contains("make a key first"),
+        "{}",
+        complained(&open)
+    );
+    for owner in ["ann", "bob"] {
+        assert!(avm(data.path()).args(["key", "create", owner]).output().unwrap().status.success());
+    }
+    let shared = serve(&["--isolation", "none"]);
+    assert!(
+        !shared.status.success() && complained(&shared).contains("--isolation full"),
+        "{}",
+        complained(&shared)
+    );
+    std::fs::write(data.path().join("keys"), "nonsense\n").unwrap();
+    let broken = serve(&[]);
+    assert!(
+        !broken.status.success() && complained(&broken).contains("line 1 is no key"),
+        "{}",
+        complained(&broken)
+    );
+}
+
+#[test]
+fn the_doctor_tells_what_holds() {
+    let data = TempDir::new().unwrap();
+    let told = said(&avm(data.path()).arg("doctor").output().unwrap());
+    for what in ["store", "keys", "model", "isolation"] {
+        assert!(told.lines().any(|line| line.starts_with(what)), "{told}");
+    }
+    assert!(told.contains("SQLite opens") && told.contains("scripted model"), "{told}");
+}
