@@ -48,6 +48,15 @@ impl Step {
         }
     }
 
+    /// The tests of a package that are ignored elsewhere, by nextest where it is installed.
+    pub(crate) fn ignored_tests(package: &str) -> Self {
+        if Self::new("nextest --version").output().is_ok() {
+            Self::new(&format!("nextest run --package {package} --no-fail-fast --run-ignored all"))
+        } else {
+            Self::new(&format!("test --package {package} --tests --no-fail-fast -- --include-ignored"))
+        }
+    }
+
     /// With one more argument, as it is.
     pub(crate) fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());

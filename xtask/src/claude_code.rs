@@ -29,11 +29,7 @@ pub(crate) fn ready() -> Result<(), String> {
 /// Runs the tests.
 pub(crate) fn run() -> Report {
     let seen = env::temp_dir().join(format!("agentx-claude-code-{}", process::id()));
-    let mut tests = if Step::new("nextest --version").output().is_ok() {
-        Step::new(&format!("nextest run --package {PACKAGE} --no-fail-fast --run-ignored all"))
-    } else {
-        Step::new(&format!("test --package {PACKAGE} --tests --no-fail-fast -- --include-ignored"))
-    };
+    let mut tests = Step::ignored_tests(PACKAGE);
     for (variable, component) in VERSIONS {
         match program(component) {
             Ok(program) => tests = tests.env(variable, &program.to_string_lossy()),

@@ -39,12 +39,7 @@ pub(crate) fn run() -> Report {
         Err(why) => return Report::failed(format!("the local server: {why}")),
     };
     println!("{} answers at {}", server.workerd, server.url);
-    let tests = if Step::new("nextest --version").output().is_ok() {
-        format!("nextest run --package {PACKAGE} --no-fail-fast --run-ignored all")
-    } else {
-        format!("test --package {PACKAGE} --tests --no-fail-fast -- --include-ignored")
-    };
-    Step::new(&tests).env(VARIABLE, &server.url).run_tests()
+    Step::ignored_tests(PACKAGE).env(VARIABLE, &server.url).run_tests()
 }
 
 /// The local server: Node with miniflare in it, and workerd as its child, in a process group of their own. It ends with

@@ -6,6 +6,7 @@ mod cargo;
 mod claude_code;
 mod cloudflare;
 mod example;
+mod mcp;
 mod npm;
 mod package;
 mod suite;

@@ -2,7 +2,7 @@
 
 use crate::{
     cargo::{Report, Step},
-    claude_code, cloudflare, example, package, workspace,
+    claude_code, cloudflare, example, mcp, package, workspace,
 };
 
 /// One thing that `cargo xtask test` looks at.
@@ -29,8 +29,8 @@ const RUST: Suite = Suite {
     within: None,
     ready: || Ok(()),
     run: || {
-        let excluded =
-            [claude_code::PACKAGE, cloudflare::PACKAGE].map(|package| format!("--exclude {package}"));
+        let excluded = [claude_code::PACKAGE, cloudflare::PACKAGE, mcp::PACKAGE]
+            .map(|package| format!("--exclude {package}"));
         tests(&format!("--workspace --all-features {}", excluded.join(" "))).run_tests()
     },
 };
@@ -99,6 +99,14 @@ pub(crate) const SUITES: &[Suite] = &[
         quick: false,
         ready: cloudflare::ready,
         run: cloudflare::run,
+        ..RUST
+    },
+    Suite {
+        name: "mcp",
+        about: "MCP servers of other makers, over stdio and HTTP",
+        quick: false,
+        ready: mcp::ready,
+        run: mcp::run,
         ..RUST
     },
 ];
