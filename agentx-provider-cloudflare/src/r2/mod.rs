@@ -3,6 +3,7 @@
 
 mod bucket;
 mod condition;
+mod disk;
 mod error;
 mod key;
 mod list;
@@ -26,7 +27,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::ObjectStore;
 
-pub use self::bucket::{R2Bucket, R2Keys};
+use self::bucket::Counters;
+pub use self::{
+    bucket::{R2Bucket, R2Keys, R2Usage},
+    disk::R2Disk,
+};
 
 /// A [`FileSystem`] over an object store. A clone is the same file system.
 ///
@@ -74,6 +79,7 @@ pub struct R2FileSystem {
     if_match: bool,
     /// Whether the store keeps metadata, and its versions are those of HTTP.
     s3: bool,
+    usage: Option<Arc<Counters>>,
     spawn: Option<Arc<dyn Spawn>>,
 }
 
@@ -82,7 +88,7 @@ impl R2FileSystem {
     ///
     /// The store must create conditionally ([`object_store::PutMode::Create`]).
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, if_match: false, s3: false, spawn: None }
+        Self { store, if_match: false, s3: false, usage: None, spawn: None }
     }
 
     /// The file system that this bucket holds, with conditional writes. Nothing is asked yet.
@@ -90,7 +96,14 @@ impl R2FileSystem {
     /// # Errors
     /// `InvalidInput` for what can't be a bucket, an endpoint or a prefix; `Internal` where TLS can't be set up.
     pub fn connect(bucket: &R2Bucket) -> Result<Self> {
-        Ok(Self { s3: true, ..Self::new(bucket.open()?).with_if_match() })
+        let usage = Arc::<Counters>::default();
+        let store = bucket.open(Arc::clone(&usage))?;
+        Ok(Self { s3: true, usage: Some(usage), ..Self::new(store).with_if_match() })
+    }
+
+    /// What this file system and its clones have used of their bucket. None for one that was made of another store.
+    pub fn usage(&self) -> Option<R2Usage> {
+        self.usage.as_ref().map(|usage| usage.snapshot())
     }
 
     /// Declares conditional writes. R2 has them, and so has every store that implements

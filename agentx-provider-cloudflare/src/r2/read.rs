@@ -4,7 +4,8 @@ use agentx_resource::{
     ByteStream, Error, ErrorKind, FileRead, ReadOptions, ReadRange, ResourcePath, Result, Version,
 };
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, stream, stream::BoxStream};
+use md5::{Digest, Md5};
 use object_store::{GetOptions, GetRange, GetResult};
 
 use super::{R2FileSystem, error, error::fail, key, place::metadata};
@@ -25,7 +26,7 @@ impl R2FileSystem {
             },
         };
         match self.store.get_opts(&key, request.clone().with_range(wanted)).await {
-            Ok(result) => Ok(opened(path, result)),
+            Ok(result) => Ok(self.opened(path, result)),
             Err(error) => match range {
                 // Stores refuse a range behind the end, and each in its own words: look whether it is one.
                 Some(range) if is_unexplained(&error) => {
@@ -69,6 +70,15 @@ impl R2FileSystem {
         Ok(FileRead::new(metadata, range, stream::empty().boxed()))
     }
 
+    fn opened(&self, path: &ResourcePath, result: GetResult) -> FileRead {
+        let (metadata, range) = (metadata(&result.meta), result.range.clone());
+        let whole = self.s3 && range == (0..result.meta.size);
+        let checksum = result.meta.e_tag.as_deref().filter(|_| whole).and_then(Checksum::of);
+        let left = range.end.saturating_sub(range.start);
+        let body = Body { pieces: result.into_stream(), left, checksum, path: path.clone() };
+        FileRead::new(metadata, range, body.stream())
+    }
+
     /// Tells a directory from nothing.
     async fn explained(&self, path: &ResourcePath, error: object_store::Error) -> Error {
         if !error::is_absent(&error) {
@@ -96,41 +106,80 @@ fn is_unexplained(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { .. }) && !error::is_absent(error)
 }
 
-fn opened(path: &ResourcePath, result: GetResult) -> FileRead {
-    let (metadata, range) = (metadata(&result.meta), result.range.clone());
-    let length = range.end.saturating_sub(range.start);
-    FileRead::new(metadata, range, exact(path.clone(), length, result.into_stream()))
+/// A body on its way, and what is still to come.
+struct Body {
+    pieces: BoxStream<'static, object_store::Result<Bytes>>,
+    /// What was announced and has not come yet, in bytes.
+    left: u64,
+    checksum: Option<Checksum>,
+    path: ResourcePath,
 }
 
-/// The body, held to the length that was announced.
-fn exact(
-    path: ResourcePath,
-    length: u64,
-    body: stream::BoxStream<'static, object_store::Result<Bytes>>,
-) -> ByteStream {
-    let state = (body, length, path);
-    stream::unfold(Some(state), |state| async {
-        let (mut body, left, path) = state?;
+impl Body {
+    fn stream(self) -> ByteStream {
+        stream::unfold(Some(self), |body| async { body?.next().await }).boxed()
+    }
+
+    fn holds(&mut self) -> bool {
+        self.checksum.take().is_none_or(Checksum::holds)
+    }
+
+    /// The next piece, held to what was announced.
+    async fn next(mut self) -> Option<(Result<Bytes>, Option<Self>)> {
+        let path = self.path.clone();
+        let fail = |kind, message: String| fail(kind, "read", &path).with_message(message);
         loop {
-            return match body.next().await {
+            return match self.pieces.next().await {
                 Some(Ok(piece)) if piece.is_empty() => continue,
-                Some(Ok(piece)) => match left.checked_sub(piece.len() as u64) {
-                    Some(left) => Some((Ok(piece), Some((body, left, path)))),
+                Some(Ok(piece)) => match self.left.checked_sub(piece.len() as u64) {
+                    Some(left) => {
+                        self.left = left;
+                        if let Some(checksum) = &mut self.checksum {
+                            checksum.digest.update(&piece);
+                        }
+                        // Whoever has all that was announced may not ask for more, so that it is told now.
+                        if left == 0 && !self.holds() {
+                            return Some((Err(fail(ErrorKind::Corrupt, DIFFERS.to_owned())), None));
+                        }
+                        Some((Ok(piece), Some(self)))
+                    }
                     None => {
-                        let error = fail(ErrorKind::Corrupt, "read", &path);
-                        Some((Err(error.with_message("more bytes than announced")), None))
+                        Some((Err(fail(ErrorKind::Corrupt, "more bytes than announced".to_owned())), None))
                     }
                 },
-                Some(Err(error)) => Some((Err(error::store(error, "read", &path)), None)),
-                None if left == 0 => None,
-                None => {
-                    let error = fail(ErrorKind::Truncated, "read", &path);
-                    Some((Err(error.with_message(format!("{left} bytes are missing"))), None))
+                Some(Err(error)) => Some((Err(error::store(error, "read", &self.path)), None)),
+                None if self.left > 0 => {
+                    let message = format!("{} bytes are missing", self.left);
+                    Some((Err(fail(ErrorKind::Truncated, message)), None))
                 }
+                None if !self.holds() => Some((Err(fail(ErrorKind::Corrupt, DIFFERS.to_owned())), None)),
+                None => None,
             };
         }
-    })
-    .boxed()
+    }
+}
+
+const DIFFERS: &str = "the content is not what was stored";
+
+/// The MD5 of a whole object, which is its `ETag` unless it was uploaded in parts: an answer whose length is wrong has
+/// another.
+struct Checksum {
+    digest: Md5,
+    expected: u128,
+}
+
+impl Checksum {
+    fn of(e_tag: &str) -> Option<Self> {
+        let hex = e_tag.strip_prefix('"')?.strip_suffix('"')?;
+        // `u128` would take fewer digits, and a sign.
+        let is_md5 = hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let expected = u128::from_str_radix(hex, 16).ok().filter(|_| is_md5)?;
+        Some(Self { digest: Md5::new(), expected })
+    }
+
+    fn holds(self) -> bool {
+        u128::from_be_bytes(self.digest.finalize().into()) == self.expected
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +190,16 @@ mod tests {
 
     async fn body(length: u64, pieces: &[&'static [u8]]) -> Result<Vec<Bytes>> {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
-        exact(ResourcePath::root(), length, stream::iter(pieces).boxed()).try_collect().await
+        checked(length, None, pieces).await
+    }
+
+    async fn checked(
+        left: u64,
+        e_tag: Option<&str>,
+        pieces: Vec<object_store::Result<Bytes>>,
+    ) -> Result<Vec<Bytes>> {
+        let (pieces, checksum) = (stream::iter(pieces).boxed(), e_tag.and_then(Checksum::of));
+        Body { pieces, left, checksum, path: ResourcePath::root() }.stream().try_collect().await
     }
 
     #[tokio::test]
@@ -150,5 +208,15 @@ mod tests {
         assert_eq!(body(0, &[b""]).await.unwrap(), Vec::<Bytes>::new());
         assert_eq!(body(4, &[b"abc"]).await.unwrap_err().kind(), ErrorKind::Truncated);
         assert_eq!(body(2, &[b"abc"]).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    #[tokio::test]
+    async fn a_whole_object_has_the_content_that_its_etag_names() {
+        let pieces = || vec![Ok(Bytes::from_static(b"he")), Ok(Bytes::from_static(b"llo"))];
+        let md5 = "\"5d41402abc4b2a76b9719d911017c592\"";
+        assert!(checked(5, Some(md5), pieces()).await.is_ok());
+        let other = md5.replace("5d", "5e");
+        assert_eq!(checked(5, Some(&other), pieces()).await.unwrap_err().kind(), ErrorKind::Corrupt);
+        // One of an upload in parts says nothing of the content.
+        assert!(checked(5, Some("\"5d41402abc4b2a76b9719d911017c592-2\""), pieces()).await.is_ok());
     }
 }

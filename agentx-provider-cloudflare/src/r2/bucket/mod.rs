@@ -2,6 +2,7 @@
 
 mod keys;
 mod transport;
+mod usage;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,9 +13,9 @@ use object_store::{
     prefix::PrefixStore,
 };
 
-pub use self::keys::R2Keys;
-pub(super) use self::transport::Attempts;
+pub use self::{keys::R2Keys, usage::R2Usage};
 use self::{keys::Supplied, transport::Transport};
+pub(super) use self::{transport::Attempts, usage::Counters};
 use super::{error::PROVIDER, key};
 use crate::client;
 
@@ -101,7 +102,7 @@ impl R2Bucket {
     }
 
     /// The store, as a file system takes it.
-    pub(super) fn open(&self) -> Result<Arc<dyn ObjectStore>> {
+    pub(super) fn open(&self, usage: Arc<Counters>) -> Result<Arc<dyn ObjectStore>> {
         let address =
             self.endpoint.strip_prefix("https://").or_else(|| self.endpoint.strip_prefix("http://"));
         if address.is_none_or(str::is_empty) {
@@ -132,7 +133,7 @@ impl R2Bucket {
             // R2 knows no tags.
             .with_disable_tagging(true)
             .with_retry(retry)
-            .with_http_connector(Transport(client))
+            .with_http_connector(Transport { client, usage })
             .build()
             .map_err(|error| fault("the S3 client can't be set up").with_source(error))?;
         if prefix.is_root() {
@@ -175,8 +176,8 @@ mod tests {
 
     #[test]
     fn what_can_not_be_opened_is_refused() {
-        assert!(bucket().open().is_ok());
-        assert!(bucket().with_prefix("a/b").open().is_ok());
+        assert!(bucket().open(Arc::default()).is_ok());
+        assert!(bucket().with_prefix("a/b").open(Arc::default()).is_ok());
         let wrong = [
             bucket().with_endpoint("account.r2.cloudflarestorage.com"),
             bucket().with_endpoint("https://"),
@@ -184,7 +185,11 @@ mod tests {
             R2Bucket { name: String::new(), ..bucket() },
         ];
         for bucket in wrong {
-            assert_eq!(bucket.open().unwrap_err().kind(), ErrorKind::InvalidInput, "{bucket:?}");
+            assert_eq!(
+                bucket.open(Arc::default()).unwrap_err().kind(),
+                ErrorKind::InvalidInput,
+                "{bucket:?}"
+            );
         }
     }
 

@@ -22,6 +22,7 @@ use object_store::{
 };
 use reqwest::{Body, Client, Method, StatusCode, Url};
 
+use super::usage::{Class, Counters};
 use crate::r2::error::causes;
 
 /// How long a request that changes something may take, its answer included: 64 MiB at 2 Mbit/s.
@@ -55,7 +56,10 @@ impl Attempts {
 
 /// Gives the S3 client our HTTP client.
 #[derive(Clone, Debug)]
-pub(super) struct Transport(pub(super) Client);
+pub(super) struct Transport {
+    pub(super) client: Client,
+    pub(super) usage: Arc<Counters>,
+}
 
 impl HttpConnector for Transport {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -67,7 +71,11 @@ impl HttpConnector for Transport {
 impl HttpService for Transport {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let attempts = request.extensions().get::<Attempts>().cloned();
+        let class = Class::of(&request);
         let answer = self.send(request).await;
+        if !turned_away(&answer) {
+            self.usage.add(class);
+        }
         let Some(attempts) = attempts else { return answer };
         match answer {
             // Nothing was sent.
@@ -106,7 +114,7 @@ impl Transport {
         if changes {
             *request.timeout_mut() = Some(CHANGE_TIMEOUT);
         }
-        let response: http::Response<Body> = self.0.execute(request).await.map_err(told)?.into();
+        let response: http::Response<Body> = self.client.execute(request).await.map_err(told)?.into();
         let (parts, body) = response.into_parts();
         let body = if parts.status.is_success() {
             HttpResponseBody::new(body.map_err(told))
@@ -114,6 +122,16 @@ impl Transport {
             beginning(body).await.into()
         };
         Ok(HttpResponse::from_parts(parts, body))
+    }
+}
+
+/// Whether the store did nothing, so that it bills nothing.
+fn turned_away(answer: &Result<HttpResponse, HttpError>) -> bool {
+    match answer {
+        Ok(response) => {
+            response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS
+        }
+        Err(error) => error.kind() == HttpErrorKind::Connect,
     }
 }
 

@@ -2,8 +2,11 @@
 #![cfg(test)]
 
 mod conformance;
+mod fault;
+mod proxy;
 
 use agentx_provider_cloudflare::{R2Bucket, R2FileSystem, R2Keys};
+use agentx_resource::ResourcePath;
 use agentx_tests_cloudflare::{BUCKET, Place, S3_CREDENTIALS};
 
 /// The part of the bucket that `place` has to itself.
@@ -16,4 +19,8 @@ fn bucket(place: &Place) -> R2Bucket {
 
 fn fresh() -> R2FileSystem {
     R2FileSystem::connect(&bucket(&Place::take())).unwrap()
+}
+
+fn path(path: &str) -> ResourcePath {
+    ResourcePath::new(path).unwrap()
 }
