@@ -1,5 +1,7 @@
 //! What a client is told when something can't be done.
 
+use std::time::Duration;
+
 use agentx_core::{Error, ErrorKind};
 use axum::http::StatusCode;
 
@@ -22,6 +24,8 @@ pub(crate) enum Code {
     Forbidden,
     /// Not now.
     Busy,
+    /// Too often, or too many.
+    TooMany,
     /// Too much at once.
     TooLarge,
     /// What the work needs does not answer.
@@ -37,11 +41,19 @@ pub(crate) enum Code {
 pub(crate) struct Failure {
     pub(crate) code: Code,
     pub(crate) message: String,
+    /// When to try again, where trying again helps.
+    pub(crate) after: Option<Duration>,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), after: None }
+    }
+
+    /// Tells when to try again.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.after = Some(wait);
+        self
     }
 
     pub(crate) fn params(message: impl Into<String>) -> Self {
@@ -65,6 +77,7 @@ impl Code {
             Self::NotFound => 404,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
+            Self::TooMany => 429,
             Self::TooLarge => 413,
             Self::Busy | Self::Unavailable | Self::Unsupported | Self::Failed => -32000,
         }
@@ -77,6 +90,7 @@ impl Code {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Busy => StatusCode::CONFLICT,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unsupported => StatusCode::NOT_IMPLEMENTED,
@@ -95,6 +109,7 @@ impl Code {
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::Busy => "busy",
+            Self::TooMany => "too_many",
             Self::TooLarge => "too_large",
             Self::Unavailable => "unavailable",
             Self::Unsupported => "unsupported",

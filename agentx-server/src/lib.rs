@@ -22,7 +22,9 @@
 pub mod auth;
 mod failure;
 mod http;
+mod metrics;
 mod owner;
+mod quota;
 mod server;
 mod service;
 mod socket;
@@ -30,6 +32,7 @@ mod wire;
 
 pub use self::{
     owner::Owner,
+    quota::Quotas,
     server::{Server, ServerBuilder},
     service::WorkspaceFiles,
 };

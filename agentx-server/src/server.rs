@@ -7,11 +7,13 @@ use axum::{Router, http::HeaderMap};
 use tokio::sync::watch;
 
 use crate::{
-    Owner, WorkspaceFiles,
+    Owner, Quotas, WorkspaceFiles,
     auth::{self, Authenticator, Credentials},
     failure::{Code, Failure},
     http,
-    service::{Numbers, Running, Service},
+    metrics::Metrics,
+    quota::Rate,
+    service::{Answer, Method, Numbers, Object, Running, Service},
 };
 
 /// The largest frame or body that a client may send, in bytes: room for a few images.
@@ -34,6 +36,8 @@ pub struct Server {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) service: Service,
+    pub(crate) metrics: Metrics,
+    rate: Rate,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) origins: Vec<String>,
     pub(crate) version: String,
@@ -55,10 +59,14 @@ impl Server {
     /// owner, and only those who call it by a name of this machine.
     pub fn builder(runtime: Arc<Runtime>, repositories: Repositories) -> ServerBuilder {
         let (running, connections) = (Running::default(), Numbers::default());
-        let service = Service { runtime, repositories, running, files: None, connections };
+        let quotas = Quotas::default();
+        let rate = Rate::new(&quotas);
+        let service = Service { runtime, repositories, running, files: None, connections, quotas };
         ServerBuilder {
             shared: Shared {
                 service,
+                rate,
+                metrics: Metrics::new(),
                 authenticator: None,
                 origins: Vec::new(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -106,6 +114,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Bounds each owner.
+    pub fn quotas(mut self, quotas: Quotas) -> Self {
+        self.shared.rate = Rate::new(&quotas);
+        self.shared.service.quotas = quotas;
+        self
+    }
+
     /// Tells this version in `/health`; that of this crate by default.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.shared.version = version.into();
@@ -138,6 +153,21 @@ impl ServerBuilder {
 }
 
 impl Shared {
+    /// Does what `owner` asks for, and counts it.
+    pub(crate) async fn call(
+        &self,
+        owner: &Owner,
+        method: Method,
+        params: Object,
+    ) -> Result<Answer, Failure> {
+        let done = match self.rate.admit(owner) {
+            Ok(()) => self.service.call(owner, method, params).await,
+            Err(failure) => Err(failure),
+        };
+        self.metrics.count(method, &done);
+        done
+    }
+
     /// Passes when connections end.
     pub(crate) fn closed(self: &Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
         let mut closing = self.closing.subscribe();

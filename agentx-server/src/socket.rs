@@ -43,6 +43,7 @@ const EVERYTHING: &str = "global";
 
 /// Serves a connection until either side ends it. `owner` is whoever the handshake told of.
 pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, owner: Option<Owner>) {
+    let _connected = shared.metrics.connected();
     let connection = Connection {
         id: format!("conn_{}_{}", now(), shared.service.connections.next()),
         socket,
@@ -269,7 +270,7 @@ impl Connection {
 
     async fn tell(&mut self, event: &Event) -> Result<(), Closed> {
         let Some(owner) = &self.owner else { return Ok(()) };
-        let text = wire::event(owner, event);
+        let text = wire::event(owner, event, self.wire);
         match self.wire {
             Wire::Rpc => {
                 let frame = wire::notification(event.context.session_id.as_str(), &text);
@@ -319,7 +320,7 @@ async fn next(started: &mut Option<broadcast::Receiver<Started>>) -> Result<Star
 /// Does what is asked for, and gives the frame that says so; an empty one where no answer is wanted.
 async fn answer(shared: Arc<Shared>, owner: Owner, request: Request) -> String {
     let Request { asked, method, params } = request;
-    let mut done = shared.service.call(&owner, method, params).await;
+    let mut done = shared.call(&owner, method, params).await;
     // Those of the later generations hear of a turn's end by the answer. The first one's hear that it began.
     if let (Ok(answer), Some(Asked::Rpc(_))) = (&mut done, &asked)
         && let Some(turn) = answer.turn.take()

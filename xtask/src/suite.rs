@@ -62,6 +62,13 @@ pub(crate) const SUITES: &[Suite] = &[
         ..RUST
     },
     Suite {
+        name: "agentvm",
+        about: "the server, its protocol and avm alone",
+        within: Some("rust"),
+        run: || tests("--package agentx-server --package agentvm").run_tests(),
+        ..RUST
+    },
+    Suite {
         name: "doctest",
         about: "the examples in the documentation",
         quick: false,

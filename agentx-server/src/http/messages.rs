@@ -13,7 +13,13 @@ use futures::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::rest::{Body, body};
-use crate::{Owner, failure::Failure, server::Shared, service::Method, wire};
+use crate::{
+    Owner,
+    failure::Failure,
+    server::Shared,
+    service::Method,
+    wire::{self, Wire},
+};
 
 /// How often a stream without events says that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -33,7 +39,7 @@ pub(super) async fn send(
     let agent = agent(&shared, &owner, &id)?;
     // From before the message on: the first event is the message itself.
     let subscription = agent.subscribe();
-    let answer = shared.service.call(&owner, Method::MessageSend, params).await?;
+    let answer = shared.call(&owner, Method::MessageSend, params).await?;
     let end = match (&answer.turn, answer.result.get("messageId").and_then(Value::as_str)) {
         (Some(turn), _) => End::Turn(turn.turn_id().clone()),
         (None, Some(message)) => End::Queued(message.to_owned()),
@@ -116,7 +122,7 @@ fn told(
     let owner = owner.clone();
     let events = events.take_until(shared.closed()).map(move |event| {
         let told = sse::Event::default().event(event.data.name()).id(wire::cursor(event.cursor()));
-        Ok(told.data(wire::event(&owner, &event)))
+        Ok(told.data(wire::event(&owner, &event, Wire::Event)))
     });
     Sse::new(events.boxed()).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE))
 }

@@ -44,6 +44,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .nest("/api", api)
         .route("/health", get(health))
         .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(shared.limits.request))
         .layer(middleware::from_fn_with_state(shared.clone(), admitted))
         .with_state(shared)
@@ -61,6 +62,14 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Failure
         Ok(_) => Ok(Json(json!({"status": "ready", "agents": shared.service.running.len()}))),
         Err(_) => Err(Failure::new(Code::Unavailable, "the store does not answer")),
     }
+}
+
+/// What is counted, as Prometheus reads it.
+async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Failure> {
+    let text = shared.metrics.encode(shared.service.running.len());
+    let text = text.map_err(|_| Failure::new(Code::Failed, "the metrics can't be written"))?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(axum::http::header::CONTENT_TYPE, kind)], text).into_response())
 }
 
 async fn missing() -> Failure {
@@ -107,6 +116,10 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let error = json!({"error": {"code": self.code.name(), "message": self.message}});
         let mut response = (self.code.status(), Json(error)).into_response();
+        if let Some(after) = self.after {
+            let seconds = axum::http::HeaderValue::from(after.as_secs().max(1));
+            response.headers_mut().insert(axum::http::header::RETRY_AFTER, seconds);
+        }
         if response.status() == StatusCode::UNAUTHORIZED {
             let bearer = axum::http::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, bearer);

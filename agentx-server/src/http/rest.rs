@@ -39,7 +39,7 @@ async fn call(
     of: (&str, &str),
 ) -> Answered {
     params.insert(of.0.to_owned(), json!(of.1));
-    Ok(Json(Value::Object(shared.service.call(owner, method, params).await?.result)))
+    Ok(Json(Value::Object(shared.call(owner, method, params).await?.result)))
 }
 
 /// One member of an answer; the resource is missing where that is null.
@@ -55,12 +55,12 @@ pub(super) async fn create_container(
     Extension(owner): Caller,
     request: Body,
 ) -> Result<(StatusCode, Json<Value>), Failure> {
-    let answer = shared.service.call(&owner, Method::ContainerCreate, body(request)?).await?;
+    let answer = shared.call(&owner, Method::ContainerCreate, body(request)?).await?;
     Ok((StatusCode::CREATED, Json(Value::Object(answer.result))))
 }
 
 pub(super) async fn list_containers(State(shared): Served, Extension(owner): Caller) -> Answered {
-    let answer = shared.service.call(&owner, Method::ContainerList, Object::new()).await?;
+    let answer = shared.call(&owner, Method::ContainerList, Object::new()).await?;
     Ok(Json(Value::Object(answer.result)))
 }
 

@@ -2,7 +2,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Answer, Outcome, Service};
-use crate::{Owner, failure::Failure};
+use crate::{Owner, Quotas, failure::Failure};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,7 +19,13 @@ pub(super) struct InContainer {
 
 impl Service {
     pub(super) async fn create_container(&self, owner: &Owner, params: ByContainer) -> Outcome {
-        self.runtime.create_container(&owner.container(&params.container_id)?).await?;
+        let id = owner.container(&params.container_id)?;
+        if self.repositories.containers.find_container(&id).await?.is_none() {
+            let containers = self.runtime.containers().await?;
+            let own = containers.iter().filter(|container| owner.name_of(&container.container_id).is_some());
+            Quotas::admit(own.count(), self.quotas.containers, "containers")?;
+        }
+        self.runtime.create_container(&id).await?;
         Ok(Answer::of(json!({"containerId": params.container_id})))
     }
 

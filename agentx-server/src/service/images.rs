@@ -3,7 +3,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, Object, Outcome, Service, containers::InContainer};
-use crate::{Owner, failure::Failure, wire};
+use crate::{Owner, Quotas, failure::Failure, wire};
 
 /// Where the images of a client land that knows no containers.
 const DEFAULT_CONTAINER: &str = "default";
@@ -83,6 +83,11 @@ impl Service {
             // The newest clients have no word for one.
             None => self.runtime.create_container(&owner.container(DEFAULT_CONTAINER)?).await?.container_id,
         };
+        Quotas::admit(
+            self.runtime.images(&container).await?.len(),
+            self.quotas.images,
+            "images of a container",
+        )?;
         let mut spec = ImageSpec::default();
         params.config.unwrap_or_default().apply(&mut spec);
         params.changes.apply(&mut spec);

@@ -36,6 +36,7 @@ impl Service {
     /// The message is stored when this answers. While the agent is at work it is queued, and its turn follows.
     pub(super) async fn send_message(&self, owner: &Owner, params: SendMessage) -> Outcome {
         let agent = self.agent(owner, &params.to).await?;
+        self.quotas.admit_turn(&self.running, owner)?;
         let content = match params.content {
             Content::Text(text) => vec![ContentPart::text(text)],
             Content::Parts(parts) => parts,

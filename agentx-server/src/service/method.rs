@@ -21,7 +21,6 @@ macro_rules! methods {
             }
 
             /// Its name among the methods of the second generation.
-            #[cfg(test)]
             pub(crate) fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }

@@ -23,7 +23,7 @@ pub(crate) use self::{
     method::Method,
     running::{Running, Started},
 };
-use crate::{Owner, failure::Failure};
+use crate::{Owner, Quotas, failure::Failure};
 
 /// Parameters, and results, by name.
 pub(crate) type Object = Map<String, Value>;
@@ -36,6 +36,7 @@ pub(crate) struct Service {
     pub(crate) running: Running,
     pub(crate) files: Option<Arc<dyn WorkspaceFiles>>,
     pub(crate) connections: Numbers,
+    pub(crate) quotas: Quotas,
 }
 
 /// 1, 2, 3, …

@@ -1,15 +1,19 @@
-use agentx_core::{Cursor, Event};
+use agentx_core::{Cursor, Event, EventData};
 use serde_json::{Value, json};
 
-use super::{INSTANCE, message};
+use super::{INSTANCE, Wire, message};
 use crate::Owner;
 
 /// An event as its owner sees it: JSON text of one object.
-pub(crate) fn event(owner: &Owner, event: &Event) -> String {
-    let data = match event.data.message() {
-        Some(stored) => json!({"type": event.data.name(), "data": message(stored)}).to_string(),
+pub(crate) fn event(owner: &Owner, event: &Event, wire: Wire) -> String {
+    let data = match (event.data.message(), &event.data, wire) {
+        (Some(stored), ..) => json!({"type": event.data.name(), "data": message(stored)}).to_string(),
+        // The clients of the later generations know it by its driver's name.
+        (_, EventData::ErrorReceived { message, error_code }, Wire::Rpc) => {
+            json!({"type": "error", "data": {"message": message, "errorCode": error_code}}).to_string()
+        }
         // What can't be written would be a fault of ours; it is told as what it is, and the stream goes on.
-        None => serde_json::to_string(&event.data).unwrap_or_else(|error| {
+        _ => serde_json::to_string(&event.data).unwrap_or_else(|error| {
             json!({"type": "system_error", "data": {"message": error.to_string()}}).to_string()
         }),
     };
@@ -62,7 +66,7 @@ mod tests {
     use std::sync::Arc;
 
     use agentx_core::{
-        AgentId, EventContext, EventData, ImageId, Message, MessageBody, MessageId, SessionId, Timestamp,
+        AgentId, EventContext, ImageId, Message, MessageBody, MessageId, SessionId, Timestamp,
     };
 
     use super::*;
@@ -77,7 +81,7 @@ mod tests {
         );
         let place = parse_cursor("3.4").unwrap();
         let told = Event::new(place, Timestamp::from_millis(7), Arc::new(context), data);
-        serde_json::from_str(&event(&owner, &told)).unwrap()
+        serde_json::from_str(&event(&owner, &told, Wire::Rpc)).unwrap()
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! REST and server-sent events.
 
+use std::num::NonZeroU32;
+
+use agentx_server::Quotas;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Served, serve, serve_ann_and_bob};
+use crate::support::{Served, serve, serve_ann_and_bob, serve_ann_and_bob_with};
 
 struct Api<'s> {
     served: &'s Served,
@@ -184,6 +187,31 @@ async fn bad_bodies_are_told() {
     let url = format!("http://{}/api/containers", served.address);
     let broken = Client::new().post(&url).header("content-type", "application/json").body("{");
     assert_eq!(broken.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn an_owner_has_bounds_of_its_own() {
+    let quotas = Quotas::default().with_requests_per_minute(NonZeroU32::new(5).unwrap()).with_containers(1);
+    let served = serve_ann_and_bob_with(|server| server.quotas(quotas)).await;
+    let ann = Api { served: &served, key: Some("key-of-ann") };
+    let create = |name: &str| Some(json!({"containerId": name}));
+    assert_eq!(ann.json(Method::POST, "/api/containers", create("one")).await.0, StatusCode::CREATED);
+    // One that is there is no more of them.
+    assert_eq!(ann.json(Method::POST, "/api/containers", create("one")).await.0, StatusCode::CREATED);
+    let (status, error) = ann.json(Method::POST, "/api/containers", create("two")).await;
+    assert_eq!((status, &error["error"]["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("too_many")));
+    for _ in 0..2 {
+        assert_eq!(ann.json(Method::GET, "/api/containers", None).await.0, StatusCode::OK);
+    }
+    let refused = ann.send(Method::GET, "/api/containers", None).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+    let bob = Api { served: &served, key: Some("key-of-bob") };
+    assert_eq!(bob.json(Method::GET, "/api/containers", None).await.0, StatusCode::OK);
+    let metrics = bob.send(Method::GET, "/metrics", None).await.text().await.unwrap();
+    let counted = r#"agentx_requests_total{method="container.create",outcome="ok"} 2"#;
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+    assert!(!metrics.contains("ann") && !metrics.contains("\"one"), "{metrics}");
 }
 
 /// A page of somebody else's, and a name of somebody else's that points here.

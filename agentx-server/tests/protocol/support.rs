@@ -70,11 +70,15 @@ pub(crate) async fn serve() -> Served {
 
 /// A server for `ann` and `bob`, whose keys are `key-of-ann` and `key-of-bob`.
 pub(crate) async fn serve_ann_and_bob() -> Served {
+    serve_ann_and_bob_with(|server| server).await
+}
+
+pub(crate) async fn serve_ann_and_bob_with(settings: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Served {
     serve_with(|server| {
         let keys = ApiKeys::new();
         let key = |name: &str| (KeyHash::of(&format!("key-of-{name}")), Owner::new(name).unwrap());
         keys.replace(vec![key("ann"), key("bob")]);
-        server.authenticator(keys)
+        settings(server.authenticator(keys))
     })
     .await
 }
