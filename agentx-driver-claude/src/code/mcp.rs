@@ -4,6 +4,13 @@ use serde_json::{Value, json};
 /// The name of the server that offers the turn's tools.
 pub(super) const SERVER: &str = "agentx";
 
+/// The longest result that the CLI lets pass whole, in characters. Of a longer one it would keep a file, which no tool of
+/// the turn's could read, and show the model 2,000 characters.
+const LONGEST_RESULT: usize = 500_000;
+
+/// How much of a longer text the model is shown, in bytes.
+const SHOWN: usize = 480_000;
+
 /// The version that is answered to a client that names none.
 const VERSION: &str = "2025-11-25";
 
@@ -60,12 +67,11 @@ pub(super) fn ask(message: &Value, tools: &[ToolDefinition]) -> Asked {
 }
 
 fn definition(tool: &ToolDefinition) -> Value {
-    // Of a result that is long, the CLI would show the model a part: 500,000 characters is the most that it lets pass whole.
     json!({
         "name": tool.name,
         "description": tool.description,
         "inputSchema": tool.input_schema,
-        "_meta": {"anthropic/maxResultSizeChars": 500_000, "anthropic/alwaysLoad": true},
+        "_meta": {"anthropic/maxResultSizeChars": LONGEST_RESULT, "anthropic/alwaysLoad": true},
     })
 }
 
@@ -74,7 +80,7 @@ pub(super) fn answer(id: &Value, result: &ToolResult) -> Value {
     let output = result.clone().into_shown().output;
     let content = match &output {
         ToolOutput::Content(parts) => parts.iter().map(part).collect(),
-        other => vec![text(&other.to_text())],
+        other => vec![text(&cut(other.to_text()))],
     };
     let result = json!({"content": content, "isError": output.is_error()});
     json!({"jsonrpc": "2.0", "id": id, "result": result})
@@ -85,9 +91,19 @@ pub(super) fn refuse(id: &Value, why: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "result": {"content": [text(why)], "isError": true}})
 }
 
+fn cut(mut text: String) -> String {
+    if text.len() > SHOWN {
+        let end = text.floor_char_boundary(SHOWN);
+        let missing = text.len() - end;
+        text.truncate(end);
+        text.push_str(&format!("\n[{missing} more bytes are left out]"));
+    }
+    text
+}
+
 fn part(part: &ContentPart) -> Value {
     match part {
-        ContentPart::Text { text: said } => text(said),
+        ContentPart::Text { text: said } => text(&cut(said.clone())),
         ContentPart::Image { data, media_type } => {
             json!({"type": "image", "data": data, "mimeType": media_type})
         }
@@ -140,6 +156,15 @@ mod tests {
         let call = json!({"id": 3, "method": "tools/call", "params": {"name": "count",
             "_meta": {"claudecode/toolUseId": "toolu_1"}}});
         assert_eq!(ask(&call, &tools), Asked::Call { id: json!(3), tool_use_id: Some("toolu_1".into()) });
+    }
+
+    #[test]
+    fn a_long_result_keeps_its_beginning() {
+        let result = ToolResult::new("t", "count", ToolOutput::text("ä".repeat(LONGEST_RESULT)));
+        let told = answer(&json!(3), &result);
+        let said = told["result"]["content"][0]["text"].as_str().unwrap();
+        assert!((SHOWN..LONGEST_RESULT).contains(&said.len()), "{}", said.len());
+        assert!(said.ends_with("[520000 more bytes are left out]"), "{}", &said[SHOWN..]);
     }
 
     #[test]

@@ -128,7 +128,8 @@ fn no_signature_shows_a_hidden_crate() {
 #[test]
 fn a_hidden_crate_that_is_shown_is_found() {
     let leaked = |code: &str| {
-        let file = syn::parse_file(&format!("use rmcp::{{Peer, model::Tool as T}}; use other::Fine; {code}")).unwrap();
+        let file = syn::parse_file(&format!("use rmcp::{{Peer, model::Tool as T}}; use other::Fine; {code}"))
+            .unwrap();
         leaks_of(&file.items, &public_types(&file.items))
     };
     for code in [

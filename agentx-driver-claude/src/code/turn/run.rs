@@ -261,9 +261,16 @@ impl Run {
             }
             Happened::Frame(frame) => {
                 self.heard = true;
-                match frame.map_err(Outcome::Failed)? {
-                    Some(frame) => self.frame(frame),
-                    None => Err(self.gone()),
+                match frame {
+                    Ok(Some(frame)) => self.frame(frame),
+                    Ok(None) => {
+                        self.told_whole()?;
+                        Err(self.gone())
+                    }
+                    Err(error) => {
+                        self.told_whole()?;
+                        Err(Outcome::Failed(error))
+                    }
                 }
             }
             Happened::Silence => {
@@ -277,6 +284,16 @@ impl Run {
                 Err(Outcome::Failed(failure(ErrorKind::TimedOut, "run turn").with_message(message)))
             }
         }
+    }
+
+    /// An answer that came whole was told, whatever comes behind it.
+    fn told_whole(&mut self) -> Result<(), Outcome> {
+        let mut events = Vec::new();
+        let flushed = self.answers.flush(&mut events);
+        for event in events {
+            self.model(event)?;
+        }
+        flushed.map_err(Outcome::Failed)
     }
 
     /// The CLI ended without a result.
