@@ -28,6 +28,8 @@ pub mod recorded;
 mod repository;
 mod runtime;
 mod subagent;
+#[cfg(feature = "tracing")]
+pub mod telemetry;
 mod tool;
 mod tool_loop;
 mod usage;

@@ -203,6 +203,27 @@ impl AgentBuilder {
         self
     }
 
+    /// Tells of the agent's turns and tools. Its model tells of its calls when
+    /// [`Telemetry::model`](crate::Telemetry::model) wrapped it.
+    ///
+    /// ```
+    /// use agentx::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> agentx::Result<()> {
+    /// let telemetry = agentx::telemetry("scripted");
+    /// let model = ScriptedModel::replies([Reply::text("Hello!")]);
+    /// let agent = agentx::agent(telemetry.model(model)).telemetry(&telemetry).build().await?;
+    /// agent.ask("Hi").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tracing")]
+    pub fn telemetry(mut self, telemetry: &crate::Telemetry) -> Self {
+        self.driver = Arc::new(telemetry.driver(self.driver));
+        self
+    }
+
     /// The agent, at the end of its session.
     ///
     /// # Errors

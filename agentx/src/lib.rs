@@ -11,6 +11,8 @@ mod machine;
 mod recording;
 
 pub use agentx_core as core;
+#[cfg(feature = "tracing")]
+pub use agentx_core::telemetry::Telemetry;
 pub use agentx_core::{
     Agent, AgentState, AgentTool, Budget, ContainerId, Decision, Error, ErrorKind, Event, EventData, Hook,
     HookAction, HookPoint, Host, ImageId, ImageSpec, Message, MessageBody, MicroDollars, Model,
@@ -62,12 +64,22 @@ mod guides {
     #[doc = include_str!("../../docs/guides/record-and-replay.md")]
     struct RecordAndReplay;
 
+    #[cfg(feature = "tracing")]
+    #[doc = include_str!("../../docs/guides/telemetry.md")]
+    struct Telemetry;
+
     #[doc = include_str!("../../docs/guides/resuming-after-a-crash.md")]
     struct ResumingAfterACrash;
 
     #[cfg(feature = "mcp-http")]
     #[doc = include_str!("../../docs/guides/mcp.md")]
     struct Mcp;
+}
+
+/// Spans and metrics of the models of `provider`, by OpenTelemetry's name for it, such as `anthropic`.
+#[cfg(feature = "tracing")]
+pub fn telemetry(provider: impl Into<String>) -> Telemetry {
+    Telemetry::new(provider, std::sync::Arc::new(SystemClock))
 }
 
 /// What a program that embeds an agent needs most.

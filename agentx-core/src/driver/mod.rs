@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 pub use self::event::{BudgetKind, Compaction, DriverEvent, Outcome, OutcomeKind, TurnEnd};
 use crate::{
     AllowAll, Approvals, Budget, Hook, Ledger, Message, MessageBody, ModelSettings, Permission, ResumedCall,
-    Thinking, ToolSet, compaction::History,
+    SessionId, Thinking, ToolSet, compaction::History,
 };
 
 /// A turn as it happens: it ends after exactly one [`DriverEvent::End`].
@@ -46,6 +46,10 @@ impl<T: Driver + ?Sized> Driver for Arc<T> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Turn {
+    /// The agent's name, where it has one: for people, and for telemetry.
+    pub agent_name: Option<String>,
+    /// The session, where there is one.
+    pub session: Option<SessionId>,
     /// The system prompt.
     pub system: Option<String>,
     /// The session so far. It is valid (each tool call has its result), and its last message is the user's. In a turn
@@ -77,6 +81,8 @@ impl Turn {
     /// A turn that answers `history`, without tools.
     pub fn new(history: Vec<Message>, clock: Arc<dyn Clock>) -> Self {
         Self {
+            agent_name: None,
+            session: None,
             system: None,
             history,
             resume: Vec::new(),

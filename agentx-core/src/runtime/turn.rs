@@ -107,6 +107,8 @@ impl OpenTurn {
             .with_ledger(ledger.clone());
         turn.system.clone_from(&image.spec.system_prompt);
         turn.settings = shared.settings.clone();
+        turn.agent_name = Some(image.spec.name.clone()).filter(|name| !name.is_empty());
+        turn.session = Some(image.session_id.clone());
         turn.hooks.clone_from(&shared.hooks);
         // The driver begins with the first poll, where its panics are caught.
         let driver = shared.driver.clone();

@@ -114,6 +114,7 @@ impl AgentTool {
         turn.approvals.clone_from(&scope.approvals);
         turn.hooks.clone_from(&scope.hooks);
         turn.depth = scope.depth.saturating_add(1);
+        turn.agent_name = Some(self.definition.name.clone());
         Ok(turn)
     }
 }

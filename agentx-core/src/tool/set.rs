@@ -50,6 +50,13 @@ impl ToolSet {
         self.tools.iter().find(|tool| tool.definition().name == name)
     }
 
+    /// The same tools, each wrapped into another of the same definition.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn wrapped(&self, wrap: impl Fn(Arc<dyn Tool>) -> Arc<dyn Tool>) -> Self {
+        let tools = self.tools.iter().cloned().map(wrap).collect();
+        Self { tools: Arc::new(tools), definitions: self.definitions.clone() }
+    }
+
     /// What a model is told of them.
     pub fn definitions(&self) -> Arc<[ToolDefinition]> {
         self.definitions.clone()
