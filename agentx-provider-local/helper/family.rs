@@ -61,6 +61,11 @@ impl Family {
         self.members.insert(pid, Member::First(number));
     }
 
+    /// A process has become nobody's.
+    pub(crate) fn disown(&mut self, pid: u32) {
+        self.members.insert(pid, Member::Stranger);
+    }
+
     /// A process that everything of a command which loses its parent belongs to.
     pub(crate) fn add_holder(&mut self, pid: u32, number: u32) {
         self.members.insert(pid, Member::Adopted(number));

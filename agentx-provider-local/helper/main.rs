@@ -60,10 +60,11 @@ fn prepare(control: &OwnedFd) -> Result<Server, (Stage, i32)> {
         let plan = handles.next().ok_or(invalid)?;
         policy = Policy::enter(plan).map_err(|failure| (Stage::Policy, failure.number()))?;
     }
-    policy.groups = handles.collect();
-    if policy.groups.len() != usize::from(setup.groups) {
+    let groups: Vec<OwnedFd> = handles.collect();
+    if groups.len() != usize::from(setup.groups) {
         return Err(invalid);
     }
+    policy.set_groups(groups);
     sys::adopt_orphans().map_err(|errno| (Stage::Namespace, errno))?;
     let mut server =
         Server::new(control, setup.first_tag, policy).map_err(|errno| (Stage::Handles, errno))?;

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     family::{Family, Member},
-    launch::{Launcher, Refusal, Request},
+    launch::{Launch, Launcher, Progress, Refusal, Request},
     policy::{Failure, Holder, Policy},
     sys::{self, Ended, Epoll, Event, SIGCONT, SIGKILL, SIGTERM},
     wire::{MAX_PACKET, NUMBER_BITS, Order, Reply, Stage},
@@ -25,6 +25,11 @@ const MAX_WALKS: usize = 16;
 /// How often it looks again meanwhile, without being told that a child has ended.
 const KILL_PAUSE_MS: u16 = 20;
 
+/// How long the helper waits for a command to execute its program before it serves others, and how often it looks for
+/// one that takes longer.
+const LAUNCH_MS: u16 = 50;
+const LAUNCH_PAUSE_MS: u16 = 5;
+
 /// How long the start of a command is kept from the host. Most commands have ended by then, and the end tells of the
 /// start too: the host is then woken once.
 const START_DELAY_MS: u16 = 2;
@@ -37,6 +42,8 @@ pub(crate) struct Server {
     commands: HashMap<u32, Command>,
     /// The commands whose start was not told, the oldest first, and when it is to be.
     untold: VecDeque<(u32, Instant)>,
+    /// The commands that take long to execute their programs.
+    delayed: Vec<u32>,
     first_tag: u64,
     buffer: Vec<u8>,
 }
@@ -47,6 +54,8 @@ struct Command {
     line: Option<OwnedFd>,
     /// Its first process, until that has ended.
     first: Option<u32>,
+    /// Until that has executed its program.
+    launch: Option<Launch>,
     /// The namespaces that are its own.
     holder: Option<Holder>,
     /// Since when it is being ended.
@@ -58,8 +67,21 @@ struct Command {
 }
 
 impl Command {
-    fn new(line: OwnedFd, first: u32, holder: Option<Holder>) -> Self {
-        Self { line: Some(line), first: Some(first), holder, killed: None, stuck: false, told: false }
+    fn new(line: OwnedFd, launch: Launch) -> Self {
+        let (first, holder) = (Some(launch.pid), launch.holder);
+        let (launch, killed) = (Some(launch), None);
+        Self { line: Some(line), first, launch, holder, killed, stuck: false, told: false }
+    }
+
+    /// Signals the first process and its group, which it may not have made yet.
+    fn signal(&self, signal: i32) {
+        if let Some(first) = self.first.and_then(|first| i32::try_from(first).ok()) {
+            // An error means that nothing of the group is there, or that there is no such signal.
+            let _ = sys::signal_to(-first, signal);
+            if self.launch.is_some() {
+                let _ = sys::signal_to(first, signal);
+            }
+        }
     }
 
     fn tell(&self, reply: Reply) {
@@ -81,6 +103,7 @@ impl Server {
             family: Family::new(first_tag),
             commands: HashMap::new(),
             untold: VecDeque::new(),
+            delayed: Vec::new(),
             first_tag,
             buffer: vec![0; MAX_PACKET],
         })
@@ -96,13 +119,18 @@ impl Server {
         let mut events = [Event::NONE; 64];
         loop {
             let pause = self.commands.values().any(|command| command.killed.is_some() && !command.stuck);
-            let millis = if self.untold.is_empty() { KILL_PAUSE_MS } else { START_DELAY_MS };
-            let millis = (pause || !self.untold.is_empty()).then_some(millis);
+            let pauses = [
+                (!self.untold.is_empty(), START_DELAY_MS),
+                (!self.delayed.is_empty(), LAUNCH_PAUSE_MS),
+                (pause, KILL_PAUSE_MS),
+            ];
+            let millis = pauses.into_iter().find_map(|(is_due, millis)| is_due.then_some(millis));
             let found = self.epoll.wait(&mut events, millis);
             if pause || found.iter().any(|event| event.data == CHILDREN) {
                 sys::drain(&self.signals);
                 self.settle();
             }
+            self.finish_delayed();
             for event in found {
                 match event.data {
                     CHILDREN => {}
@@ -122,7 +150,7 @@ impl Server {
     fn tell_starts(&mut self) {
         while let Some((number, due)) = self.untold.front() {
             match self.commands.get(number) {
-                Some(command) if !command.told => {
+                Some(command) if !command.told && command.launch.is_none() => {
                     if *due > Instant::now() {
                         return;
                     }
@@ -149,8 +177,9 @@ impl Server {
             let bytes = self.buffer.get(..packet.length).filter(|_| !packet.cut).unwrap_or_default();
             let started = Request::parse(bytes, handles).and_then(|request| self.start(request));
             match started {
-                Ok((number, pid, holder)) => {
-                    self.take_on(line, number, pid, holder);
+                Ok((number, launch)) => {
+                    self.take_on(line, number, launch);
+                    self.finish(number, LAUNCH_MS);
                     self.launcher.policy.refill();
                 }
                 Err((stage, errno)) => sys::send_now(&line, &Reply::Refused { stage, errno }.encode()),
@@ -159,7 +188,7 @@ impl Server {
         true
     }
 
-    fn start(&mut self, request: Request) -> Result<(u32, u32, Option<Holder>), Refusal> {
+    fn start(&mut self, request: Request) -> Result<(u32, Launch), Refusal> {
         let number = request.number();
         if number >> NUMBER_BITS != 0 {
             return Err((Stage::Request, sys::EINVAL));
@@ -167,17 +196,17 @@ impl Server {
         if self.commands.contains_key(&number) {
             return Err((Stage::Request, sys::EEXIST));
         }
-        let (pid, holder) = self.launcher.launch(request, self.first_tag)?;
-        self.family.add(pid, number);
-        if let Some(holder) = holder {
+        let launch = self.launcher.launch(request, self.first_tag)?;
+        self.family.add(launch.pid, number);
+        if let Some(holder) = launch.holder {
             self.family.add_holder(holder.pid(), number);
         }
-        Ok((number, pid, holder))
+        Ok((number, launch))
     }
 
     /// While the command begins to run.
-    fn take_on(&mut self, line: OwnedFd, number: u32, pid: u32, holder: Option<Holder>) {
-        let mut command = Command::new(line, pid, holder);
+    fn take_on(&mut self, line: OwnedFd, number: u32, launch: Launch) {
+        let mut command = Command::new(line, launch);
         let watched = command.line.as_ref().map(|line| self.epoll.add(line.as_fd(), number.into()));
         if !matches!(watched, Some(Ok(()))) {
             // Nobody could end it. The host learns that nothing is known of it.
@@ -187,6 +216,41 @@ impl Server {
         let due = Instant::now() + Duration::from_millis(START_DELAY_MS.into());
         self.untold.push_back((number, due));
         self.commands.insert(number, command);
+    }
+
+    /// Waits until the command has executed its program, at most so many milliseconds.
+    fn finish(&mut self, number: u32, millis: u16) {
+        let Some(command) = self.commands.get_mut(&number) else { return };
+        let Some(launch) = command.launch.take() else { return };
+        let pid = launch.pid;
+        match self.launcher.finish(launch, millis) {
+            Progress::Done => {
+                if self.delayed.contains(&number) {
+                    command.tell(Reply::Started);
+                }
+            }
+            Progress::Delayed(launch) => {
+                command.launch = Some(launch);
+                if !self.delayed.contains(&number) {
+                    command.tell(Reply::Delayed);
+                    self.delayed.push(number);
+                }
+                return;
+            }
+            Progress::Refused((stage, errno)) => {
+                command.tell(Reply::Refused { stage, errno });
+                self.commands.remove(&number);
+                // What came back is a zombie by now, or nearly: it is taken off the books as any other.
+                self.family.disown(pid);
+            }
+        }
+        self.delayed.retain(|delayed| *delayed != number);
+    }
+
+    fn finish_delayed(&mut self) {
+        for number in self.delayed.clone() {
+            self.finish(number, 0);
+        }
     }
 
     /// Does what the host says about one command.
@@ -211,12 +275,7 @@ impl Server {
                 self.settle();
             }
             Some(Order::Ask) => self.ask(number),
-            Some(Order::Signal(signal)) => {
-                if let Some(first) = command.first.and_then(|first| i32::try_from(first).ok()) {
-                    // An error means that nothing of the group is there, or that there is no such signal.
-                    let _ = sys::signal_to(-first, signal);
-                }
-            }
+            Some(Order::Signal(signal)) => command.signal(signal),
             None => {}
         }
     }
@@ -225,12 +284,11 @@ impl Server {
     /// once".
     fn ask(&mut self, number: u32) {
         const REQUEST: [i32; 2] = [SIGTERM, SIGCONT];
-        let Some(first) = self.commands.get(&number).map(|command| command.first) else { return };
-        if let Some(first) = first.and_then(|first| i32::try_from(first).ok()) {
-            for signal in REQUEST {
-                let _ = sys::signal_to(-first, signal);
-            }
+        let Some(command) = self.commands.get(&number) else { return };
+        for signal in REQUEST {
+            command.signal(signal);
         }
+        let first = command.first;
         let outside = |pid: u32| first.is_none() || sys::group_of(pid) != first;
         for (pid, member) in self.family.members(|number| self.commands.contains_key(&number)) {
             if member.command() == Some(number) {
@@ -246,6 +304,8 @@ impl Server {
 
     /// Takes off the books who has ended, tells the host, and goes on ending what is to be ended.
     fn settle(&mut self) {
+        // Who has ended is done with what it shared.
+        self.finish_delayed();
         let (ended, alone) = self.reap();
         self.let_go(&ended);
         let waits = |command: &Command| command.first.is_none() || command.killed.is_some();
@@ -348,10 +408,7 @@ impl Server {
 
 /// Ends what can be seen of a command. What it has just started comes up when its parent has ended.
 fn kill(number: u32, command: &Command, members: &[(u32, Member)], family: &mut Family) {
-    if let Some(first) = command.first.and_then(|first| i32::try_from(first).ok()) {
-        // An error means that nothing of the group is left.
-        let _ = sys::signal_to(-first, SIGKILL);
-    }
+    command.signal(SIGKILL);
     let own = members.iter().filter(|(_, member)| member.command() == Some(number));
     let fresh: Vec<u32> = own.map(|(pid, _)| *pid).filter(|pid| family.doom(*pid)).collect();
     for pid in &fresh {

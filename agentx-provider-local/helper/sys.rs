@@ -3,8 +3,10 @@
 //! names these targets.
 #![expect(unsafe_code, reason = "declares and calls the C library")]
 
+pub(crate) mod call;
 pub(crate) mod child;
 mod packet;
+pub(crate) mod start;
 
 use std::{
     ffi::{CStr, c_char, c_int, c_long, c_uint, c_ulong, c_void},
@@ -23,21 +25,18 @@ pub(crate) const SIGCONT: i32 = 18;
 const SIGRTMAX: i32 = 64;
 
 pub(crate) const EPERM: i32 = 1;
-pub(crate) const ENOENT: i32 = 2;
-const ESRCH: i32 = 3;
 const EINTR: i32 = 4;
 pub(crate) const EAGAIN: i32 = 11;
-pub(crate) const EACCES: i32 = 13;
 pub(crate) const EEXIST: i32 = 17;
-pub(crate) const ENOTDIR: i32 = 20;
 pub(crate) const EINVAL: i32 = 22;
 
 /// A limit that has had no effect since Linux 2.4.25. Every descendant inherits it, anyone may lower it, and nobody
 /// without privilege can raise it: the place for a tag.
 pub(crate) const RLIMIT_LOCKS: u32 = 10;
+pub(crate) const RLIMIT_NOFILE: u32 = 7;
 
 const CLONE_VM: c_int = 0x0100;
-const CLONE_VFORK: c_int = 0x4000;
+const CLONE_CHILD_CLEARTID: c_int = 0x0020_0000;
 pub(crate) const CLONE_NEWNS: c_int = 0x0002_0000;
 pub(crate) const CLONE_NEWUSER: c_int = 0x1000_0000;
 pub(crate) const CLONE_NEWPID: c_int = 0x2000_0000;
@@ -86,7 +85,6 @@ const CLD_EXITED: c_int = 1;
 struct SignalSet([u64; 16]);
 
 impl SignalSet {
-    const NONE: Self = Self([0; 16]);
     const ALL: Self = Self([u64::MAX; 16]);
     const CHILD: Self = Self([1 << (SIGCHLD - 1), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 }
@@ -166,15 +164,11 @@ unsafe extern "C" {
     fn epoll_create1(flags: c_int) -> c_int;
     fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut Event) -> c_int;
     fn epoll_wait(epoll: c_int, events: *mut Event, count: c_int, timeout: c_int) -> c_int;
-    fn execve(path: *const c_char, args: *const *const c_char, env: *const *const c_char) -> c_int;
-    fn fchdir(fd: c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn fork() -> c_int;
     fn getegid() -> c_uint;
     fn geteuid() -> c_uint;
     fn getpgid(pid: c_int) -> c_int;
-    fn getppid() -> c_int;
-    fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
     fn kill(pid: c_int, signal: c_int) -> c_int;
     fn mmap(
         address: *mut c_void,
@@ -439,42 +433,15 @@ pub(crate) fn tag_of(pid: u32) -> Result<u64, i32> {
     Ok(limit.hard)
 }
 
-/// A stack for the children, one at a time, with a page below it that nobody may touch.
-pub(crate) struct Stack(*mut c_void);
-
-impl Stack {
-    const SIZE: usize = 128 << 10;
-    const GUARD: usize = 64 << 10;
-
-    pub(crate) fn new() -> Result<Self, i32> {
-        // SAFETY: a new mapping, which nobody else knows of.
-        unsafe {
-            let flags = MAP_PRIVATE | MAP_ANONYMOUS;
-            let start = mmap(ptr::null_mut(), Self::SIZE, PROT_READ | PROT_WRITE, flags, -1, 0);
-            if start.addr() == usize::MAX {
-                return Err(errno());
-            }
-            check(mprotect(start, Self::GUARD, 0))?;
-            Ok(Self(start))
-        }
+/// Lets this program open as many files as it may at all, and says how many that is. Each command takes one of it, and
+/// is given limits of its own.
+pub(crate) fn raise_open_files() -> u64 {
+    let mut limit = Limit { soft: 0, hard: 0 };
+    // SAFETY: the records outlive the calls. An error leaves the limit as it is.
+    unsafe {
+        prlimit(0, RLIMIT_NOFILE, ptr::null(), &raw mut limit);
+        limit.soft = limit.hard;
+        prlimit(0, RLIMIT_NOFILE, &raw const limit, ptr::null_mut());
     }
-}
-
-/// Runs `child` in a new process that shares this one's memory, while this one stands still, until the child executes
-/// a program or ends. Gives the new process's id.
-///
-/// `child` runs between the two: it may make system calls, and must neither allocate, lock, panic nor return but to
-/// end the process.
-pub(crate) fn start(stack: &mut Stack, child: &mut dyn FnMut() -> c_int) -> Result<u32, i32> {
-    extern "C" fn enter(argument: *mut c_void) -> c_int {
-        // SAFETY: the argument is the closure of the caller, who stands still.
-        let child = unsafe { &mut *argument.cast::<&mut dyn FnMut() -> c_int>() };
-        child()
-    }
-    let mut child = child;
-    let flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
-    // SAFETY: the stack is used by one child at a time, since the caller stands still until the child is done with it.
-    // Its end is its top, and aligned.
-    let pid = unsafe { clone(enter, stack.0.add(Stack::SIZE), flags, (&raw mut child).cast()) };
-    check(pid).map(c_int::unsigned_abs)
+    limit.hard
 }

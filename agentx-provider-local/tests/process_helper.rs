@@ -188,6 +188,153 @@ async fn a_command_that_stops_the_helper_ends_all_the_same() {
     assert!(process.exec(ExecRequest::shell("true")).await.unwrap().status.success());
 }
 
+/// Has the kernel hold up whoever opens a file, until this is dropped: for 45 seconds at most, and the start of a
+/// command for 30.
+struct Lease {
+    _file: fs::File,
+}
+
+#[expect(unsafe_code, reason = "calls the C library")]
+impl Lease {
+    fn take(path: &std::path::Path) -> Self {
+        use std::os::fd::AsRawFd;
+        unsafe extern "C" {
+            fn fcntl(fd: i32, command: i32, ...) -> i32;
+            fn signal(signal: i32, handler: usize) -> usize;
+        }
+        const SIGIO: i32 = 29;
+        const IGNORE: usize = 1;
+        const SET_LEASE: i32 = 1024;
+        const WRITE: i32 = 1;
+        let file = fs::File::open(path).unwrap();
+        // SAFETY: plain calls with numbers. Who wants the file is told by a signal, which would end this process.
+        let taken = unsafe {
+            signal(SIGIO, IGNORE);
+            fcntl(file.as_raw_fd(), SET_LEASE, WRITE)
+        };
+        assert_eq!(taken, 0, "{}", std::io::Error::last_os_error());
+        Self { _file: file }
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_answer_holds_up_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = dir.path().join("slow");
+    fs::copy("/bin/echo", &slow).unwrap();
+    let process = LocalProcess::new(dir.path()).unwrap();
+    for is_dropped in [false, true] {
+        let lease = Lease::take(&slow);
+        let (one, path) = (process.clone(), slow.to_str().unwrap().to_owned());
+        let held = tokio::spawn(async move { one.exec(ExecRequest::program(path, ["late"])).await });
+        for round in 0..20 {
+            let output = process.exec(ExecRequest::shell(format!("echo {round}; exit 3"))).await.unwrap();
+            assert_eq!((output.status.code(), output.stdout_text()), (Some(3), format!("{round}\n").into()));
+            tokio::task::yield_now().await;
+        }
+        assert!(!held.is_finished());
+        if is_dropped {
+            // Who gives up ends it, before it has become anything.
+            held.abort();
+            assert!(held.await.unwrap_err().is_cancelled());
+            let helper = said(&process, "cat /proc/$PPID/task/$PPID/children").await;
+            assert_eq!(helper.split_whitespace().count(), 1, "{helper}");
+            drop(lease);
+        } else {
+            drop(lease);
+            let output = held.await.unwrap().unwrap();
+            assert_eq!((output.status, output.stdout_text()), (ExitStatus::Code(0), "late\n".into()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_can_not_be_executed_late_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = dir.path().join("slow");
+    fs::write(&slow, "no program").unwrap();
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
+    let process = LocalProcess::new(dir.path()).unwrap();
+    let lease = Lease::take(&slow);
+    let (one, path) = (process.clone(), slow.to_str().unwrap().to_owned());
+    let held = tokio::spawn(async move { one.exec(ExecRequest::program(path, ["x"])).await });
+    for _ in 0..20 {
+        said(&process, "true").await;
+    }
+    assert!(!held.is_finished());
+    drop(lease);
+    let output = held.await.unwrap().unwrap();
+    assert_eq!(output.status, ExitStatus::Code(126));
+    assert!(output.stderr_text().contains("Exec format error"), "{}", output.stderr_text());
+}
+
+async fn said(process: &LocalProcess, script: &str) -> String {
+    let output = process.exec(ExecRequest::shell(script)).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout_text().trim().to_owned()
+}
+
+#[tokio::test]
+async fn open_files_are_limited_as_the_hosts_own_now() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let process = local();
+    let own = || getrlimit(Resource::Nofile).current.unwrap().to_string();
+    assert_eq!(said(&process, "ulimit -Sn").await, own());
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.current.map(|current| current - 7);
+    setrlimit(Resource::Nofile, limit).unwrap();
+    assert_eq!(said(&process, "ulimit -Sn").await, own());
+    // The helper itself needs one for each command.
+    let helper = said(&process, "grep 'open files' /proc/$PPID/limits").await;
+    let limits: Vec<_> = helper.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(limits[0], limits[1]);
+}
+
+#[tokio::test]
+async fn a_helper_from_which_a_command_has_taken_its_limits_is_replaced() {
+    let process = local();
+    let helper = said(&process, "echo $PPID").await;
+    let taken = process.exec(ExecRequest::shell("prlimit --pid $PPID --nofile=5:5")).await.unwrap();
+    if !taken.status.success() {
+        return println!("LEFT OUT: a helper without limits ({})", taken.stderr_text().trim());
+    }
+    let mut another = None;
+    for _ in 0..5 {
+        let output = process.exec(ExecRequest::shell("echo $PPID")).await;
+        match output {
+            Ok(output) if output.status.success() => another = Some(output.stdout_text().trim().to_owned()),
+            // What came with its request was lost.
+            Ok(output) => assert_eq!(output.status, ExitStatus::Lost),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+        }
+    }
+    assert_ne!(another.unwrap(), helper);
+}
+
+/// As root every directory can be searched.
+#[tokio::test]
+async fn a_directory_that_can_not_be_searched_holds_no_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let (closed, open) = (dir.path().join("closed"), dir.path().join("open"));
+    for path in [&closed, &open] {
+        fs::create_dir(path).unwrap();
+    }
+    std::os::unix::fs::symlink("/bin/echo", open.join("speak")).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    let path = format!("{}:{}", closed.display(), open.display());
+    for process in [local(), local().without_helper()] {
+        let process = process.with_env("PATH", &path);
+        let output = process.exec(ExecRequest::program("speak", ["up"])).await.unwrap();
+        assert_eq!(output.stdout_text(), "up\n");
+        let output = process.exec(ExecRequest::program("missing", ["x"])).await.unwrap();
+        assert_eq!(
+            (output.status, output.stderr_text()),
+            (ExitStatus::Code(127), "missing: command not found\n".into())
+        );
+    }
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 #[tokio::test]
 async fn words_that_fit_into_no_packet_arrive() {
     let long: Vec<String> = (0..1000).map(|n| format!("{n:0>100}")).collect();

@@ -1,6 +1,6 @@
 //! What a command may do and see, put into force.
 //!
-//! [`Policy::enter`] and [`Policy::lock`] do once what holds for all commands of the helper, [`Policy::bind`] does in
+//! [`Policy::enter`] and [`Policy::lock`] do once what holds for all commands of the helper, [`Bonds::bind`] does in
 //! each child what holds for it alone. Whatever fails stops the start: a command runs under the whole policy or not at
 //! all.
 //!
@@ -21,12 +21,13 @@ use std::{
     ffi::CStr,
     fmt,
     os::fd::{AsRawFd, IntoRawFd, OwnedFd},
+    sync::Arc,
 };
 
 pub(crate) use self::holder::Holder;
 use self::{
     holder::Pool,
-    plan::{Network, Plan},
+    plan::{Namespaces, Network, Plan},
     sys::{Errno, Fd},
 };
 
@@ -36,15 +37,24 @@ const MAX_PLAN: usize = 1 << 20;
 /// What holds for the commands of this helper.
 #[derive(Debug, Default)]
 pub(crate) struct Policy {
-    plan: Plan,
-    /// What a command enters its control groups by.
-    pub(crate) groups: Vec<OwnedFd>,
+    namespaces: Option<Namespaces>,
+    /// For the helper and all that it starts.
+    filter: Vec<u64>,
+    bonds: Arc<Bonds>,
     /// Where the host waits for an answer, until it has it.
     answer: Option<Fd>,
     listener: Option<Fd>,
-    ruleset: Option<Fd>,
     /// Fresh namespaces, where each command has its own.
     pool: Option<Pool>,
+}
+
+/// What each child does to itself. Nothing of it changes, so that a child may read it while the helper goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Bonds {
+    /// What it enters its control groups by.
+    groups: Vec<OwnedFd>,
+    ruleset: Option<Fd>,
+    late_filter: Vec<u64>,
 }
 
 /// A step that failed.
@@ -86,6 +96,7 @@ impl Policy {
         let plan = receive(socket)?;
         namespaces::forbid_new_privileges().map_err(Failure::of("forbid new privileges"))?;
         let mut policy = Self::default();
+        let mut bonds = Bonds { late_filter: plan.late_filter, ..Bonds::default() };
         if let Some(namespaces) = &plan.namespaces {
             namespaces::enter(namespaces)?;
             view::build(namespaces)?;
@@ -98,9 +109,22 @@ impl Policy {
             }
         }
         if let Some(landlock) = &plan.landlock {
-            policy.ruleset = Some(rules::ruleset(landlock)?);
+            bonds.ruleset = Some(rules::ruleset(landlock)?);
         }
-        Ok(Self { plan, ..policy })
+        let (namespaces, filter, bonds) = (plan.namespaces, plan.filter, Arc::new(bonds));
+        Ok(Self { namespaces, filter, bonds, ..policy })
+    }
+
+    /// Has each command enter these control groups. Call it before there are any.
+    pub(crate) fn set_groups(&mut self, groups: Vec<OwnedFd>) {
+        if let Some(bonds) = Arc::get_mut(&mut self.bonds) {
+            bonds.groups = groups;
+        }
+    }
+
+    /// What the children do to themselves.
+    pub(crate) fn bonds(&self) -> Arc<Bonds> {
+        Arc::clone(&self.bonds)
     }
 
     /// Locks the helper in, as far as all its commands are to be, and answers the host. What the helper opens once it
@@ -119,21 +143,21 @@ impl Policy {
 
     fn lock_in(&mut self) -> Result<(), Failure> {
         namespaces::forbid_capabilities().map_err(Failure::of("give up capabilities for good"))?;
-        if let Some(namespaces) = self.plan.namespaces.as_ref().filter(|namespaces| namespaces.per_command) {
+        if let Some(namespaces) = self.namespaces.as_ref().filter(|namespaces| namespaces.per_command) {
             // The helper keeps what it needs to make namespaces. Its commands don't see it.
             self.pool = Some(Pool::new(namespaces)?);
-            return filter(&self.plan.filter).map_err(Failure::of("install the filter"));
+            return filter(&self.filter).map_err(Failure::of("install the filter"));
         }
-        self.restrict().map_err(Failure::of("restrict the helper"))?;
+        self.bonds.restrict().map_err(Failure::of("restrict the helper"))?;
         // Commands of the same user must not look into the helper's memory.
         namespaces::hide_memory().map_err(Failure::of("hide the helper's memory"))?;
-        filter(&self.plan.filter).map_err(Failure::of("install the filter"))
+        filter(&self.filter).map_err(Failure::of("install the filter"))
     }
 
     /// Whether paths mean something else to commands than to the host. Then a command's directory is opened by
-    /// [`Policy::change_dir`], never by a descriptor of the host, which would lead out.
+    /// [`Bonds::change_dir`], never by a descriptor of the host, which would lead out.
     pub(crate) fn has_view(&self) -> bool {
-        self.plan.namespaces.is_some()
+        self.namespaces.is_some()
     }
 
     /// What the next child needs, before it is cloned. Give it to [`Policy::end`] when nothing of the command is to
@@ -187,13 +211,11 @@ impl Policy {
             pool.end_all();
         }
     }
+}
 
+impl Bonds {
     /// Binds the calling child. Allocates nothing and touches nothing of the program that it shares its memory with.
-    pub(crate) fn bind(&self, holder: Option<Holder>) -> Result<(), i32> {
-        self.bind_to(holder).map_err(|errno| errno.0)
-    }
-
-    fn bind_to(&self, holder: Option<Holder>) -> sys::Result<()> {
+    pub(crate) fn bind(&self, holder: Option<Holder>) -> sys::Result<()> {
         for group in &self.groups {
             sys::write(group.as_raw_fd(), b"0")?;
         }
@@ -201,7 +223,7 @@ impl Policy {
             Some(holder) => {
                 holder.join()?;
                 self.restrict()?;
-                filter(&self.plan.late_filter)
+                filter(&self.late_filter)
             }
             // One more layer keeps commands from the helper and from each other. The rest is inherited.
             None if self.ruleset.is_some() => self.restrict(),
@@ -210,10 +232,10 @@ impl Policy {
     }
 
     /// Goes to a directory as commands see it. No part of the path may be a symbolic link.
-    pub(crate) fn change_dir(path: &CStr) -> Result<(), i32> {
+    pub(crate) fn change_dir(path: &CStr) -> sys::Result<()> {
         let resolve = sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
         let dir = sys::open2(sys::AT_FDCWD, path, sys::O_PATH | sys::O_DIRECTORY, resolve);
-        dir.and_then(|dir| sys::change_dir(dir.raw())).map_err(|errno| errno.0)
+        dir.and_then(|dir| sys::change_dir(dir.raw()))
     }
 
     fn restrict(&self) -> sys::Result<()> {

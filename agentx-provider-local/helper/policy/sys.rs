@@ -10,12 +10,10 @@
     reason = "a system call takes and gives whole registers"
 )]
 
-mod call;
-
 use core::ffi::{CStr, c_int, c_void};
 
-pub(crate) use self::call::{Errno, Result};
-use self::call::{call, number};
+pub(crate) use crate::sys::call::{Errno, Result};
+use crate::sys::call::{call, number};
 
 /// A descriptor that closes itself.
 #[derive(Debug)]

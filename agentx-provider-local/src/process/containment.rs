@@ -22,8 +22,8 @@ pub enum Containment {
     ///
     /// What it can't hold is a process that it may not signal (one that became another user's, as by `sudo`), one that
     /// outlives host and helper both killed at the same time, and one that took off its mark, which is its limit on file
-    /// locks, and left its parents before the helper was killed. A command is the helper's equal: it can kill it, unless
-    /// namespaces [isolate](crate::Isolation) it.
+    /// locks, and left its parents before the helper was killed. A command is the helper's equal: it can kill it, or
+    /// take its limits from it, unless namespaces [isolate](crate::Isolation) it. Commands after that get another helper.
     Helper,
     /// The same, and the helper is the first process of a PID namespace, so that the kernel itself ends everything
     /// with it. Commands see no processes but their own.

@@ -10,7 +10,8 @@ const NPROC: u32 = 6;
 const NOFILE: u32 = 7;
 const AS: u32 = 9;
 
-/// The limits as the system takes them: number, soft, hard. None is above what the host itself may have.
+/// The limits as the system takes them: number, soft, hard. None is above what the host itself may have, and what is
+/// not limited is as the host's own of open files is now: the helper has another one.
 pub(super) fn of_request(limits: &ResourceLimits) -> Vec<(u32, u64, u64)> {
     let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
     let wanted = [
@@ -24,7 +25,12 @@ pub(super) fn of_request(limits: &ResourceLimits) -> Vec<(u32, u64, u64)> {
         let value = value?.min(getrlimit(resource).maximum.unwrap_or(u64::MAX));
         Some((number, value, value))
     };
-    wanted.into_iter().filter_map(limit).collect()
+    let mut limits: Vec<_> = wanted.into_iter().filter_map(limit).collect();
+    if limits.iter().all(|(number, ..)| *number != NOFILE) {
+        let own = getrlimit(Resource::Nofile);
+        limits.push((NOFILE, own.current.unwrap_or(u64::MAX), own.maximum.unwrap_or(u64::MAX)));
+    }
+    limits
 }
 
 #[cfg(test)]
@@ -34,8 +40,10 @@ mod tests {
     #[test]
     fn a_part_of_a_second_counts_as_one() {
         let limits = ResourceLimits::default().with_cpu_time(Duration::from_millis(1001)).with_file_size(7);
-        assert_eq!(of_request(&limits), [(CPU, 2, 2), (FSIZE, 7, 7)]);
-        assert!(of_request(&ResourceLimits::default()).is_empty());
+        let own = getrlimit(Resource::Nofile);
+        let files = (NOFILE, own.current.unwrap_or(u64::MAX), own.maximum.unwrap_or(u64::MAX));
+        assert_eq!(of_request(&limits), [(CPU, 2, 2), (FSIZE, 7, 7), files]);
+        assert_eq!(of_request(&ResourceLimits::default()), [files]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) fn bubblewrap() -> Isolation {
 
 #[tokio::test]
 async fn commands_see_the_same() {
-    let Some((process, dir)) = isolated(bubblewrap()) else { return };
+    let Some((process, dir)) = isolated(bubblewrap().with_protected([".bashrc"])) else { return };
     assert_eq!(process.capabilities().root, "/workspace");
     fs::create_dir(dir.path().join("a")).unwrap();
     let request = ExecRequest::shell("pwd; echo hello > here; cat /workspace/a/here; echo $X; exit 3");

@@ -22,7 +22,7 @@ use super::{
     wire::{Order, Reply, Stage},
 };
 
-/// How long the helper may take to start a command. A file system that does not answer holds it that long.
+/// How long the start of a command may take. A file system that does not answer holds it that long, and nobody else.
 const MAX_LAUNCH: Duration = Duration::from_secs(30);
 /// How long the helper may say nothing of a command that it was told to end. It tries for two seconds, and then says so:
 /// one that is silent stands still.
@@ -62,7 +62,8 @@ pub(in crate::process) enum NotLaunched {
     Refused(Stage, Errno, String),
     /// The helper is there no more, and has never heard of the command.
     Gone,
-    /// The helper did not say in time that it has started it, and was ended with all that it had started.
+    /// It was not started in time, and was ended. A helper that said nothing at all was ended with all that it had
+    /// started.
     Stalled,
     /// The system's error on this side.
     Failed(io::Error),
@@ -78,7 +79,7 @@ impl Line {
         command: &Command<'_>,
         handles: Handles<'_>,
     ) -> Result<Self, NotLaunched> {
-        let Ok(_turn) = helper.under_way.acquire().await else { return Err(NotLaunched::Gone) };
+        let Ok(turn) = helper.under_way.acquire().await else { return Err(NotLaunched::Gone) };
         let number = helper.next_number();
         let packet = Packet::new(number, command, handles.stdin.is_some())?;
         let (ours, theirs) = socketpair(
@@ -94,17 +95,44 @@ impl Line {
         let socket = Receiver::from_owned_fd_unchecked(ours)?;
         let id = format!("{}", helper.first_tag | u64::from(number));
         let line = Self { id, socket, helper: Arc::clone(helper), state: Mutex::default() };
-        let reply = poll_fn(|cx| line.poll_reply(cx));
+        let mut turn = Some(turn);
+        let reply = poll_fn(|cx| {
+            loop {
+                match ready!(line.poll_reply(cx)) {
+                    // It has taken the request, and waits for no more than this one.
+                    Ok(Some(Reply::Delayed)) => turn = None,
+                    reply => return Poll::Ready(reply),
+                }
+            }
+        });
         let Ok(reply) = tokio::time::timeout(MAX_LAUNCH, reply).await else {
-            helper.abandon();
+            if turn.is_some() {
+                helper.abandon();
+            } else {
+                line.end(&Handle::current()).await;
+            }
             return Err(NotLaunched::Stalled);
         };
         match reply? {
+            Some(Reply::Refused {
+                stage: Stage::Request | Stage::Clone | Stage::Handles | Stage::Limits,
+                ..
+            }) if helper.is_maimed() => {
+                helper.retire();
+                Err(NotLaunched::Gone)
+            }
             Some(Reply::Refused { stage, errno }) => {
                 Err(NotLaunched::Refused(stage, Errno::from_raw_os_error(errno), line.id.clone()))
             }
-            // It runs, or has run; or the helper has ended meanwhile, and nobody knows whether it ran.
-            Some(_) | None => Ok(line),
+            // It runs, or has run.
+            Some(_) => Ok(line),
+            // The helper has ended meanwhile, or could not take what came with the request: nobody knows whether it ran.
+            None => {
+                if helper.is_maimed() {
+                    helper.retire();
+                }
+                Ok(line)
+            }
         }
     }
 
@@ -241,7 +269,7 @@ impl Line {
                 state.over |= gone;
             }
             Some(Reply::Gone | Reply::Stuck | Reply::Refused { .. }) => state.over = true,
-            Some(Reply::Started | Reply::Ready { .. }) => {}
+            Some(Reply::Started | Reply::Delayed | Reply::Ready { .. }) => {}
             None => state.cut = true,
         }
         Ok(reply)
@@ -309,7 +337,7 @@ fn wait_readable(fd: impl AsFd, deadline: Instant) -> bool {
 mod tests {
     use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-    use super::*;
+    use super::{super::Attached, *};
 
     #[tokio::test]
     async fn nobody_waits_for_what_can_not_be_ended() {
@@ -317,7 +345,7 @@ mod tests {
             || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::NONBLOCK, None).unwrap();
         let ((control, _theirs), (ours, theirs)) = (pair(), pair());
         let process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
-        let helper = Arc::new(Helper::new(control, process, 0, Arc::default(), None, None, false));
+        let helper = Arc::new(Helper::new(control, process, 0, Arc::default(), Attached::default()));
         let socket = Receiver::from_owned_fd_unchecked(ours).unwrap();
         let line = Line { id: String::new(), socket, helper, state: Mutex::default() };
         let mut exit = std::pin::pin!(poll_fn(|cx| line.poll_exit(cx)));

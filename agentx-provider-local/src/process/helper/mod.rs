@@ -9,8 +9,9 @@ mod start;
 pub(super) mod wire;
 
 use std::{
-    io,
+    fs, io,
     os::fd::OwnedFd,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -52,24 +53,43 @@ pub(super) struct Helper {
     next: AtomicU32,
     under_way: Semaphore,
     end: Arc<End>,
+    attached: Attached,
+}
+
+/// What a helper has beside itself.
+#[derive(Debug, Default)]
+struct Attached {
     /// The way of its commands to the network, where that is not the host's.
     proxy: Option<Proxy>,
     /// What its commands' protected paths need on the host: its commands may outlive the `LocalProcess`.
     _stand_ins: Option<Arc<StandIns>>,
     /// Its commands are in a control group, which goes with it.
     has_group: bool,
+    limits: Limits,
+}
+
+/// The system's limits of a helper as they were when it was ready: a command of the same user may change them.
+#[derive(Debug, Default)]
+struct Limits {
+    path: PathBuf,
+    text: String,
+}
+
+impl Limits {
+    fn of(pid: u32) -> Self {
+        let path = PathBuf::from(format!("/proc/{pid}/limits"));
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        Self { path, text }
+    }
+
+    /// Whether others hold now.
+    fn are_changed(&self) -> bool {
+        fs::read_to_string(&self.path).is_ok_and(|text| text != self.text)
+    }
 }
 
 impl Helper {
-    fn new(
-        control: OwnedFd,
-        process: OwnedFd,
-        first_tag: u64,
-        end: Arc<End>,
-        proxy: Option<Proxy>,
-        stand_ins: Option<Arc<StandIns>>,
-        has_group: bool,
-    ) -> Self {
+    fn new(control: OwnedFd, process: OwnedFd, first_tag: u64, end: Arc<End>, attached: Attached) -> Self {
         Self {
             control,
             process,
@@ -78,9 +98,7 @@ impl Helper {
             next: AtomicU32::new(0),
             under_way: Semaphore::new(MAX_UNDER_WAY),
             end,
-            proxy,
-            _stand_ins: stand_ins,
-            has_group,
+            attached,
         }
     }
 
@@ -89,12 +107,17 @@ impl Helper {
     /// # Errors
     /// When the host has no handles left.
     pub(super) fn attend(&self, runtime: &Handle) -> io::Result<()> {
-        self.proxy.as_ref().map_or(Ok(()), |proxy| proxy.serve(runtime))
+        self.attached.proxy.as_ref().map_or(Ok(()), |proxy| proxy.serve(runtime))
     }
 
     /// Whether it is there no more, or stands still.
     pub(super) fn is_over(&self) -> bool {
         self.retired.load(Ordering::Relaxed) || self.end.has_come()
+    }
+
+    /// Whether a command has taken from it what it needs to start others.
+    fn is_maimed(&self) -> bool {
+        self.attached.limits.are_changed()
     }
 
     /// Gives it no more commands.
@@ -118,7 +141,7 @@ impl Helper {
 impl Drop for Helper {
     fn drop(&mut self) {
         // A host that ends right after this would leave the group behind.
-        if self.has_group {
+        if self.attached.has_group {
             // An error means that the helper is there no more.
             let _ = shutdown(&self.control, Shutdown::Both);
             self.end.wait(Instant::now() + MAX_END);

@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use super::{
-    Helper,
+    Attached, Helper, Limits,
     end::End,
     sender,
     wire::{NUMBER_BITS, Reply, Setup, Stage, VERSION},
@@ -109,6 +109,7 @@ pub(in crate::process) fn start(
                 .map_err(|error| NoHelper::of("a program in memory can't be executed", &error))?
         }
     };
+    let pid = child.id();
     let process = Pid::from_child(&child);
     let process = pidfd_open(process, PidfdFlags::empty()).map_err(told("pidfd_open"))?;
     // From here on its end is seen to, whatever happens.
@@ -129,8 +130,13 @@ pub(in crate::process) fn start(
             let listener = plan.map(HandedOver::entered).transpose()?.flatten();
             let proxy = isolation.zip(listener).map(|(isolation, listener)| isolation.proxy(listener));
             let proxy = proxy.transpose().map_err(told("listen"))?.flatten();
-            let stand_ins = isolation.map(Prepared::stand_ins);
-            Ok(Helper::new(control, process, first_tag, end, proxy, stand_ins, group.is_some()))
+            let attached = Attached {
+                proxy,
+                _stand_ins: isolation.map(Prepared::stand_ins),
+                has_group: group.is_some(),
+                limits: Limits::of(pid),
+            };
+            Ok(Helper::new(control, process, first_tag, end, attached))
         }
         Reply::Refused { stage: Stage::Policy, errno } if let Some(plan) = plan => {
             Err(plan.refused().unwrap_or_else(|| Errno::from_raw_os_error(errno).to_string()).into())

@@ -5,7 +5,7 @@
 //! means: end the command. All numbers are little-endian.
 
 /// Who speaks another version of this is not spoken to.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The largest packet. What does not fit is put into a memory file, whose handle the packet carries.
 pub(crate) const MAX_PACKET: usize = 8 << 10;
@@ -117,6 +117,8 @@ pub(crate) enum Reply {
     Refused { stage: Stage, errno: i32 },
     /// The program runs. Not told of a command that ends soon: its end tells so, too.
     Started,
+    /// The start takes long: a program or a directory does not answer. Others are served meanwhile.
+    Delayed,
     /// The command's first process has ended: with this code, or by this signal. `gone` says that nothing else of it
     /// is left either, and is then the last word.
     Exited { signalled: bool, value: i32, gone: bool },
@@ -262,6 +264,7 @@ impl Reply {
             }
             Self::Gone => out.u8(4),
             Self::Stuck => out.u8(5),
+            Self::Delayed => out.u8(6),
         }
         out.0
     }
@@ -281,6 +284,7 @@ impl Reply {
             }
             4 => Self::Gone,
             5 => Self::Stuck,
+            6 => Self::Delayed,
             _ => return None,
         })
     }
@@ -434,6 +438,7 @@ mod tests {
             Reply::Exited { signalled: false, value: -1, gone: true },
             Reply::Gone,
             Reply::Stuck,
+            Reply::Delayed,
         ];
         replies.extend(STAGES.map(|stage| Reply::Refused { stage, errno: 2 }));
         for reply in replies {

@@ -1,4 +1,10 @@
-//! One system call: its number, its arguments and what the kernel answers.
+//! One system call: its number, its arguments and what the kernel answers. It touches neither `errno` nor anything else
+//! of the C library, so that children can make it that share this program's memory.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a system call takes and gives whole registers"
+)]
 
 /// An error number of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +15,8 @@ impl Errno {
     pub(crate) const ESRCH: Self = Self(3);
     pub(crate) const EINTR: Self = Self(4);
     pub(crate) const ECHILD: Self = Self(10);
+    pub(crate) const EACCES: Self = Self(13);
+    pub(crate) const ENOTDIR: Self = Self(20);
     pub(crate) const EBUSY: Self = Self(16);
     pub(crate) const EAGAIN: Self = Self(11);
     pub(crate) const EINVAL: Self = Self(22);
@@ -64,13 +72,13 @@ pub(crate) unsafe fn call(number: usize, args: [usize; 6]) -> Result<usize> {
     told(result)
 }
 
-pub(super) fn told(result: isize) -> Result<usize> {
+fn told(result: isize) -> Result<usize> {
     if (-4095..0).contains(&result) { Err(Errno(-result as i32)) } else { Ok(result as usize) }
 }
 
 macro_rules! numbers {
     ($($name:ident $x86_64:literal $aarch64:literal)*) => {
-        pub(super) mod number {
+        pub(crate) mod number {
             $(
                 #[cfg(target_arch = "x86_64")]
                 pub(crate) const $name: usize = $x86_64;
@@ -86,6 +94,13 @@ numbers! {
     WRITE 1 64
     CLOSE 3 57
     IOCTL 16 29
+    DUP3 292 24
+    EXECVE 59 221
+    FACCESSAT 269 48
+    GETPPID 110 173
+    PRLIMIT64 302 261
+    RT_SIGPROCMASK 14 135
+    SETSID 112 157
     SOCKET 41 198
     BIND 49 200
     LISTEN 50 201
