@@ -5,15 +5,20 @@ use agentx_resource::{
     FileSystem, FileSystemExt, Metadata, ReadOptions, ResourcePath, Version, WriteMode, WriteOptions,
 };
 use futures::{StreamExt, TryStreamExt, stream};
+use serde::de::DeserializeOwned;
 
-use super::tree::{Blob, Node, Tree, gone};
+use super::{
+    tree::{Blob, Node, Tree, gone},
+    undo::Stored,
+};
 
 /// How many files are copied at a time.
 const COPIES_AT_ONCE: usize = 8;
-/// The largest record of a snapshot.
+/// The largest record of a snapshot or a call.
 const MAX_RECORD: u64 = 256 << 20;
 
-/// Where snapshots and contents are kept: `/snapshots/N.json`, and `/blobs/N/M` for what they hold.
+/// Where snapshots, calls and contents are kept: `/snapshots/N.json`, `/calls/N.json`, and `/blobs/N/M` for what they
+/// hold.
 ///
 /// A snapshot is there once its record is, which is written at last and whole. A content is kept as long as somebody
 /// counts on it; what nobody counts on is removed when the store is opened.
@@ -21,6 +26,10 @@ const MAX_RECORD: u64 = 256 << 20;
 pub(super) struct Store {
     fs: Arc<dyn FileSystem>,
     pub(super) snapshots: Vec<u64>,
+    /// The calls that were there, until a log takes them.
+    calls: Vec<(u64, Stored)>,
+    /// The number of the next call.
+    next_call: u64,
     uses: BTreeMap<Blob, usize>,
     /// The number of the next run of copies.
     next: u64,
@@ -32,10 +41,26 @@ impl Store {
     pub(super) async fn open(fs: Arc<dyn FileSystem>) -> Result<Self> {
         let mut snapshots = numbers(&fs, "/snapshots").await?;
         snapshots.sort_unstable();
-        let mut store = Self { fs, snapshots, uses: BTreeMap::new(), next: 0, unfinished: None };
+        let mut store = Self {
+            fs,
+            snapshots,
+            calls: Vec::new(),
+            next_call: 0,
+            uses: BTreeMap::new(),
+            next: 0,
+            unfinished: None,
+        };
         for number in store.snapshots.clone() {
             let tree = store.load(number).await?;
             store.count(&tree);
+        }
+        let mut calls = numbers(&store.fs, "/calls").await?;
+        calls.sort_unstable();
+        for number in calls {
+            let call: Stored = store.read("load call", number, &call_path(number)?).await?;
+            store.hold(call.kept());
+            store.calls.push((number, call));
+            store.next_call = number + 1;
         }
         for run in numbers(&store.fs, "/blobs").await? {
             let directory = ResourcePath::new(format!("/blobs/{run}"))?;
@@ -115,19 +140,55 @@ impl Store {
     }
 
     pub(super) async fn load(&self, number: u64) -> Result<Tree> {
-        let path = record_path(number)?;
-        let read = self.fs.read(&path, ReadOptions::default()).await.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Error::new(ErrorKind::NotFound, "load snapshot").with_path(number),
+        let entries: Vec<(String, Node)> = self.read("load snapshot", number, &record_path(number)?).await?;
+        let parsed = entries.into_iter().map(|(path, node)| Ok((ResourcePath::new(path)?, node)));
+        parsed.collect::<Result<Tree>>().map_err(|error| {
+            Error::new(ErrorKind::Corrupt, "load snapshot").with_path(number).with_message(error.to_string())
+        })
+    }
+
+    /// A record of ours.
+    async fn read<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        number: u64,
+        path: &ResourcePath,
+    ) -> Result<T> {
+        let read = self.fs.read(path, ReadOptions::default()).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::new(ErrorKind::NotFound, operation).with_path(number),
             _ => error,
         })?;
-        let corrupt = |message: String| {
-            Error::new(ErrorKind::Corrupt, "load snapshot").with_path(number).with_message(message)
-        };
-        let record = read.bytes(MAX_RECORD).await?;
-        let entries: Vec<(String, Node)> =
-            serde_json::from_slice(&record).map_err(|error| corrupt(error.to_string()))?;
-        let parsed = entries.into_iter().map(|(path, node)| Ok((ResourcePath::new(path)?, node)));
-        parsed.collect::<Result<Tree>>().map_err(|error| corrupt(error.to_string()))
+        serde_json::from_slice(&read.bytes(MAX_RECORD).await?).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, operation).with_path(number).with_message(error.to_string())
+        })
+    }
+
+    /// The calls that were there when the store was opened; what they hold is counted on already.
+    pub(super) fn take_calls(&mut self) -> Vec<(u64, Stored)> {
+        std::mem::take(&mut self.calls)
+    }
+
+    /// Keeps what is remembered of a call; gives its number.
+    pub(super) async fn save_call(&mut self, call: &Stored) -> Result<u64> {
+        let number = self.next_call;
+        self.next_call += 1;
+        self.write_call(number, call, WriteMode::CreateNew).await?;
+        Ok(number)
+    }
+
+    pub(super) async fn update_call(&mut self, number: u64, call: &Stored) -> Result<()> {
+        self.write_call(number, call, WriteMode::Overwrite).await
+    }
+
+    pub(super) async fn remove_call(&mut self, number: u64) -> Result<()> {
+        self.fs.rm_all(&call_path(number)?).await
+    }
+
+    async fn write_call(&self, number: u64, call: &Stored, mode: WriteMode) -> Result<()> {
+        let record = serde_json::to_vec(call)
+            .map_err(|error| Error::new(ErrorKind::Internal, "save call").with_source(error))?;
+        let options = WriteOptions::from(mode).with_create_parents();
+        self.fs.write(&call_path(number)?, record.into(), options).await.map(drop)
     }
 
     pub(super) async fn remove(&mut self, number: u64) -> Result<()> {
@@ -210,6 +271,10 @@ impl Blob {
     fn path(self) -> Result<ResourcePath> {
         ResourcePath::new(format!("/blobs/{}/{}", self.0, self.1))
     }
+}
+
+fn call_path(number: u64) -> Result<ResourcePath> {
+    ResourcePath::new(format!("/calls/{number}.json"))
 }
 
 fn record_path(number: u64) -> Result<ResourcePath> {

@@ -151,6 +151,9 @@ cases! {
         a_tree_beyond_the_limits
         a_workspace_has_a_quota_and_states
         a_call_is_taken_back
+        calls_of_an_earlier_program_are_taken_back
+        an_undo_that_was_cut_off_is_done_by_the_next_program
+        a_call_that_can_not_be_read_is_told_and_left
         a_call_beyond_the_limits_runs_and_stays
         what_somebody_else_changed_since_stays
         calls_at_the_same_time_are_told_apart_or_refused

@@ -217,7 +217,7 @@ struct Recorded {
 
 async fn recorded(pair: Pair) -> Recorded {
     let store = Arc::new(MemoryFileSystem::new());
-    let log = UndoLog::new(&pair.runtime, snapshots(&pair, &store).await).unwrap();
+    let log = UndoLog::open(&pair.runtime, snapshots(&pair, &store).await).await.unwrap();
     let tools = log.record(tools(&pair.runtime));
     Recorded { pair, log, store, tools }
 }
@@ -262,11 +262,70 @@ pub async fn a_call_is_taken_back(pair: Pair) {
     assert_eq!(blobs(&all.store).await, 1);
 }
 
+impl Recorded {
+    /// The same files and the same store, in a program that was started anew.
+    async fn reopened(self) -> Self {
+        let Self { pair, store, .. } = self;
+        let log = UndoLog::open(&pair.runtime, snapshots(&pair, &store).await).await.unwrap();
+        let tools = log.record(tools(&pair.runtime));
+        Self { pair, log, store, tools }
+    }
+}
+
+pub async fn calls_of_an_earlier_program_are_taken_back(pair: Pair) {
+    let all = recorded(pair).await;
+    all.pair.put("/a.txt", "one").await;
+    all.call("1", "edit", json!({"file_path": "a.txt", "old_string": "one", "new_string": "two"})).await;
+    all.call("2", "bash", json!({"command": "echo three > a.txt; echo b > b.txt"})).await;
+    all.call("3", "write", json!({"file_path": "c.txt", "content": "c"})).await;
+    let all = all.reopened().await;
+    assert_eq!(all.undone("2").await, ["~/a.txt", "-/b.txt"]);
+    // What one undo changed of what the other goes by is known to the next program too.
+    let all = all.reopened().await;
+    assert_eq!(all.log.undo("2").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(all.undone("1").await, ["~/a.txt"]);
+    assert_eq!(all.pair.get("/a.txt").await, "one");
+    all.call("4", "write", json!({"file_path": "c.txt", "content": "d"})).await;
+    let all = all.reopened().await;
+    assert_eq!(all.undone("4").await, ["~/c.txt"]);
+    assert_eq!(all.undone("3").await, ["-/c.txt"]);
+    let all = all.reopened().await;
+    assert_eq!(blobs(&all.store).await, 0);
+    let calls = all.store.readdir(&path("/calls")).await.unwrap();
+    assert!(calls.is_empty(), "{calls:?}");
+}
+
+pub async fn an_undo_that_was_cut_off_is_done_by_the_next_program(pair: Pair) {
+    let all = recorded(pair).await;
+    for file in ["/a", "/b", "/c"] {
+        all.pair.put(file, "old").await;
+    }
+    all.call("1", "bash", json!({"command": "echo new > a; echo new > b; echo new > c; echo new > d"})).await;
+    // A part of it has happened, and the store does not know.
+    all.pair.put("/a", "old").await;
+    all.pair.runtime.file_system().rm_all(&path("/d")).await.unwrap();
+    let all = all.reopened().await;
+    assert_eq!(all.undone("1").await, ["~/b", "~/c"]);
+    for file in ["/a", "/b", "/c"] {
+        assert_eq!(all.pair.get(file).await, "old");
+    }
+}
+
+pub async fn a_call_that_can_not_be_read_is_told_and_left(pair: Pair) {
+    let all = recorded(pair).await;
+    all.call("1", "write", json!({"file_path": "a", "content": "a"})).await;
+    all.store.write_file(&path("/calls/0.json"), "{").await.unwrap();
+    let fs = Arc::clone(all.pair.runtime.file_system());
+    let error = Snapshots::open(fs, Arc::clone(&all.store) as Arc<dyn FileSystem>).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(all.store.read_to_string(&path("/calls/0.json")).await.unwrap(), "{");
+}
+
 pub async fn a_call_beyond_the_limits_runs_and_stays(pair: Pair) {
     pair.put("/a.txt", "x".repeat(2000)).await;
     let store = Arc::new(MemoryFileSystem::new());
     let limits = SnapshotLimits::default().with_bytes(1000);
-    let log = UndoLog::new(&pair.runtime, snapshots(&pair, &store).await.with_limits(limits)).unwrap();
+    let log = UndoLog::open(&pair.runtime, snapshots(&pair, &store).await.with_limits(limits)).await.unwrap();
     let tools = log.record(tools(&pair.runtime));
     let all = Recorded { pair, log, store, tools };
     all.call("1", "write", json!({"file_path": "a.txt", "content": "mine"})).await;
@@ -288,7 +347,8 @@ pub async fn what_somebody_else_changed_since_stays(pair: Pair) {
     all.pair.put("/b.txt", "theirs").await;
     all.pair.runtime.file_system().rm_all(&path("/c.txt")).await.unwrap();
     let conflict = all.log.undo("1").await.unwrap();
-    assert_eq!(conflict, Undone::Conflict(vec![path("/b.txt"), path("/c.txt")]));
+    // Nothing was where `c.txt` was made, and nothing is there now.
+    assert_eq!(conflict, Undone::Conflict(vec![path("/b.txt")]));
     assert_eq!(all.pair.get("/a.txt").await, "two\n", "all or nothing");
 
     // What others put into a directory of the call stays there.

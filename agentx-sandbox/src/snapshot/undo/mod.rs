@@ -1,30 +1,40 @@
+//! What calls of tools did to the files, and how it is taken back.
+
+mod call;
+mod record;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use agentx_core::{Error, ErrorKind, Result, Tool, ToolContext, ToolDefinition, ToolOutput};
+use agentx_core::{Error, ErrorKind, Result, Tool};
 use agentx_resource::{FileSystemExt, MkdirOptions, ResourcePath, Version, WriteMode};
-use async_trait::async_trait;
-use serde_json::Value;
 
+pub(super) use self::record::Stored;
+use self::{
+    call::{Call, Recorded},
+    record::{Behind, Record, Taken},
+};
 use super::{
     Change, ChangeKind, Restored, Snapshots, State, remove,
-    tree::{Node, Tree, candidates, gone, look, scan},
+    tree::{Node, Tree, gone, look, scan},
 };
 use crate::NodeRuntime;
 
 /// Takes back what one call of `write`, `edit` or `bash` did to the files.
 ///
-/// The calls of the tools that [`record`](Self::record) gives are remembered, the last 100 of them, as long as this value
-/// lives. A clone is the same log.
+/// The calls of the tools that [`record`](Self::record) gives are remembered, the last 100 of them, in the store of the
+/// snapshots: a log that is opened over it later has them too. One log has a store at a time; a clone is the same log.
 ///
 /// * **Costs.** A call of `write` or `edit` copies the file as it was. A call of `bash` takes what a snapshot takes
 ///   (a listing, and a copy of each file that is new or changed since the last one), and lists the tree once more
 ///   after it.
 /// * **Conflicts.** A call is taken back whole or not at all: not where something else has changed one of its files since,
 ///   nor where another recorded call ran at the same time and may have changed the same files.
+/// * **A crash.** A call that was under way when the program was killed is not remembered. An undo that was is done by
+///   the next one: what it had taken back already counts as done.
 /// * **Bounds** and what is left alone: those of the [`Snapshots`]. A call in a tree beyond them runs, and can't be taken
 ///   back. What a command in the background changes after its call has ended belongs to no call.
 ///
@@ -40,7 +50,7 @@ use crate::NodeRuntime;
 /// let (fs, clock) = (Arc::new(MemoryFileSystem::new()), Arc::new(ManualClock::default()));
 /// let process = MemoryProcess::new(clock.clone()).with_file_system(fs.clone());
 /// let runtime = NodeRuntime::new(fs.clone(), Arc::new(MemoryEnv::default()), Arc::new(process));
-/// let log = UndoLog::new(&runtime, Snapshots::open(fs.clone(), Arc::new(MemoryFileSystem::new())).await?)?;
+/// let log = UndoLog::open(&runtime, Snapshots::open(fs.clone(), Arc::new(MemoryFileSystem::new())).await?).await?;
 ///
 /// let tools = log.record(tools(&runtime));
 /// let write = tools.iter().find(|tool| tool.definition().name == "write").unwrap();
@@ -79,6 +89,7 @@ struct Log {
     started: u64,
     /// What was kept for calls that are forgotten.
     garbage: Vec<Node>,
+    behind: Behind,
 }
 
 struct Running {
@@ -93,32 +104,23 @@ enum Scope {
     Tree,
 }
 
-struct Record {
-    call: String,
-    overlapped: bool,
-    changes: Result<Vec<Taken>>,
-}
-
-/// One change of a call.
-#[derive(Clone)]
-struct Taken {
-    path: ResourcePath,
-    before: Option<Node>,
-    after: Option<Node>,
-}
-
 impl UndoLog {
-    /// No calls yet. `snapshots` are of the runtime's file system.
+    /// The calls that the store of `snapshots` has; none yet in a new one. The snapshots are of the runtime's file
+    /// system.
     ///
     /// # Errors
-    /// `Unsupported` for a file system without conditional writes: there, nothing tells who changed a file.
-    pub fn new(runtime: &NodeRuntime, snapshots: Snapshots) -> Result<Self> {
+    /// `Unsupported` for a file system without conditional writes: there, nothing tells who changed a file. `Corrupt` for
+    /// a call that can't be read as such, which is left as it is.
+    pub async fn open(runtime: &NodeRuntime, snapshots: Snapshots) -> Result<Self> {
         if runtime.file_system().capabilities().if_match.is_none() {
             return Err(Error::new(ErrorKind::Unsupported, "undo")
                 .with_message("the file system has no conditional writes"));
         }
-        let runtime = runtime.clone();
-        Ok(Self(Arc::new(Inner { runtime, snapshots, log: Mutex::default() })))
+        let mut log = Log::default();
+        for (number, stored) in snapshots.state.lock().await.store.take_calls() {
+            log.push(Record::of(number, stored)?);
+        }
+        Ok(Self(Arc::new(Inner { runtime: runtime.clone(), snapshots, log: Mutex::new(log) })))
     }
 
     /// The same tools, with `write`, `edit` and `bash` remembered.
@@ -137,17 +139,32 @@ impl UndoLog {
     /// `NotFound` for a call that is not, or no longer, remembered; `Busy` for one that ran along with another which may
     /// have changed the same files; why the call's changes were not remembered; what the file systems report.
     pub async fn undo(&self, call: &str) -> Result<Undone> {
-        let fs = &**self.0.runtime.file_system();
         let mut state = self.0.snapshots.state.lock().await;
-        let changes = self.changes_of(call)?;
-        let mut conflicts = Vec::new();
-        for change in &changes {
-            if !same(self.now(&change.path, change.after.as_ref()).await?.as_ref(), change.after.as_ref()) {
-                conflicts.push(change.path.clone());
+        let undone = self.take_back(&state, call).await;
+        // Also of what was taken back before something failed.
+        self.clean(&mut state).await?;
+        undone
+    }
+
+    async fn take_back(&self, state: &State, call: &str) -> Result<Undone> {
+        let fs = &**self.0.runtime.file_system();
+        let (mut changes, mut done, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
+        for change in self.changes_of(call)? {
+            let now = self.now(&change.path, change.after.as_ref()).await?;
+            if same(now.as_ref(), change.after.as_ref()) {
+                changes.push(change);
+            } else if self.is_as_before(state, &change, now.as_ref()).await? {
+                done.push((change, now));
+            } else {
+                conflicts.push(change.path);
             }
         }
         if !conflicts.is_empty() {
             return Ok(Undone::Conflict(conflicts));
+        }
+        for (change, now) in done {
+            let version = now.as_ref().and_then(Node::version).map(Version::new);
+            self.done(call, &change, version.as_ref());
         }
         let mut restored = Restored::default();
         // What is in a directory goes before it.
@@ -194,9 +211,23 @@ impl UndoLog {
             self.done(call, change, version.as_ref());
         }
         restored.changed.sort_by(|a, b| a.path.cmp(&b.path));
-        self.log().calls.retain(|record| record.call != call);
-        self.clean(&mut state).await?;
+        let mut log = self.log();
+        if let Some(index) = log.calls.iter().position(|record| record.call == call) {
+            log.forget(index);
+        }
         Ok(Undone::Restored(restored))
+    }
+
+    /// Whether a place is already what it was: an undo was cut off, or somebody else took the change back.
+    async fn is_as_before(&self, state: &State, change: &Taken, now: Option<&Node>) -> Result<bool> {
+        match (&change.before, now) {
+            (None, None) | (Some(Node::Directory), Some(Node::Directory)) => Ok(true),
+            (Some(Node::File { blob: Some(blob), .. }), Some(Node::File { .. })) => {
+                let fs = &**self.0.runtime.file_system();
+                state.store.equals(*blob, fs, &change.path).await
+            }
+            _ => Ok(false),
+        }
     }
 
     fn changes_of(&self, call: &str) -> Result<Vec<Taken>> {
@@ -216,11 +247,12 @@ impl UndoLog {
     fn done(&self, call: &str, done: &Taken, version: Option<&Version>) {
         let was = done.before.as_ref().and_then(Node::version);
         let mut log = self.log();
-        let Log { calls, garbage, .. } = &mut *log;
+        let Log { calls, garbage, behind, .. } = &mut *log;
         for record in calls.iter_mut() {
             let Ok(changes) = &mut record.changes else { continue };
             if record.call == call {
                 changes.retain(|change| change.path != done.path);
+                behind.changed.extend(record.number);
                 continue;
             }
             for change in changes.iter_mut().filter(|change| change.path == done.path) {
@@ -228,6 +260,7 @@ impl UndoLog {
                     && after.as_deref() == was
                 {
                     *after = Some(version.as_str().to_owned());
+                    behind.changed.extend(record.number);
                 }
             }
         }
@@ -299,9 +332,26 @@ impl UndoLog {
         }
     }
 
-    /// Gives up what was kept for calls that are forgotten.
+    /// Brings the store up to what is remembered, and gives up what was kept for calls that are forgotten.
     async fn clean(&self, state: &mut State) -> Result<()> {
-        let garbage = std::mem::take(&mut self.log().garbage);
+        let (garbage, behind, changed) = {
+            let mut log = self.log();
+            let behind = std::mem::take(&mut log.behind);
+            let changed: Vec<_> = log
+                .calls
+                .iter()
+                .filter_map(|record| Some((record.number?, record.stored()?)))
+                .filter(|(number, _)| behind.changed.contains(number))
+                .collect();
+            (std::mem::take(&mut log.garbage), behind, changed)
+        };
+        // First what counts on a content, then the content.
+        for number in behind.forgotten {
+            state.store.remove_call(number).await?;
+        }
+        for (number, stored) in changed {
+            state.store.update_call(number, &stored).await?;
+        }
         state.store.release(&garbage).await
     }
 
@@ -326,58 +376,23 @@ impl UndoLog {
     }
 }
 
-/// A call that runs.
-struct Call<'l> {
-    log: &'l UndoLog,
-    number: u64,
-    /// What is kept of the state before.
-    kept: Tree,
-}
-
-impl Call<'_> {
-    async fn remember(self, call: String, scope: &Scope, before: Result<()>) {
-        let changes = match before {
-            Ok(()) => self.log.after(scope).await.map(|after| {
-                let changes = candidates(&self.kept, &after).into_iter().map(|Change { path, .. }| Taken {
-                    before: self.kept.get(&path).cloned(),
-                    after: after.get(&path).cloned(),
-                    path,
-                });
-                changes.collect()
-            }),
-            Err(error) => Err(error),
-        };
-        if let Ok(changes) = &changes {
-            let changes: &Vec<Taken> = changes;
-            // They stay kept when the rest is given up.
-            let mut state = self.log.0.snapshots.state.lock().await;
-            state.store.hold(changes.iter().filter_map(|change| change.before.as_ref()));
-        }
-        let mut log = self.log.log();
-        let overlapped = log.running.get(&self.number).is_some_and(|running| running.overlapped);
-        if let Some(same) = log.calls.iter().position(|record| record.call == call) {
-            log.forget(same);
-        }
-        log.calls.push_back(Record { call, overlapped, changes });
-        if log.calls.len() > CALLS {
-            log.forget(0);
-        }
-    }
-}
-
 impl Log {
-    fn forget(&mut self, index: usize) {
-        let changes = self.calls.remove(index).and_then(|record| record.changes.ok());
-        self.garbage.extend(changes.into_iter().flatten().filter_map(|change| change.before));
+    /// Remembers a call as the last one.
+    fn push(&mut self, record: Record) {
+        if let Some(same) = self.calls.iter().position(|other| other.call == record.call) {
+            self.forget(same);
+        }
+        self.calls.push_back(record);
+        if self.calls.len() > CALLS {
+            self.forget(0);
+        }
     }
-}
 
-/// Also for a call that is dropped, which is not remembered.
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        let mut log = self.log.log();
-        log.running.remove(&self.number);
-        log.garbage.extend(std::mem::take(&mut self.kept).into_values().filter(|node| node.blob().is_some()));
+    fn forget(&mut self, index: usize) {
+        let Some(record) = self.calls.remove(index) else { return };
+        self.behind.forgotten.extend(record.number);
+        let changes = record.changes.into_iter().flatten();
+        self.garbage.extend(changes.filter_map(|change| change.before));
     }
 }
 
@@ -386,39 +401,6 @@ fn same(now: Option<&Node>, then: Option<&Node>) -> bool {
         (None, None) => true,
         (Some(now), Some(then)) => now.is(then),
         _ => false,
-    }
-}
-
-#[derive(Debug)]
-struct Recorded {
-    inner: Arc<dyn Tool>,
-    log: UndoLog,
-}
-
-#[async_trait]
-impl Tool for Recorded {
-    fn definition(&self) -> &ToolDefinition {
-        self.inner.definition()
-    }
-
-    async fn call(&self, input: Value, context: ToolContext) -> Result<ToolOutput> {
-        let scope = match self.definition().name.as_str() {
-            "bash" => Scope::Tree,
-            _ => {
-                let path = input.get("file_path").and_then(Value::as_str).unwrap_or_default();
-                match self.log.0.runtime.resolve(path) {
-                    Ok(path) => Scope::File(path),
-                    // The tool says what is wrong, and does nothing.
-                    Err(_) => return self.inner.call(input, context).await,
-                }
-            }
-        };
-        let mut call = self.log.begin(scope.clone());
-        let before = self.log.before(&scope).await.map(|kept| call.kept = kept);
-        let id = context.call_id.clone();
-        let output = self.inner.call(input, context).await;
-        call.remember(id, &scope, before).await;
-        output
     }
 }
 
