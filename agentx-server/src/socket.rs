@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use agentx_core::{Agent, Cursor, Event, SessionId};
+use agentx_core::{Cursor, Event, SessionId};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
@@ -25,8 +25,8 @@ use crate::{
     auth::Credentials,
     failure::{Code, Failure},
     server::Shared,
-    service::Started,
-    wire::{self, Asked, Control, Frame, Request, Wire},
+    service::{RunningAgent, Started},
+    wire::{self, Asked, Control, Frame, FramesOf, Request, Wire},
 };
 
 /// How many requests of one connection are worked on at once. More are left unread.
@@ -121,7 +121,7 @@ impl Connection {
                     self.follow(started);
                     Ok(())
                 }
-                Some(event) = self.topics.next() => self.tell(&event).await,
+                Some((event, frames)) = self.topics.next() => self.tell(&event, &frames).await,
                 Some(answer) = self.in_flight.next() => self.answer(answer).await,
             };
             if done.is_err() {
@@ -218,31 +218,26 @@ impl Connection {
     fn hear_everything(&mut self, owner: &Owner) {
         self.everything = true;
         for running in self.shared.service.running.of(owner) {
-            self.topics.follow(&running.agent, None);
+            self.topics.follow(&running, None);
         }
     }
 
     /// An agent of the owner's began to run.
     fn follow(&mut self, started: Result<Started, RecvError>) {
-        let agents: Vec<(Agent, Option<Cursor>)> = match (started, &self.owner) {
-            (Ok(Started { agent, from }), _) => vec![(agent, Some(from))],
+        let agents: Vec<(RunningAgent, Option<Cursor>)> = match (started, &self.owner) {
+            (Ok(Started { running, from }), _) => vec![(running, Some(from))],
             // Some were not heard of: those that run are looked through.
-            (Err(RecvError::Lagged(_)), Some(owner)) => self
-                .shared
-                .service
-                .running
-                .of(owner)
-                .into_iter()
-                .map(|running| (running.agent, None))
-                .collect(),
+            (Err(RecvError::Lagged(_)), Some(owner)) => {
+                self.shared.service.running.of(owner).into_iter().map(|running| (running, None)).collect()
+            }
             (Err(_), _) => {
                 self.started = None;
                 return;
             }
         };
-        for (agent, from) in agents {
-            if self.everything || self.topics.knows(&agent) {
-                self.topics.follow(&agent, from);
+        for (running, from) in agents {
+            if self.everything || self.topics.knows(&running.agent) {
+                self.topics.follow(&running, from);
             }
         }
     }
@@ -254,8 +249,8 @@ impl Connection {
             return self.hear_everything(&owner);
         }
         let Ok(session) = SessionId::new(&topic) else { return };
-        if let Ok(agent) = self.shared.service.agent_of_session(&owner, &session).await {
-            self.topics.listen(&agent, after);
+        if let Ok(running) = self.shared.service.agent_of_session(&owner, &session).await {
+            self.topics.listen(&running, after);
         }
     }
 
@@ -268,15 +263,17 @@ impl Connection {
         }
     }
 
-    async fn tell(&mut self, event: &Event) -> Result<(), Closed> {
+    async fn tell(&mut self, event: &Event, frames: &FramesOf) -> Result<(), Closed> {
         let Some(owner) = &self.owner else { return Ok(()) };
-        let text = wire::event(owner, event, self.wire);
         match self.wire {
             Wire::Rpc => {
-                let frame = wire::notification(event.context.session_id.as_str(), &text);
-                self.send(Message::Text(frame.into())).await
+                let frame = frames.rpc(owner, event);
+                self.send(Message::Text(frame)).await
             }
-            Wire::Event => self.confirmed(&text).await,
+            Wire::Event => {
+                let text = wire::event(owner, event, self.wire);
+                self.confirmed(&text).await
+            }
         }
     }
 

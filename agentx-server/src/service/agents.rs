@@ -83,8 +83,9 @@ impl Service {
             return Err(Failure::params("Either agentId or imageId is required"));
         };
         let image = self.image(owner, image).await?;
-        let (agent, _) = self.running.run(&self.runtime, owner, &image.container_id, &image.image_id).await?;
-        Ok(agent)
+        let (running, _) =
+            self.running.run(&self.runtime, owner, &image.container_id, &image.image_id).await?;
+        Ok(running.agent)
     }
 
     async fn stop(&self, running: &RunningAgent) {

@@ -139,11 +139,11 @@ impl Service {
     pub(super) async fn run_image(&self, owner: &Owner, params: ByImage) -> Outcome {
         let image = self.image(owner, &params.image_id).await?;
         let container = &image.container_id;
-        let (agent, reused) = self.running.run(&self.runtime, owner, container, &image.image_id).await?;
+        let (running, reused) = self.running.run(&self.runtime, owner, container, &image.image_id).await?;
         let result = json!({
             "imageId": image.image_id,
-            "agentId": agent.id(),
-            "sessionId": agent.session_id(),
+            "agentId": running.agent.id(),
+            "sessionId": running.agent.session_id(),
             "containerId": owner.name_of(container),
             "reused": reused,
         });

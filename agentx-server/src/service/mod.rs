@@ -14,14 +14,14 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use agentx_core::{Agent, ImageId, ImageRecord, Repositories, Runtime, SessionId, TurnEvents};
+use agentx_core::{ImageId, ImageRecord, Repositories, Runtime, SessionId, TurnEvents};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use self::files::WorkspaceFiles;
 pub(crate) use self::{
     method::Method,
-    running::{Running, Started},
+    running::{Running, RunningAgent, Started},
 };
 use crate::{Owner, Quotas, failure::Failure};
 
@@ -109,7 +109,7 @@ impl Service {
     }
 
     /// The agent of a session of `owner`'s, which is run where it is not.
-    pub(crate) async fn agent_of_session(&self, owner: &Owner, session: &SessionId) -> Outcome<Agent> {
+    pub(crate) async fn agent_of_session(&self, owner: &Owner, session: &SessionId) -> Outcome<RunningAgent> {
         let missing = || Failure::not_found("Session", session);
         let session = self.repositories.sessions.find_session(session).await?.ok_or_else(missing)?;
         if owner.name_of(&session.container_id).is_none() {

@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use agentx_core::{Agent, AgentId, ContainerId, Cursor, ImageId, Runtime};
 use tokio::sync::broadcast;
 
-use crate::{Owner, failure::Failure};
+use crate::{Owner, failure::Failure, wire::FramesOf};
 
 /// How many agents may begin to run before whoever listens for them looks.
 const STARTED: usize = 256;
@@ -18,13 +18,15 @@ const STARTED: usize = 256;
 pub(crate) struct RunningAgent {
     pub(crate) agent: Agent,
     pub(crate) container: ContainerId,
+    /// What its events look like on the wire.
+    pub(crate) frames: Arc<FramesOf>,
     owner: Owner,
 }
 
 /// An agent that began to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Started {
-    pub(crate) agent: Agent,
+    pub(crate) running: RunningAgent,
     /// The place before anything that it does.
     pub(crate) from: Cursor,
 }
@@ -49,24 +51,24 @@ impl Running {
         owner: &Owner,
         container: &ContainerId,
         image: &ImageId,
-    ) -> Result<(Agent, bool), Failure> {
+    ) -> Result<(RunningAgent, bool), Failure> {
         let agent = runtime.run(image).await?;
         let mut state = self.lock();
-        if state.agents.contains_key(agent.id()) {
-            return Ok((agent, true));
+        if let Some(running) = state.agents.get(agent.id()) {
+            return Ok((running.clone(), true));
         }
         // Of an image there is one: what ran before is gone.
         if let Some(before) = state.images.insert(image.clone(), agent.id().clone()) {
             state.agents.remove(&before);
         }
-        let running =
-            RunningAgent { agent: agent.clone(), container: container.clone(), owner: owner.clone() };
-        state.agents.insert(agent.id().clone(), running);
+        let (from, frames) = (agent.subscribe().cursor(), Arc::default());
+        let running = RunningAgent { agent, container: container.clone(), frames, owner: owner.clone() };
+        state.agents.insert(running.agent.id().clone(), running.clone());
         if let Some(listeners) = state.listeners.get(owner) {
             // Without a listener there is nobody to tell.
-            drop(listeners.send(Started { agent: agent.clone(), from: agent.subscribe().cursor() }));
+            drop(listeners.send(Started { running: running.clone(), from }));
         }
-        Ok((agent, false))
+        Ok((running, false))
     }
 
     /// The agent of this id, where it is the owner's.

@@ -13,14 +13,19 @@ use futures::{
     stream::{AbortHandle, BoxStream, SelectAll, abortable},
 };
 
+use crate::{service::RunningAgent, wire::FramesOf};
+
 /// Sessions, and their events as they come: those of one session in their order.
 #[derive(Default)]
 pub(super) struct Topics {
-    events: SelectAll<BoxStream<'static, Arc<Event>>>,
+    events: SelectAll<BoxStream<'static, Told>>,
     sessions: HashMap<SessionId, Topic>,
     /// Whether the client said that it does not want to hear of everything.
     pub(super) declined: bool,
 }
+
+/// An event, and what the events of its session look like on the wire.
+type Told = (Arc<Event>, Arc<FramesOf>);
 
 struct Topic {
     /// Ends the subscription; none while no agent runs.
@@ -37,24 +42,25 @@ impl Topics {
 
     /// Listens to an agent's session from behind where it was left; where it never was, from behind `from`, or from now
     /// on. Whoever listens already goes on.
-    pub(super) fn follow(&mut self, agent: &Agent, from: Option<Cursor>) {
-        let place = match self.sessions.get(agent.session_id()) {
+    pub(super) fn follow(&mut self, running: &RunningAgent, from: Option<Cursor>) {
+        let place = match self.sessions.get(running.agent.session_id()) {
             Some(Topic { handle: Some(_), .. }) => return,
             Some(Topic { seen: Some(seen), .. }) => Some(*seen),
             _ => from,
         };
-        self.begin(agent, place);
+        self.begin(running, place);
     }
 
     /// Listens to an agent's session from behind a place, whatever was heard before; without one, as [`Self::follow`].
-    pub(super) fn listen(&mut self, agent: &Agent, after: Option<Cursor>) {
+    pub(super) fn listen(&mut self, running: &RunningAgent, after: Option<Cursor>) {
         match after {
-            Some(_) => self.begin(agent, after),
-            None => self.follow(agent, None),
+            Some(_) => self.begin(running, after),
+            None => self.follow(running, None),
         }
     }
 
-    fn begin(&mut self, agent: &Agent, place: Option<Cursor>) {
+    fn begin(&mut self, running: &RunningAgent, place: Option<Cursor>) {
+        let (agent, frames) = (&running.agent, running.frames.clone());
         let subscription = match place {
             Some(cursor) => agent.subscribe_from(cursor),
             None => agent.subscribe(),
@@ -66,7 +72,7 @@ impl Topics {
         {
             before.abort();
         }
-        self.events.push(events.boxed());
+        self.events.push(events.map(move |event| (event, frames.clone())).boxed());
     }
 
     /// Listens no longer.
@@ -79,20 +85,20 @@ impl Topics {
 
 /// Pending while there is nothing to listen to, and after: a session may come.
 impl Stream for Topics {
-    type Item = Arc<Event>;
+    type Item = Told;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Told>> {
         let this = &mut *self;
         if this.events.is_empty() {
             return Poll::Pending;
         }
-        let Some(event) = ready!(this.events.poll_next_unpin(cx)) else { return Poll::Pending };
+        let Some((event, frames)) = ready!(this.events.poll_next_unpin(cx)) else { return Poll::Pending };
         if let Some(topic) = this.sessions.get_mut(&event.context.session_id) {
             topic.seen = Some(event.cursor());
             if matches!(event.data, EventData::AgentStopped { .. } | EventData::SubscriptionFailed { .. }) {
                 topic.handle = None;
             }
         }
-        Poll::Ready(Some(event))
+        Poll::Ready(Some((event, frames)))
     }
 }

@@ -6,17 +6,20 @@
 
 mod event;
 mod frame;
+mod frames_of;
 mod message;
 mod reply;
 
 use agentx_core::ImageRecord;
 use serde_json::{Value, json};
 
+use self::reply::notification;
 pub(crate) use self::{
     event::{cursor, event, parse_cursor},
     frame::{Control, Frame, Request, frames},
+    frames_of::FramesOf,
     message::message,
-    reply::{Asked, Wire, acknowledged, failure, notification, reply},
+    reply::{Asked, Wire, acknowledged, failure, reply},
 };
 use crate::{Owner, service::Object};
 
