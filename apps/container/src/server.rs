@@ -8,13 +8,14 @@ use std::{
 };
 
 use agentx::{
+    SystemClock, TokioSpawn,
     local::{LocalFileSystem, LocalProcess},
-    resource::{FileSystem, Process, Result},
+    resource::{Clock, FileSystem, Process, Result, Spawn},
 };
 use axum::{Router, extract::DefaultBodyLimit, middleware, serve::ListenerExt};
 use tokio::net::TcpListener;
 
-use crate::{auth, live, settings::Settings};
+use crate::{auth, live, sandbox, settings::Settings};
 
 /// The server, ready to take connections.
 ///
@@ -33,10 +34,12 @@ pub struct Server {
     instance: String,
 }
 
-/// What callers reach.
+/// What both kinds of callers reach.
 pub(crate) struct Resources {
     pub(crate) files: Arc<dyn FileSystem>,
     pub(crate) process: Arc<dyn Process>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) spawn: Arc<dyn Spawn>,
 }
 
 impl Server {
@@ -48,11 +51,16 @@ impl Server {
         let process = LocalProcess::new(&settings.root)?;
         let process =
             settings.env.iter().fold(process, |process, (name, value)| process.with_env(name, value));
-        let resources =
-            Resources { files: Arc::new(LocalFileSystem::open(&settings.root)?), process: Arc::new(process) };
+        let resources = Arc::new(Resources {
+            files: Arc::new(LocalFileSystem::open(&settings.root)?),
+            process: Arc::new(process),
+            clock: Arc::new(SystemClock),
+            spawn: Arc::new(TokioSpawn::current()?),
+        });
         let instance = instance();
         let commands = Arc::new(live::Commands::new(Arc::clone(&resources.process), settings.limits));
         let router = live::router(&instance, &resources, Arc::clone(&commands))
+            .merge(sandbox::router(resources))
             // Each path has its own bound, or takes its body as it comes.
             .layer(DefaultBodyLimit::disable())
             .layer(middleware::from_fn_with_state(Arc::new(settings.token), auth::check));
