@@ -9,7 +9,7 @@
 
 #[cfg(feature = "_api")]
 mod api;
-#[cfg(any(feature = "_api", feature = "r2"))]
+#[cfg(any(feature = "_api", feature = "container", feature = "r2"))]
 mod client;
 #[cfg(feature = "container")]
 mod container;
@@ -30,7 +30,10 @@ mod r2;
 #[cfg(feature = "_api")]
 pub use api::{ApiToken, CloudflareApi};
 #[cfg(feature = "container")]
-pub use container::{Container, ContainerAddress, ContainerFileSystem, ContainerOptions, ContainerProcess};
+pub use container::{
+    Container, ContainerAddress, ContainerEngine, ContainerEvent, ContainerFileSystem, ContainerOptions,
+    ContainerProcess, FixedContainer, LazyContainer, LazyOptions, WorkerContainer,
+};
 #[cfg(feature = "d1")]
 pub use d1::{D1Executor, D1Usage};
 #[cfg(feature = "kv")]

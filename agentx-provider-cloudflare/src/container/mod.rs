@@ -1,17 +1,24 @@
 //! Files and commands in a container that is reached over HTTP.
 
 mod child;
+mod engine;
 mod events;
 mod files;
 mod http;
+mod lazy;
 mod process;
 mod sse;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use agentx_resource::{ErrorKind, Result, Secret};
+use agentx_resource::{ErrorKind, ProcessCapabilities, Result, Secret};
 
-pub use self::{files::ContainerFileSystem, process::ContainerProcess};
+pub use self::{
+    engine::{ContainerEngine, FixedContainer, WorkerContainer},
+    files::ContainerFileSystem,
+    lazy::{ContainerEvent, LazyContainer, LazyOptions},
+    process::ContainerProcess,
+};
 use self::{
     http::{Http, Request, fail},
     wire::Hello,
@@ -155,6 +162,11 @@ impl Container {
     /// The container's commands.
     pub fn process(&self) -> ContainerProcess {
         ContainerProcess::new(Arc::clone(&self.http), self.hello.process_capabilities())
+    }
+
+    /// What the container's commands can do.
+    fn capabilities(&self) -> ProcessCapabilities {
+        self.hello.process_capabilities()
     }
 
     /// Which instance it is: a text that no other start of a server has.

@@ -1,7 +1,11 @@
 // The Worker of the suite: what has no API of its own in the local server, or none that is Cloudflare's.
 import { DurableObject } from 'cloudflare:workers';
 
+import { containers, FakedContainer, FakedSandbox } from './container.mjs';
 import { d1 } from './d1.mjs';
+import { sandboxes } from './sandbox.mjs';
+
+export { FakedContainer, FakedSandbox };
 
 // Counts in its own storage.
 export class Counter extends DurableObject {
@@ -30,6 +34,8 @@ export default {
       return place < env.PLACES ? new Response(place) : new Response('all places are taken', { status: 507 });
     }
     if (pathname.startsWith('/client/v4/')) return d1(request, env);
+    if (pathname.startsWith('/containers/')) return containers(request, env);
+    if (pathname === '/sandbox') return sandboxes(request, env);
     return new Response('not found', { status: 404 });
   },
 };

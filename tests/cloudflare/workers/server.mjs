@@ -54,7 +54,11 @@ const miniflare = new Miniflare(
     d1Databases: places('d1'),
     kvNamespaces: places('kv'),
     r2Buckets: { BUCKET: { id: 'bucket', s3Credentials: { accessKeyId: 'key', secretAccessKey: 'secret' } } },
-    durableObjects: { COUNTER: { className: 'Counter', useSQLite: true } },
+    durableObjects: {
+      COUNTER: { className: 'Counter', useSQLite: true },
+      CONTAINER: { className: 'FakedContainer', useSQLite: true },
+      SANDBOX: { className: 'FakedSandbox', useSQLite: true },
+    },
   }),
 );
 

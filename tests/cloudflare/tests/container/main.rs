@@ -1,0 +1,8 @@
+//! Containers: Cloudflare's own `Container` and `Sandbox` classes in workerd, in front of servers of ours that run on this
+//! machine. The engine that would start containers is faked, see `workers/container.mjs`.
+#![cfg(test)]
+
+mod conformance;
+mod engine;
+mod lazy;
+mod sandbox;
