@@ -33,7 +33,7 @@ async fn all(child: &dyn Child) -> (Vec<u8>, Vec<ExitStatus>) {
 
 /// Numbers, one in a line, which show what is lost or doubled.
 fn count_to(count: usize) -> (ExecRequest, Vec<u8>) {
-    let text: String = (1..=count).map(|number| format!("{number}\n")).collect();
+    let text = (1..=count).fold(String::new(), |text, number| text + &format!("{number}\n"));
     let script = format!("i=0; while [ $i -lt {count} ]; do i=$((i+1)); echo $i; done");
     (ExecRequest::shell(script).with_output_limit(OutputLimit::none()), text.into_bytes())
 }
