@@ -2,6 +2,8 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod builder;
+#[cfg(all(feature = "claude-code", feature = "local"))]
+mod claude_code;
 #[cfg(all(feature = "claude", feature = "local"))]
 mod from_env;
 mod host;
@@ -35,6 +37,8 @@ pub use agentx_sandbox::mcp::McpServer;
 /// What an `impl` of [`Tool`], [`Permission`] or a resource trait is marked with.
 pub use async_trait::async_trait;
 
+#[cfg(all(feature = "claude-code", feature = "local"))]
+pub use self::claude_code::{claude_code, find_claude_code};
 #[cfg(all(feature = "claude", feature = "local"))]
 pub use self::from_env::claude_from_env;
 #[cfg(feature = "local")]
@@ -59,6 +63,10 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/approvals.md")]
     struct Approvals;
+
+    #[cfg(feature = "claude-code")]
+    #[doc = include_str!("../../docs/guides/claude-code.md")]
+    struct ClaudeCode;
 
     #[cfg(feature = "record")]
     #[doc = include_str!("../../docs/guides/record-and-replay.md")]

@@ -44,6 +44,10 @@ impl Launch {
         if let Some(tokens) = model.max_tokens {
             put(&mut env, "CLAUDE_CODE_MAX_OUTPUT_TOKENS", tokens.to_string());
         }
+        if !tools.is_empty() {
+            let servers = json!({"mcpServers": {mcp::SERVER: {"type": "sdk", "name": mcp::SERVER}}});
+            args.push(format!("--mcp-config={servers}"));
+        }
         if let Some(effort) = model.effort.and_then(effort) {
             args.extend(["--effort", effort].map(str::to_owned));
         }
@@ -102,7 +106,6 @@ pub(super) fn version(settings: &ClaudeCodeSettings) -> ExecRequest {
 }
 
 fn arguments(settings: &ClaudeCodeSettings) -> Vec<String> {
-    let servers = json!({"mcpServers": {mcp::SERVER: {"type": "sdk", "name": mcp::SERVER}}}).to_string();
     let mut args: Vec<String> = [
         "-p",
         "--input-format=stream-json",
@@ -117,7 +120,6 @@ fn arguments(settings: &ClaudeCodeSettings) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    args.push(format!("--mcp-config={servers}"));
     match &settings.builtin_tools {
         // It also switches hooks off, and so must not be there where the CLI runs tools of its own.
         BuiltinTools::None => args.extend(["--bare", "--tools="].map(str::to_owned)),

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "of no use but in tests")]
 
+pub mod drift;
 pub mod engine;
 
 use std::{env, sync::Arc};

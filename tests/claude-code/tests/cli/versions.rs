@@ -4,7 +4,7 @@ use std::{env, fs::OpenOptions, io::Write};
 
 use agentx_core::{Driver, Reply, ScriptedModel};
 use agentx_tests::messages_server::MessagesServer;
-use agentx_tests_claude_code::{Place, Version};
+use agentx_tests_claude_code::{Place, Version, drift};
 use futures::StreamExt;
 
 use super::turn;
@@ -30,5 +30,15 @@ async fn the_server_sees_two_versions() {
     if let Ok(file) = env::var("AGENTX_CLAUDE_CODE_SEEN") {
         let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
         writeln!(file, "{}", seen.join("\n")).unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the claude CLI: cargo xtask test claude-code"]
+async fn the_driver_has_seen_all_that_they_say() {
+    for version in Version::ALL {
+        let drift = drift::look(&version.program()).await.unwrap();
+        assert_eq!(drift.unknown().collect::<Vec<_>>(), [""; 0], "{version:?}");
+        assert!(drift.seen().count() > 100, "{version:?}");
     }
 }
