@@ -95,7 +95,7 @@ impl Action for BashOutput {
         let id = BackgroundId::new(input.bash_id);
         let (mut text, page, more) = self.read(&id).map_err(|error| explain(error, &id))?;
         if let Some(filter) = filter {
-            let matching = filter.lines(text.as_bytes());
+            let matching: Vec<usize> = filter.steps(text.as_bytes()).flatten().collect();
             let kept = lines(text.as_bytes()).enumerate().filter(|(number, _)| matching.contains(number));
             let kept: Vec<_> = kept.map(|(_, line)| String::from_utf8_lossy(line)).collect();
             text = kept.join("\n");

@@ -133,7 +133,11 @@ impl Action for Grep {
                             break;
                         }
                         searched += 1;
-                        let matching = matching(&search, &content).await;
+                        let over = || allowance.is_over(clock.now());
+                        let Some(matching) = matching(&search, &content, over).await else {
+                            answer.stop();
+                            break;
+                        };
                         report(&content, &place.shown(), &matching, &input, &mut answer);
                     }
                     Loaded::Binary => binary += 1,
@@ -212,16 +216,23 @@ impl Allowance {
     fn take(&mut self, bytes: usize, now: SystemTime) -> bool {
         let left = self.bytes.checked_sub(bytes as u64);
         self.bytes = left.unwrap_or(0);
-        left.is_some() && now.duration_since(self.started).unwrap_or_default() < MAX_TIME
+        left.is_some() && !self.is_over(now)
+    }
+
+    fn is_over(&self, now: SystemTime) -> bool {
+        now.duration_since(self.started).unwrap_or_default() >= MAX_TIME
     }
 }
 
-/// The numbers of the lines that match. Others run in between: a costly pattern must not keep a thread for long.
-async fn matching(search: &Search, content: &[u8]) -> Vec<usize> {
-    let (mut found, mut before) = (Vec::new(), 0);
-    for piece in search.pieces(content) {
-        found.extend(search.lines(piece).into_iter().map(|number| before + number));
-        before += lines(piece).count();
+/// The numbers of the lines that match; none when the time is over. Others run in between: a costly pattern must not
+/// keep a thread for long.
+async fn matching(search: &Search, content: &[u8], is_over: impl Fn() -> bool) -> Option<Vec<usize>> {
+    let mut found = Vec::new();
+    for step in search.steps(content) {
+        found.extend(step);
+        if is_over() {
+            return None;
+        }
         let mut yielded = false;
         poll_fn(|task| {
             if std::mem::replace(&mut yielded, true) {
@@ -232,7 +243,7 @@ async fn matching(search: &Search, content: &[u8]) -> Vec<usize> {
         })
         .await;
     }
-    found
+    Some(found)
 }
 
 fn report(content: &[u8], path: &str, matching: &[usize], input: &Input, answer: &mut Answer) {
@@ -382,20 +393,37 @@ mod tests {
         assert!(answer.finish(7, Vec::new()).starts_with("No matches in 7 files.\n[the search stopped"));
     }
 
+    /// What is found, and how often others could run.
+    fn searched(search: &Search, content: &str, is_over: impl Fn() -> bool) -> (Option<Vec<usize>>, usize) {
+        let mut searching = Box::pin(matching(search, content.as_bytes(), is_over));
+        let mut pauses = 0;
+        loop {
+            match futures::FutureExt::now_or_never(&mut searching) {
+                Some(found) => return (found, pauses),
+                None => pauses += 1,
+            }
+        }
+    }
+
     #[test]
     fn others_run_while_a_large_file_is_searched() {
         let content = "needle\n".repeat(100_000);
-        let search = Search::new("^needle$", false, false).unwrap();
-        let mut searching = Box::pin(matching(&search, content.as_bytes()));
-        let mut pauses = 0;
-        let found = loop {
-            match futures::FutureExt::now_or_never(&mut searching) {
-                Some(found) => break found,
-                None => pauses += 1,
-            }
-        };
-        assert!(pauses > 1, "{pauses}");
-        assert_eq!(found, (0..100_000).collect::<Vec<_>>());
+        for multiline in [false, true] {
+            let search = Search::new("^needle$", false, multiline).unwrap();
+            let (found, pauses) = searched(&search, &content, || false);
+            assert!(pauses > 1, "{pauses}");
+            assert_eq!(found, Some((0..100_000).collect()));
+        }
+    }
+
+    /// Each match costs a pass over the whole rest of the file: it would take hours.
+    #[test]
+    fn a_search_that_costs_too_much_is_given_up_within_a_file() {
+        let search = Search::new("a.*?b|a", false, true).unwrap();
+        let steps = std::cell::Cell::new(0);
+        let is_over = || steps.replace(steps.get() + 1) == 3;
+        let (found, pauses) = searched(&search, &"a".repeat(1 << 18), is_over);
+        assert_eq!((found, pauses), (None, 3));
     }
 
     #[test]

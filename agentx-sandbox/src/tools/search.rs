@@ -8,6 +8,8 @@ use regex::bytes::{Regex, RegexBuilder};
 const REGEX_BYTES: usize = 1 << 20;
 /// How much is searched at a time, where matches stay within lines.
 const PIECE: usize = 256 << 10;
+/// How many matches are looked for at a time, where they may cross lines: each may take a pass over the rest of the file.
+const MATCHES: usize = 16;
 /// The longest line that is told, in characters.
 const MAX_LINE_CHARS: usize = 500;
 
@@ -37,38 +39,43 @@ impl Search {
         Ok(Self { regex, multiline })
     }
 
-    /// The parts of a file that can be searched one by one: whole lines, or all of it where a match may cross them.
-    pub(super) fn pieces<'c>(&self, mut content: &'c [u8]) -> impl Iterator<Item = &'c [u8]> + use<'c> {
-        let piece = if self.multiline { usize::MAX } else { PIECE };
+    /// The numbers of the lines that match, the first line being 0: in order, some for each bounded piece of work.
+    pub(super) fn steps<'c>(&'c self, content: &'c [u8]) -> Box<dyn Iterator<Item = Vec<usize>> + Send + 'c> {
+        if self.multiline { Box::new(self.across_lines(content)) } else { Box::new(self.in_lines(content)) }
+    }
+
+    fn in_lines<'c>(&'c self, content: &'c [u8]) -> impl Iterator<Item = Vec<usize>> + Send + 'c {
+        let (mut rest, mut number) = (content, 0);
         std::iter::from_fn(move || {
-            let line_end = content.get(piece..).and_then(|rest| memchr(b'\n', rest));
-            let (first, rest) = content.split_at(line_end.map_or(content.len(), |at| piece + at + 1));
-            content = rest;
-            (!first.is_empty()).then_some(first)
+            let line_end = rest.get(PIECE..).and_then(|rest| memchr(b'\n', rest));
+            let (piece, left) = rest.split_at(line_end.map_or(rest.len(), |at| PIECE + at + 1));
+            rest = left;
+            let first = number;
+            number += lines(piece).count();
+            let matching = (first..).zip(lines(piece)).filter(|(_, line)| self.regex.is_match(line));
+            (!piece.is_empty()).then(|| matching.map(|(number, _)| number).collect())
         })
     }
 
-    /// The numbers of the lines that match, the first line being 0.
-    pub(super) fn lines(&self, content: &[u8]) -> Vec<usize> {
-        if !self.multiline {
-            let matching = lines(content).enumerate().filter(|(_, line)| self.regex.is_match(line));
-            return matching.map(|(number, _)| number).collect();
-        }
-        let mut found: Vec<usize> = Vec::new();
-        let (mut counted, mut number) = (0, 0);
-        for found_at in self.regex.find_iter(content) {
-            number += line_ends(content, counted..found_at.start());
-            // A match that ends with a line end does not reach into the next line.
-            let last = found_at.end().saturating_sub(1).max(found_at.start());
-            let end = number + line_ends(content, found_at.start()..last);
-            let from = found.last().map_or(number, |last| number.max(last + 1));
-            found.extend(from..=end);
-            counted = found_at.start();
-        }
+    fn across_lines<'c>(&'c self, content: &'c [u8]) -> impl Iterator<Item = Vec<usize>> + Send + 'c {
         // An empty match behind the last line end is on no line.
         let count = lines(content).count();
-        found.retain(|number| *number < count);
-        found
+        let mut matches = self.regex.find_iter(content);
+        let (mut counted, mut number, mut next) = (0, 0, 0);
+        std::iter::from_fn(move || {
+            let mut matching = None;
+            for found in matches.by_ref().take(MATCHES) {
+                number += line_ends(content, counted..found.start());
+                counted = found.start();
+                // A match that ends with a line end does not reach into the next line.
+                let last = found.end().saturating_sub(1).max(found.start());
+                let end = number + line_ends(content, found.start()..last);
+                let numbers = number.max(next)..(end + 1).min(count);
+                next = next.max(end + 1);
+                matching.get_or_insert_with(Vec::new).extend(numbers);
+            }
+            matching
+        })
     }
 }
 
@@ -114,7 +121,7 @@ mod tests {
     use super::*;
 
     fn found(pattern: &str, multiline: bool, content: &str) -> Vec<usize> {
-        Search::new(pattern, false, multiline).unwrap().lines(content.as_bytes())
+        Search::new(pattern, false, multiline).unwrap().steps(content.as_bytes()).flatten().collect()
     }
 
     #[test]
