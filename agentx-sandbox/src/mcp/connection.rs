@@ -192,7 +192,17 @@ impl Shared {
         let (live, tools) = Live::start(&self.server, &self.place)
             .await
             .map_err(|failure| self.failed("connect", &self.server.name, failure))?;
-        Ok((live, Listing::new(&self.server, tools)))
+        Ok((live, self.listed(tools)))
+    }
+
+    /// What is offered of these tools. A server may put what it was given into what it says of them.
+    fn listed(&self, tools: Vec<rmcp::model::Tool>) -> Listing {
+        let mut listing = Listing::new(&self.server, tools);
+        for Offer { definition, info } in &mut listing.offers {
+            definition.description = self.place.redact(std::mem::take(&mut definition.description));
+            info.title = info.title.take().map(|title| self.place.redact(title));
+        }
+        listing
     }
 
     async fn relist(&self, live: &Live) -> Result<()> {
@@ -203,7 +213,7 @@ impl Shared {
         };
         match listed {
             Ok(tools) => {
-                self.set_listing(Listing::new(&self.server, tools));
+                self.set_listing(self.listed(tools));
                 Ok(())
             }
             Err(failure) => {

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-/// How long the parts of a connection may take.
+/// The longest of them all: what is longer is no limit, and beyond what clocks can add.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
+/// How long the parts of a connection may take; each at most a year.
 ///
 /// The sizes are fixed: a message has at most 16 MiB, a list 500 tools on 100 pages, a schema 64 KiB, a description
 /// 4,096 characters.
@@ -31,6 +34,12 @@ impl Default for McpLimits {
 }
 
 impl McpLimits {
+    pub(super) fn bounded(self) -> Self {
+        let Self { start, idle, call, close } = self;
+        let [start, idle, call, close] = [start, idle, call, close].map(|limit| limit.min(LONGEST));
+        Self { start, idle, call, close }
+    }
+
     /// With this long to start.
     pub fn with_start(mut self, start: Duration) -> Self {
         self.start = start;

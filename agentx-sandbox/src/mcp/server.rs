@@ -146,7 +146,7 @@ impl McpServer {
 
     /// Within these limits.
     pub fn with_limits(mut self, limits: McpLimits) -> Self {
-        self.limits = limits;
+        self.limits = limits.bounded();
         self
     }
 

@@ -110,6 +110,11 @@ async fn a_call_of_which_nothing_is_heard_ends() {
 async fn progress_keeps_a_call_alive_up_to_its_bound() {
     let seen = Arc::new(Seen::default());
     let runtime = sandbox(move |context| sdk::run(context, Arc::clone(&seen), ""));
+    // A limit that no clock can add is none.
+    let endless = McpLimits::default().with_start(Duration::MAX).with_close(Duration::MAX);
+    let limits = endless.with_idle(Duration::MAX).with_call(Duration::MAX);
+    let endless = server().with_limits(limits).connect(Some(&runtime)).await.unwrap();
+    assert_eq!(call(&endless, "echo", json!({"text": "x"})).await, "x");
     let limits = McpLimits::default().with_idle(Duration::from_secs(45)).with_call(Duration::from_secs(630));
     let connection = server().with_limits(limits).connect(Some(&runtime)).await.unwrap();
     assert_eq!(call(&connection, "working", json!({})).await, "done");
@@ -144,6 +149,8 @@ async fn no_secret_is_told() {
     let connection = server.connect(Some(&runtime)).await.unwrap();
     let said = call(&connection, "echo", json!({"text": "a server-secret and a sandbox-secret"})).await;
     assert_eq!(said, "a [redacted] and a [redacted]");
+    // Nor does the description of a tool that the server wrote it into.
+    assert_eq!(tool(&connection, "wrong").definition().description, "with [redacted]");
     // The program writes the value to its standard error, which errors tell.
     let error = refused(&connection, "wrong", json!({})).await.to_string();
     assert!(error.contains("the key is [redacted]"), "{error}");

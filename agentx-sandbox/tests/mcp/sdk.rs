@@ -42,12 +42,13 @@ pub(crate) struct Seen {
 pub(crate) struct Server {
     pub(crate) seen: Arc<Seen>,
     two: Arc<Barrier>,
+    key: String,
 }
 
 impl Server {
     pub(crate) fn new(seen: &Arc<Seen>) -> Self {
         seen.starts.fetch_add(1, Ordering::Relaxed);
-        Self { seen: Arc::clone(seen), two: Arc::new(Barrier::new(2)) }
+        Self { seen: Arc::clone(seen), two: Arc::new(Barrier::new(2)), key: String::new() }
     }
 }
 
@@ -66,7 +67,8 @@ pub(crate) async fn run(context: ProgramContext, seen: Arc<Seen>, banner: &str) 
     let (near, far) = tokio::io::duplex(64 << 10);
     let (mut output, mut input) = tokio::io::split(near);
     let serve = async {
-        let Ok(running) = Server::new(&seen).serve(far).await else { return };
+        let server = Server { key: env.get("KEY").cloned().unwrap_or_default(), ..Server::new(&seen) };
+        let Ok(running) = server.serve(far).await else { return };
         drop(running.waiting().await);
     };
     let feed = async {
@@ -113,6 +115,10 @@ impl ServerHandler for Server {
                 .map(|name| Tool::new(name, "", nothing.clone()))
                 .collect();
         let hints = ToolAnnotations::new().read_only(true).destructive(false);
+        // A careless server tells everybody.
+        for tool in tools.iter_mut().filter(|tool| tool.name == "wrong") {
+            tool.description = Some(format!("with {}", self.key).into());
+        }
         if self.seen.without_echo.load(Ordering::Relaxed) {
             tools.push(Tool::new("new", "A new tool", nothing));
         } else {
