@@ -10,7 +10,8 @@ use agentx_conformance::{
 use agentx_resource::{
     ApiSupply, Env, FileSystem, FileSystemExt, LLMProvider, Layer, MkdirOptions, Process, ResourcePath,
     Result,
-    layer::{Cache, Chroot, Freshness, Limit, Meter, Overlay, Quota, Retry, Route, Timeout, Trace},
+    cassette::{Cassette, CassetteMode, CassetteOptions},
+    layer::{Cache, Chroot, Freshness, Limit, Meter, Overlay, Quota, Recorded, Retry, Route, Timeout, Trace},
     memory::{ManualClock, MemoryEnv, MemoryFileSystem, MemoryLlmProvider},
 };
 
@@ -86,6 +87,29 @@ fn trace_passes() -> Result<(), Failure> {
     layered_commands_pass(&Trace)?;
     layered_settings_pass(&Trace)?;
     layered_supply_passes(&Trace)
+}
+
+/// While it records, on a cassette of its own for each case.
+#[test]
+fn recorded_passes() -> Result<(), Failure> {
+    async fn recorded() -> Result<Recorded> {
+        let store = Arc::new(MemoryFileSystem::new());
+        let options = CassetteOptions::new(CassetteMode::Record);
+        Ok(Recorded::new(&Cassette::open(store, path("/run.jsonl"), options).await?, "case"))
+    }
+    files_pass(|fs| async { recorded().await?.file_system(|| Ok(fs)) })?;
+    let commands = || async {
+        recorded().await?.process(|| Ok(Arc::new(toolbox(Arc::new(TokioClock))))).map(Fresh::new)
+    };
+    Case::run_all(process::CASES, commands, &no_ids())?;
+    let settings =
+        || async { recorded().await?.env(|| Ok(Arc::new(MemoryEnv::new(env::SETTINGS)?))).map(Fresh::new) };
+    Case::run_all(env::CASES, settings, &Profile::new())?;
+    let supply = || async {
+        let supply = || Ok(Arc::new(MemoryLlmProvider::new("fixed", ApiSupply::new(llm::KEY))) as Arc<_>);
+        recorded().await?.llm_provider(|| ApiSupply::new("none"), supply).map(Fresh::new)
+    };
+    Case::run_all(llm::CASES, supply, &Profile::new())
 }
 
 #[test]
