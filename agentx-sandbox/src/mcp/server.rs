@@ -181,6 +181,7 @@ impl McpServer {
         Err(Error::new(ErrorKind::InvalidInput, "connect").with_path(&self.name).with_message(message))
     }
 
+    #[cfg_attr(not(feature = "mcp-http"), expect(unused_variables, reason = "every server is a command"))]
     fn with_command(mut self, setting: &'static str, change: impl FnOnce(&mut Command)) -> Self {
         match &mut self.transport {
             Transport::Stdio(command) => change(command),
