@@ -52,9 +52,9 @@ pub use message::{
     ToolOutput, ToolResult,
 };
 pub use model::{
-    BlockChange, BlockKind, Effort, LongPrompt, MessageAssembler, Model, ModelCapabilities, ModelEvent,
-    ModelInfo, ModelRequest, ModelSettings, ModelStream, ModelTable, Prices, Reply, ScriptedModel, Thinking,
-    ThinkingDisplay, ToolChoice,
+    BlockChange, BlockKind, ContextOverflow, Effort, LongPrompt, MessageAssembler, Model, ModelCapabilities,
+    ModelEvent, ModelInfo, ModelRequest, ModelSettings, ModelStream, ModelTable, Prices, Reply,
+    ScriptedModel, Thinking, ThinkingDisplay, ToolChoice,
 };
 pub use record::{ContainerRecord, ImageRecord, ImageSpec, SessionRecord};
 pub use repository::{

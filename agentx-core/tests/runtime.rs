@@ -4,10 +4,10 @@
 
 mod support;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, Mutex, atomic::Ordering};
 
 use agentx_core::{
-    Agent, AgentState, AssistantPart, Budget, BudgetKind, ContainerId, Cursor, Decision, ErrorKind,
+    Agent, AgentState, AssistantPart, Budget, BudgetKind, ContainerId, Cursor, Decision, Error, ErrorKind,
     EventData, EventLayer, Hook, HookAction, HookPoint, Host, ImageSpec, MemoryRepositories, Message,
     MessageBody, MessagePage, ModelInfo, ModelTable, Outcome, OutcomeKind, Permission, PermissionRequest,
     Prices, Reply, Repositories, Result, Runtime, RuntimeBuilder, ScriptedModel, SessionRepository, Tool,
@@ -428,5 +428,39 @@ fn a_call_resumes_as_it_was_approved() {
             _ => None,
         });
         assert_eq!(ran, Some((Some(json!({"do": "edited"})), r#"{"do":"edited"}"#.to_owned())));
+    });
+}
+
+/// Notes how turns end.
+#[derive(Debug, Default)]
+struct Ends(Arc<Mutex<Vec<String>>>);
+
+#[async_trait]
+impl Hook for Ends {
+    async fn run(&self, point: HookPoint) -> Result<HookAction> {
+        if let HookPoint::AfterTurn { outcome, spent } = point {
+            self.0.lock().unwrap().push(format!("{} {}", outcome.as_str(), spent.tool_calls));
+            return Err(Error::new(ErrorKind::Unavailable, "note"));
+        }
+        Ok(HookAction::Continue)
+    }
+}
+
+#[test]
+fn hooks_are_asked_behind_every_turn_once_also_behind_one_that_is_interrupted() {
+    block_on(async {
+        let ends = Arc::default();
+        let hook = || Arc::new(Ends(Arc::clone(&ends)));
+        let (echo, _open) = Echo::gated();
+        let (_runtime, agent) = Runs::new().next(echo, |builder| builder.hook(hook())).await;
+        let mut turn = agent.send("go").await.unwrap();
+        while !matches!(turn.next().await.unwrap().data, EventData::ToolExecuting { .. }) {}
+        agent.interrupt().await;
+        let failed =
+            turn.filter(|event| std::future::ready(matches!(event.data, EventData::HookFailed { .. })));
+        assert_eq!(failed.count().await, 1, "what failed is told");
+        let (_runtime, agent) = Runs::new().next(Echo::new(), |builder| builder.hook(hook())).await;
+        agent.ask("go").await.unwrap();
+        assert_eq!(*ends.lock().unwrap(), ["interrupted 1", "completed 1"]);
     });
 }

@@ -115,7 +115,7 @@ pub enum Outcome {
     Completed,
     /// The model's answer was cut off by the limit of its output or of the conversation.
     Truncated,
-    /// The model declined to answer.
+    /// The model declined to answer. [`TurnReport::stop_details`](crate::TurnReport::stop_details) says what it said of that.
     Refused,
     /// The turn waits for something from outside, such as an approval.
     Paused,

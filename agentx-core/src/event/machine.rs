@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::{EventData, nested::NestedTurns};
 use crate::{
     AssistantMessage, BlockChange, BlockKind, Compaction, DriverEvent, Error, IdSource, Message,
-    MessageAssembler, MessageBody, MessageId, ModelEvent, Outcome, Retry, StopReason, Timestamp, ToolCall,
-    ToolOutput, ToolResult, TurnEnd, TurnId, Usage,
+    MessageAssembler, MessageBody, MessageId, ModelEvent, Outcome, Retry, StopDetails, StopReason, Timestamp,
+    ToolCall, ToolOutput, ToolResult, TurnEnd, TurnId, Usage,
 };
 
 /// What an agent is doing.
@@ -83,6 +83,7 @@ pub struct TurnMachine {
     usage: Usage,
     model: Option<String>,
     stop_reason: Option<StopReason>,
+    stop_details: Option<StopDetails>,
     last_message: MessageId,
     /// What a model sees of the history, so that a summary can name what it stands for.
     shown: Vec<MessageId>,
@@ -115,6 +116,7 @@ impl TurnMachine {
             usage: Usage::default(),
             model: None,
             stop_reason: None,
+            stop_details: None,
             last_message: user.id.clone(),
             shown: vec![user.id.clone()],
             over: false,
@@ -146,6 +148,7 @@ impl TurnMachine {
             usage: Usage::default(),
             model: None,
             stop_reason: None,
+            stop_details: None,
             last_message,
             shown: Vec::new(),
             over: false,
@@ -175,18 +178,30 @@ impl TurnMachine {
         used
     }
 
+    /// What the model said of its last stop beyond the reason, if anything.
+    pub fn stop_details(&self) -> Option<&StopDetails> {
+        self.stop_details.as_ref()
+    }
+
     /// Takes one input, and gives the events that follow.
     pub fn step(&mut self, moment: Moment<'_>, input: TurnInput) -> Vec<EventData> {
         let mut events = Vec::new();
+        self.step_into(moment, input, &mut events);
+        events
+    }
+
+    /// [`TurnMachine::step`], adding to `events`.
+    pub(crate) fn step_into(&mut self, moment: Moment<'_>, input: TurnInput, events: &mut Vec<EventData>) {
         if self.over {
-            return events;
+            return;
         }
         match input {
             TurnInput::Driver(DriverEvent::Together(inputs)) => {
-                let steps = inputs.into_iter().flat_map(|event| self.step(moment, TurnInput::Driver(event)));
-                events.extend(steps);
+                for event in inputs {
+                    self.step_into(moment, TurnInput::Driver(event), events);
+                }
             }
-            TurnInput::Driver(DriverEvent::Model(event)) => self.model_event(moment, event, &mut events),
+            TurnInput::Driver(DriverEvent::Model(event)) => self.model_event(moment, event, events),
             TurnInput::Driver(DriverEvent::ApprovalRequested(request)) => {
                 let crate::ApprovalRequest { approval, call, reason } = request;
                 let ToolCall { id: tool_id, name: tool_name, input, .. } = call;
@@ -204,19 +219,18 @@ impl TurnMachine {
                 events.push(EventData::OffloadMessage(Message::new(id, moment.at, body)));
             }
             TurnInput::Driver(DriverEvent::Compacted(compaction)) => {
-                self.compacted(moment, compaction, &mut events);
+                self.compacted(moment, compaction, events);
             }
-            TurnInput::Driver(DriverEvent::ToolStart(call)) => self.tool_start(call, &mut events),
-            TurnInput::Driver(DriverEvent::ToolEnd(result)) => self.tool_end(moment, result, &mut events),
-            TurnInput::Driver(DriverEvent::Nested(event)) => self.nested.step(moment, event, &mut events),
+            TurnInput::Driver(DriverEvent::ToolStart(call)) => self.tool_start(call, events),
+            TurnInput::Driver(DriverEvent::ToolEnd(result)) => self.tool_end(moment, result, events),
+            TurnInput::Driver(DriverEvent::Nested(event)) => self.nested.step(moment, event, events),
             TurnInput::Driver(DriverEvent::HookFailed(error)) => {
                 let error_code = error.kind().as_str().replace(' ', "_");
                 events.push(EventData::HookFailed { message: error.to_string(), error_code });
             }
-            TurnInput::Driver(DriverEvent::End(end)) => self.end(moment, end, &mut events),
-            TurnInput::Interrupted => self.end(moment, TurnEnd::new(Outcome::Interrupted), &mut events),
+            TurnInput::Driver(DriverEvent::End(end)) => self.end(moment, end, events),
+            TurnInput::Interrupted => self.end(moment, TurnEnd::new(Outcome::Interrupted), events),
         }
-        events
     }
 
     /// The end of a turn that fails for a reason of its host's; after the end, what tells of that failure.
@@ -242,6 +256,7 @@ impl TurnMachine {
         match event {
             ModelEvent::Start { model } => {
                 self.model = Some(model.clone());
+                self.stop_details = None;
                 self.state = AgentState::Thinking;
                 events.push(EventData::MessageStart { message_id: open.id.clone(), model });
             }
@@ -251,7 +266,10 @@ impl TurnMachine {
                 }
             }
             ModelEvent::Usage(usage) => events.push(EventData::MessageDelta { usage }),
-            ModelEvent::StopDetails(details) => events.push(EventData::MessageStopDetails(details)),
+            ModelEvent::StopDetails(details) => {
+                self.stop_details = Some(details.clone());
+                events.push(EventData::MessageStopDetails(details));
+            }
             ModelEvent::Omitted { media_type, reason } => {
                 events.push(EventData::ContentOmitted { media_type, reason });
             }

@@ -20,8 +20,9 @@ const LIMIT: Duration = Duration::from_mins(1);
 ///
 /// Before something, it fails closed: an error, a panic, an action that makes no sense there, or more than a minute
 /// without an answer, and the call is denied, or the turn fails. After it, the same is told with
-/// [`DriverEvent::HookFailed`](crate::DriverEvent::HookFailed), and changes nothing. A turn that is interrupted has no
-/// `AfterTurn`: nobody polls its driver any more.
+/// [`DriverEvent::HookFailed`](crate::DriverEvent::HookFailed), and changes nothing. Behind a turn
+/// that is interrupted, the runtime asks in place of the driver. A turn that is left where it stands, by a crash or
+/// [`Agent::close`](crate::Agent::close), has its `AfterTurn` when it ends, if it goes on.
 ///
 /// ```
 /// use agentx_core::{Hook, HookAction, HookPoint, Result};

@@ -59,6 +59,11 @@ impl MessageAssembler {
         self.blocks.get(&index).filter(|block| block.complete).and_then(Block::tool_call)
     }
 
+    /// Whether nothing has come.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.model.is_none() && self.usage.is_none() && self.blocks.is_empty()
+    }
+
     /// The bytes that the message has so far, roughly: each block counts at least 64.
     pub(crate) fn size(&self) -> usize {
         self.size

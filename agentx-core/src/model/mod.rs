@@ -1,6 +1,7 @@
 //! A client of one model: one request, one answer as a stream.
 
 mod assembler;
+mod overflow;
 mod request;
 mod scripted;
 mod settings;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     assembler::MessageAssembler,
+    overflow::ContextOverflow,
     request::ModelRequest,
     scripted::{Reply, ScriptedModel},
     settings::{Effort, ModelSettings, Thinking, ThinkingDisplay, ToolChoice},

@@ -90,7 +90,7 @@ impl Bus {
         &self,
         at: Timestamp,
         context: &Arc<EventContext>,
-        events: Vec<EventData>,
+        events: impl IntoIterator<Item = EventData>,
         first: Option<u64>,
     ) {
         let mut state = self.lock();
@@ -338,7 +338,7 @@ mod tests {
         let (number, seen, _) = bus.subscribe(None);
         bus.set_busy(true);
         bus.publish(Timestamp::default(), &context, vec![started(1)], Some(1));
-        bus.publish(Timestamp::default(), &context, (0..MAX_EVENTS + 5).map(text).collect(), None);
+        bus.publish(Timestamp::default(), &context, (0..MAX_EVENTS + 5).map(text), None);
         let told = told(&bus, number, seen);
         assert_eq!(told.len(), 1 + MAX_EVENTS);
         assert_eq!(told[..2], ["stored to 1.5, 5 others", "1.6"]);

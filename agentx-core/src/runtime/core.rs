@@ -211,7 +211,7 @@ impl AgentCore {
         state: AgentState,
         at: Timestamp,
         context: &Arc<EventContext>,
-        events: Vec<EventData>,
+        events: impl IntoIterator<Item = EventData>,
         first: Option<u64>,
     ) {
         self.lock().state = state;

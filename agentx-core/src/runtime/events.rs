@@ -13,7 +13,7 @@ use futures::{
 };
 
 use super::{core::gone, subscription::Subscription};
-use crate::{Event, EventData, Outcome, Result, Spent, TurnId, Usage};
+use crate::{Event, EventData, Outcome, Result, Spent, StopDetails, TurnId, Usage};
 
 /// The end of a turn; an error where it was given up without one.
 pub(super) type Done = Shared<oneshot::Receiver<TurnReport>>;
@@ -26,6 +26,8 @@ pub struct TurnReport {
     pub turn_id: TurnId,
     /// How it ended.
     pub outcome: Outcome,
+    /// What the model said of its last stop beyond the reason, as why it declined to answer.
+    pub stop_details: Option<StopDetails>,
     /// The text of the model's last message.
     pub text: String,
     /// All that it used.

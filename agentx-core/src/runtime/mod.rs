@@ -22,7 +22,6 @@ use std::{
     time::Duration,
 };
 
-use agentx_resource::BoxFuture;
 use futures::{
     FutureExt,
     future::{self, Either},
@@ -79,13 +78,6 @@ struct Shared {
     waiting: Waiting,
     /// The runtime's own.
     agents: Weak<Agents>,
-}
-
-impl Shared {
-    /// Passes when it is time to renew a lease that was renewed now.
-    fn renewal(&self) -> BoxFuture<'static, ()> {
-        self.host.clock.sleep(self.lease_time / 3)
-    }
 }
 
 impl Runtime {

@@ -1,6 +1,9 @@
 //! What a session that was left in the middle of a turn needs before it can go on.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     history, spent,
@@ -72,7 +75,8 @@ pub(super) async fn recover(writer: &mut Writer) -> Result<Recovered> {
     };
     let calls = calls.map(|(_, calls)| calls).unwrap_or_default();
     let begun = begun(&events);
-    let open = Calls { begun: begun.as_ref(), approvals: &approvals };
+    let waiting = waiting_within(&events, &approvals);
+    let open = Calls { begun: begun.as_ref(), approvals: &approvals, waiting: &waiting };
     let (closed, resumed) = open.sort(calls.clone());
 
     let shown = history::shown_ids(&writer.history);
@@ -142,9 +146,30 @@ fn begun(events: &[StoredEvent]) -> Option<HashSet<String>> {
     Some(begun.collect())
 }
 
+/// The calls within which another agent asked for an approval that nobody has given, and what it asked for.
+fn waiting_within<'a>(
+    events: &[StoredEvent],
+    approvals: &'a [ApprovalRecord],
+) -> HashMap<String, &'a ApprovalRecord> {
+    let mut waiting = HashMap::new();
+    for stored in events {
+        let EventData::Nested { tool_id, event, .. } = &stored.event.data else { continue };
+        let mut event = &**event;
+        while let EventData::Nested { event: inner, .. } = event {
+            event = inner;
+        }
+        let EventData::ApprovalRequested { approval_id, .. } = event else { continue };
+        let approval = approvals.iter().find(|approval| approval.approval_id == *approval_id);
+        waiting
+            .extend(approval.filter(|approval| approval.is_pending()).map(|found| (tool_id.clone(), found)));
+    }
+    waiting
+}
+
 struct Calls<'a> {
     begun: Option<&'a HashSet<String>>,
     approvals: &'a [ApprovalRecord],
+    waiting: &'a HashMap<String, &'a ApprovalRecord>,
 }
 
 impl Calls<'_> {
@@ -156,10 +181,19 @@ impl Calls<'_> {
         for call in calls {
             let approval = self.approval(&call);
             let why = match (has_begun(&call), approval) {
-                (true, _) => {
-                    "The agent was stopped while this call was under way. Whether it took effect is unknown."
+                (true, _) => match self.waiting.get(&call.id) {
+                    Some(asked) => format!(
+                        "The agent was stopped while another agent, which this call asked, waited for an approval of \
+                         {:?}. That call was not run. What the other agent did before stands, and it is gone: ask it \
+                         anew where its answer is still needed.",
+                        asked.call.name
+                    ),
+                    None => "The agent was stopped while this call was under way. Whether it took effect is unknown."
+                        .to_owned(),
+                },
+                (false, None) if !waits => {
+                    "The agent was stopped before this call began. It was not run.".to_owned()
                 }
-                (false, None) if !waits => "The agent was stopped before this call began. It was not run.",
                 (false, approval) => {
                     let state = match approval {
                         None => Resumed::Undecided,

@@ -1,6 +1,6 @@
 //! One turn: the driver's events, through the state machine, into the store and then to subscribers.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{mem, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
@@ -16,9 +16,9 @@ use super::{
     writer::{With, Writer, is_lost, lost},
 };
 use crate::{
-    AgentState, ApprovalRecord, DriverEvent, DriverStream, Error, ErrorKind, EventContext, EventData, Ledger,
-    Message, MessageBody, MessageId, Moment, NestedEvent, NestedStep, Outcome, OutcomeKind, Result,
-    ResumedCall, Spent, Turn, TurnId, TurnInput, TurnMachine, Usage,
+    AgentState, ApprovalRecord, DriverEvent, DriverStream, Error, ErrorKind, EventContext, EventData,
+    HookPoint, Ledger, Message, MessageBody, MessageId, Moment, NestedEvent, NestedStep, Outcome,
+    OutcomeKind, Result, ResumedCall, Spent, Timestamp, Turn, TurnId, TurnInput, TurnMachine, Usage, hook,
 };
 
 /// So many steps of a driver are stored at once at most.
@@ -52,6 +52,8 @@ pub(super) struct OpenTurn {
     machine: TurnMachine,
     /// None when the turn is over or interrupted: the driver is gone, and with it whatever it was doing.
     stream: Option<DriverStream>,
+    /// Whether the driver is gone without an end of its own, so that it asked no hooks behind the turn.
+    cut: Option<OutcomeKind>,
     /// Whether the turn ever waited for an approval.
     has_approvals: bool,
     /// The session's, and what was spent of it when the turn began.
@@ -115,7 +117,7 @@ impl OpenTurn {
         let stream = Some(future::lazy(move |_| driver.start(turn)).flatten_stream().boxed());
         let context = Arc::new((*agent.context).clone().with_turn(turn_id.clone()));
         let before = ledger.spent();
-        Self { agent, turn_id, context, machine, stream, has_approvals, ledger, before }
+        Self { agent, turn_id, context, machine, stream, cut: None, has_approvals, ledger, before }
     }
 
     /// A turn that goes on with these calls.
@@ -146,6 +148,7 @@ impl OpenTurn {
         };
         let mut stopped = pin!(stopped.fuse());
         let mut text = String::new();
+        let mut step = Step::default();
         loop {
             let input = match self.next(writer, &mut stopped).await {
                 Happened::Input(input) => input,
@@ -155,14 +158,17 @@ impl OpenTurn {
                     Err(error) => return Some(self.give_up(Vec::new(), error)),
                 },
             };
-            let mut step = Step::default();
-            self.step(input, &mut step);
-            self.go_on(&mut step);
-
+            let failures = self.hooks_behind_a_cut().await;
             let at = self.agent.shared.host.now();
+            for failure in failures {
+                self.step(at, TurnInput::Driver(DriverEvent::HookFailed(failure)), &mut step);
+            }
+            self.step(at, input, &mut step);
+            self.go_on(at, &mut step);
+
             let over = step.outcome.is_some();
             let with = With {
-                approvals: step.approvals,
+                approvals: mem::take(&mut step.approvals),
                 closes_approvals: over && self.has_approvals,
                 releases: over,
                 ..With::default()
@@ -175,18 +181,26 @@ impl OpenTurn {
                 text = said;
             }
             let state = self.machine.state();
-            match step.outcome {
+            match step.outcome.take() {
                 None => {
                     let leaves = state == AgentState::AwaitingApproval && self.agent.leaves();
-                    self.agent.publish(state, at, &self.context, step.events, first);
+                    self.agent.publish(state, at, &self.context, step.events.drain(..), first);
                     if leaves {
                         return None;
+                    }
+                    // A driver that always has something ready lets nobody look at the timer.
+                    if writer.is_due(at)
+                        && let Err(error) = writer.renew().await
+                    {
+                        return Some(self.give_up(Vec::new(), error));
                     }
                 }
                 Some(outcome) => {
                     let usage = self.machine.usage();
                     let spent = self.spent();
-                    let report = TurnReport { turn_id: self.turn_id, outcome, text, usage, spent };
+                    let stop_details = self.machine.stop_details().cloned();
+                    let turn_id = self.turn_id;
+                    let report = TurnReport { turn_id, outcome, stop_details, text, usage, spent };
                     let (context, events) = (self.context, step.events);
                     let then = if appended.released { Then::Rest } else { Then::Queued };
                     return Some(Finished { state, at, context, events, first, report, then });
@@ -206,25 +220,24 @@ impl OpenTurn {
     }
 
     /// Takes one input, which may hold several, into what is stored next.
-    fn step(&mut self, input: TurnInput, step: &mut Step) {
+    fn step(&mut self, at: Timestamp, input: TurnInput, step: &mut Step) {
         let taken = match input {
             TurnInput::Driver(event @ (DriverEvent::Together(_) | DriverEvent::Nested(_))) => {
                 let mut taken = Taken::default();
                 for event in event.one_by_one() {
-                    let Taken { stores, announces } = self.take(TurnInput::Driver(event), step);
+                    let Taken { stores, announces } = self.take(at, TurnInput::Driver(event), step);
                     taken.stores |= stores;
                     taken.announces |= announces;
                 }
                 taken
             }
-            input => self.take(input, step),
+            input => self.take(at, input, step),
         };
         step.may_go_on = taken.stores && !taken.announces && step.outcome.is_none();
     }
 
-    fn take(&mut self, input: TurnInput, step: &mut Step) -> Taken {
+    fn take(&mut self, at: Timestamp, input: TurnInput, step: &mut Step) -> Taken {
         let host = &self.agent.shared.host;
-        let at = host.now();
         match &input {
             TurnInput::Interrupted => step.outcome = Some(Outcome::Interrupted),
             TurnInput::Driver(DriverEvent::End(end)) => step.outcome = Some(end.outcome.clone()),
@@ -247,20 +260,21 @@ impl OpenTurn {
         }
         let announces =
             matches!(innermost, Some(DriverEvent::ToolStart(_) | DriverEvent::ApprovalRequested(_)));
-        let mut events = self.machine.step(Moment { at, ids: &*host.ids }, input);
-        for event in &mut events {
+        let before = step.events.len();
+        self.machine.step_into(Moment { at, ids: &*host.ids }, input, &mut step.events);
+        let mut stores = false;
+        for event in step.events.iter_mut().skip(before) {
+            stores |= event.is_stored();
             if let EventData::TurnResponse { spent: spent @ None, duration, .. } = event {
                 *spent = Some(Spent { duration: Duration::from_millis(*duration), ..self.spent() });
             }
         }
-        let stores = events.iter().any(EventData::is_stored);
-        step.events.extend(events);
         Taken { stores, announces }
     }
 
     /// Takes what the driver has ready behind something that is to be stored, so that it is stored at once: an answer and
     /// the tool that it starts, the results of tools that end together, the last words and the end.
-    fn go_on(&mut self, step: &mut Step) {
+    fn go_on(&mut self, at: Timestamp, step: &mut Step) {
         for _ in 1..MAX_STEPS {
             if !step.may_go_on {
                 return;
@@ -269,11 +283,23 @@ impl OpenTurn {
             let Some(next) = AssertUnwindSafe(driver.next()).catch_unwind().now_or_never() else { return };
             let input = self.input(next);
             let stored = step.events.len();
-            self.step(input, step);
+            self.step(at, input, step);
             // What is only told does not wait for a store.
             step.may_go_on |=
                 step.events.get(stored..).is_some_and(<[_]>::is_empty) && step.outcome.is_none();
         }
+    }
+
+    /// Asks the hooks behind a turn whose driver can't. Gives their failures.
+    async fn hooks_behind_a_cut(&mut self) -> Vec<Error> {
+        let Some(outcome) = self.cut.take() else { return Vec::new() };
+        let (shared, spent) = (&self.agent.shared, self.spent());
+        let mut failures = Vec::new();
+        for hook in &shared.hooks {
+            let point = HookPoint::AfterTurn { outcome: outcome.clone(), spent };
+            failures.extend(hook::ask(hook, point, &*shared.host.clock).await.err());
+        }
+        failures
     }
 
     /// What happens next: the driver tells something, the turn is stopped, or the lease is to be renewed.
@@ -284,24 +310,30 @@ impl OpenTurn {
     ) -> Happened {
         let Some(driver) = &mut self.stream else { return Happened::Input(TurnInput::Interrupted) };
         let next = AssertUnwindSafe(driver.next()).catch_unwind();
-        let next = future::select(writer.renewal(), next);
+        // The driver first: what it has ready is told without a look at the timer.
+        let renewal = pin!(writer.renewal());
+        let next = future::select(next, renewal);
         let next = match future::select(stopped, next).await {
             Either::Left((stop, _)) => {
                 self.stream = None;
                 return match stop {
-                    Stop::Interrupt => Happened::Input(TurnInput::Interrupted),
+                    Stop::Interrupt => {
+                        self.cut = Some(OutcomeKind::Interrupted);
+                        Happened::Input(TurnInput::Interrupted)
+                    }
                     Stop::Leave => Happened::Leave,
                 };
             }
-            Either::Right((Either::Left(((), _)), _)) => return Happened::Renewal,
-            Either::Right((Either::Right((next, _)), _)) => next,
+            Either::Right((Either::Right(((), _)), _)) => return Happened::Renewal,
+            Either::Right((Either::Left((next, _)), _)) => next,
         };
         Happened::Input(self.input(next))
     }
 
     /// What a driver told. One that panicked is not asked again: the turn ends, and with it the stream.
     fn input(&mut self, next: std::thread::Result<Option<DriverEvent>>) -> TurnInput {
-        let failed = |problem| {
+        let mut failed = |problem| {
+            self.cut = Some(OutcomeKind::Failed);
             let error = Error::new(ErrorKind::Internal, "run turn").with_message(problem);
             TurnInput::Driver(Outcome::Failed(error).into())
         };
@@ -338,7 +370,8 @@ impl OpenTurn {
             matches!(event, EventData::ConversationEnd { .. } | EventData::TurnResponse { .. })
         });
         let outcome = Outcome::Failed(error);
-        let report = TurnReport { turn_id: self.turn_id, outcome, text: String::new(), usage, spent };
+        let (turn_id, text) = (self.turn_id, String::new());
+        let report = TurnReport { turn_id, outcome, stop_details: None, text, usage, spent };
         Finished { state: AgentState::Error, at, context: self.context, events, first: None, report, then }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agentx_resource::BoxFuture;
 
-use super::{core::AgentCore, history};
+use super::{Shared, core::AgentCore, history};
 use crate::{
     Append, Appended, ApprovalRecord, Error, ErrorKind, EventData, Fence, Lease, LeaseRequest, Message,
     MessageId, NewEvent, Result, Timestamp, TurnId,
@@ -17,7 +17,14 @@ pub(super) struct Writer {
     /// Whether the lease is still to be taken, with the first append.
     to_take: bool,
     pub(super) history: Vec<Message>,
-    renewal: BoxFuture<'static, ()>,
+    renewal: Renewal,
+}
+
+/// When the lease is to be renewed. Each append puts it off. To set a timer anew each time would cost more than to look
+/// again when it is over.
+struct Renewal {
+    due: Timestamp,
+    timer: BoxFuture<'static, ()>,
 }
 
 /// What is stored together with events.
@@ -35,7 +42,7 @@ impl Writer {
     /// somebody else had it since.
     pub(super) fn again(agent: Arc<AgentCore>, token: u64, history: Vec<Message>) -> Self {
         let lease = Lease::new(token + 1, &*agent.shared.holder, Timestamp::default());
-        let renewal = agent.shared.renewal();
+        let renewal = Renewal::new(&agent.shared);
         Self { agent, lease, to_take: true, history, renewal }
     }
 
@@ -47,7 +54,7 @@ impl Writer {
         let request = request.with_last(agent.token());
         let lease = shared.repositories.leases.acquire_lease(session, &request).await?;
         agent.set_token(lease.token);
-        let renewal = shared.renewal();
+        let renewal = Renewal::new(shared);
         let mut writer = Self { agent, lease, to_take: false, history: Vec::new(), renewal };
         if let Err(error) = writer.reload().await {
             writer.abandon().await;
@@ -115,13 +122,28 @@ impl Writer {
             self.to_take = false;
             self.agent.set_token(self.lease.token);
         }
-        self.renewal = self.agent.shared.renewal();
+        self.renewal.due = due(&self.agent.shared);
         Ok(appended)
     }
 
+    /// Whether it is time to renew the lease.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        now >= self.renewal.due
+    }
+
     /// Waits until it is time to renew the lease.
-    pub(super) fn renewal(&mut self) -> &mut BoxFuture<'static, ()> {
-        &mut self.renewal
+    pub(super) async fn renewal(&mut self) {
+        let shared = &self.agent.shared;
+        loop {
+            (&mut self.renewal.timer).await;
+            let left = self.renewal.due.since(shared.host.now());
+            // Where the clock was set back, no longer than a renewal may take.
+            let next = shared.lease_time / RENEWALS;
+            self.renewal.timer = shared.host.clock.sleep(if left.is_zero() { next } else { left.min(next) });
+            if left.is_zero() {
+                return;
+            }
+        }
     }
 
     /// Moves the end of the lease.
@@ -140,6 +162,20 @@ impl Writer {
             let _ = self.agent.abandon(self.lease.token).await;
         }
     }
+}
+
+/// How often a lease is renewed in its time.
+const RENEWALS: u32 = 3;
+
+impl Renewal {
+    fn new(shared: &Shared) -> Self {
+        Self { due: due(shared), timer: shared.host.clock.sleep(shared.lease_time / RENEWALS) }
+    }
+}
+
+/// When a lease that was renewed now is to be renewed again.
+fn due(shared: &Shared) -> Timestamp {
+    shared.host.now().after(shared.lease_time / RENEWALS)
 }
 
 /// Whether an append failed since another process has the session.

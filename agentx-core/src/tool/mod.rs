@@ -11,7 +11,7 @@ use std::{fmt, sync::Arc};
 use agentx_resource::Clock;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub(crate) use self::scope::{Teller, Told, TurnScope};
 pub use self::{
@@ -50,12 +50,21 @@ pub struct ToolDefinition {
     pub description: String,
     /// A JSON schema of its input, of type `object`.
     pub input_schema: Value,
+    /// What else the model's API is told of it, by its names there, such as `strict` or `defer_loading`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
 }
 
 impl ToolDefinition {
     /// A definition.
     pub fn new(name: impl Into<String>, description: impl Into<String>, input_schema: Value) -> Self {
-        Self { name: name.into(), description: description.into(), input_schema }
+        Self { name: name.into(), description: description.into(), input_schema, options: Map::new() }
+    }
+
+    /// With an option of the model's API.
+    pub fn with_option(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.options.insert(name.into(), value.into());
+        self
     }
 }
 

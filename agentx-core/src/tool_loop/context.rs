@@ -59,11 +59,16 @@ impl Context {
 
     /// How many tokens it has, how many it may have, and the window, where it has grown too long.
     pub(super) fn excess(&self, options: &Options, model: Option<&str>) -> Option<(u64, u64, u64)> {
-        let known = || Some(options.models.get(model?)?.context_window);
-        let window = options.window.or_else(known).unwrap_or(USUAL_WINDOW);
+        let window = window(options, model);
         let limit = window.saturating_mul(u64::from(options.share)) / 100;
         let tokens = self.tokens();
         (tokens > limit && self.messages.len() >= self.again_at).then_some((tokens, limit, window))
+    }
+
+    /// As [`Context::excess`], for a conversation that the model has refused as too long, whatever was thought of it.
+    pub(super) fn refused(&self, options: &Options, model: Option<&str>) -> (u64, u64, u64) {
+        let tokens = self.tokens();
+        (tokens, tokens / 4 * 3, window(options, model))
     }
 
     /// Cuts the outputs of these calls, and gives those that were longer before.
@@ -92,6 +97,11 @@ impl Context {
     pub(super) fn leave(&mut self) {
         self.again_at = self.messages.len() + 4;
     }
+}
+
+fn window(options: &Options, model: Option<&str>) -> u64 {
+    let known = || Some(options.models.get(model?)?.context_window);
+    options.window.or_else(known).unwrap_or(USUAL_WINDOW)
 }
 
 /// The settings' name of a model, or the one that it gave itself.

@@ -16,14 +16,18 @@ use super::{
     metered::{Metered, Seen},
 };
 use crate::{
-    AssistantMessage, CompactionRequest, CompactionStep, DriverEvent, Error, ErrorKind, HookAction,
-    HookPoint, Ledger, MessageAssembler, MessageBody, Model, ModelEvent, ModelRequest, ModelStream, Outcome,
-    OverBudget, Result, StopReason, ToolCall, ToolChoice, ToolResult, Turn, TurnEnd, hook,
+    AssistantMessage, CompactionRequest, CompactionStep, ContextOverflow, DriverEvent, Error, ErrorKind,
+    HookAction, HookPoint, Ledger, MessageAssembler, MessageBody, Model, ModelEvent, ModelRequest,
+    ModelStream, Outcome, OverBudget, Result, StopReason, ToolCall, ToolChoice, ToolResult, Turn, TurnEnd,
+    hook,
     tool::{Teller, Told, TurnScope},
 };
 
 /// The longest answer of a model, in bytes: far more than any model says, and no more than memory can hold.
 const MAX_ANSWER: usize = 64 << 20;
+
+/// The most often that a turn compacts a conversation which its model has refused as too long.
+const MAX_REFUSALS: u32 = 3;
 
 /// A turn under way. Each call of [`Run::next`] does no more than what leads to the next event, so that an event is
 /// always told before its effect.
@@ -39,6 +43,9 @@ pub(super) struct Run<M> {
     answered: Option<String>,
     /// Whether the model was asked before.
     called: bool,
+    /// How often the model has refused the conversation as too long, and how it did so last.
+    refusals: u32,
+    refused: Option<Error>,
     teller: Teller,
     told: mpsc::Receiver<Told>,
     /// A tool that waits until what it told is taken.
@@ -54,7 +61,7 @@ enum Phase {
     /// The model is to be asked, if the conversation fits.
     Ask,
     /// The conversation is compacted.
-    Compact { step: BoxFuture<'static, Result<CompactionStep>>, seen: Seen },
+    Compact { step: BoxFuture<'static, Result<CompactionStep>>, seen: Seen, refused: Option<Error> },
     /// The model is asked.
     Call,
     /// The model answers.
@@ -89,6 +96,8 @@ impl<M: Model> Run<M> {
             context,
             answered: None,
             called: false,
+            refusals: 0,
+            refused: None,
             teller,
             told,
             taken: None,
@@ -131,15 +140,17 @@ impl<M: Model> Run<M> {
 
     /// One step: perhaps something to tell, or the outcome that ends the turn.
     async fn step(&mut self) -> Result<Option<DriverEvent>, Outcome> {
+        if let Phase::Answer { .. } = self.phase {
+            return self.answer().await;
+        }
         match mem::replace(&mut self.phase, Phase::Over) {
             Phase::Begin => self.begin().await,
             Phase::Ask => Ok(self.ask()),
-            Phase::Compact { step, seen } => self.compact(step, &seen).await,
+            Phase::Compact { step, seen, refused } => self.compact(step, &seen, refused).await,
             Phase::Call => self.call(),
-            Phase::Answer { stream, message, meter } => self.answer(stream, message, meter).await,
             Phase::Judge { message, reason } => self.judge(message, &reason),
             Phase::Run { calls } => self.run(calls).await,
-            Phase::End(_) | Phase::Over => {
+            Phase::Answer { .. } | Phase::End(_) | Phase::Over => {
                 Err(failed(ErrorKind::Internal, "the turn was polled after its end"))
             }
         }
@@ -180,7 +191,11 @@ impl<M: Model> Run<M> {
 
     fn ask(&mut self) -> Option<DriverEvent> {
         let model = model_name(self.answered.as_ref(), &self.turn.settings);
-        let excess = self.context.excess(&self.options, model);
+        let refused = self.refused.take();
+        let excess = match &refused {
+            Some(_) => Some(self.context.refused(&self.options, model)),
+            None => self.context.excess(&self.options, model),
+        };
         self.phase = match (excess, self.options.compactor.clone()) {
             (Some((tokens, limit, window)), Some(compactor)) => {
                 let seen = Seen::default();
@@ -199,7 +214,7 @@ impl<M: Model> Run<M> {
                 };
                 let step = AssertUnwindSafe(async move { compactor.compact(request).await }).catch_unwind();
                 let step = step.map(|step| step.unwrap_or_else(|_| Err(compaction_panicked()))).boxed();
-                Phase::Compact { step, seen }
+                Phase::Compact { step, seen, refused }
             }
             _ => Phase::Call,
         };
@@ -210,24 +225,25 @@ impl<M: Model> Run<M> {
         &mut self,
         step: BoxFuture<'static, Result<CompactionStep>>,
         seen: &Seen,
+        refused: Option<Error>,
     ) -> Result<Option<DriverEvent>, Outcome> {
+        // Where nothing can be done about a conversation that was refused, that is the end.
+        let leave = |run: &mut Self| {
+            run.context.leave();
+            refused.map_or(Ok(None), |error| Err(Outcome::Failed(error)))
+        };
         let step = step.await.map_err(|error| seen.over().map_or(Outcome::Failed(error), Outcome::from))?;
         self.phase = Phase::Call;
         match step {
-            CompactionStep::Nothing => {
-                self.context.leave();
-                Ok(None)
-            }
+            CompactionStep::Nothing => leave(self),
             // A summary that stands for nothing is none.
             CompactionStep::Summarize(compaction) if compaction.kept >= self.context.messages().len() => {
-                self.context.leave();
-                Ok(None)
+                leave(self)
             }
             CompactionStep::Offload(calls) => {
                 let calls = self.context.offload(&calls);
                 if calls.is_empty() {
-                    self.context.leave();
-                    return Ok(None);
+                    return leave(self);
                 }
                 // Each round has less to offload.
                 self.phase = Phase::Ask;
@@ -276,14 +292,16 @@ impl<M: Model> Run<M> {
         Err(Outcome::Failed(error))
     }
 
-    async fn answer(
-        &mut self,
-        mut stream: ModelStream,
-        mut message: MessageAssembler,
-        mut meter: Meter,
-    ) -> Result<Option<DriverEvent>, Outcome> {
+    /// The next of an answer, which is taken where it stands: there is much to move, and an answer has many steps.
+    async fn answer(&mut self) -> Result<Option<DriverEvent>, Outcome> {
+        let Phase::Answer { stream, message, meter } = &mut self.phase else { return Ok(None) };
         let event = match stream.next().await {
             Some(Ok(event)) => event,
+            Some(Err(error)) if message.is_empty() && self.may_shorten(&error) => {
+                self.refused = Some(error);
+                self.phase = Phase::Ask;
+                return Ok(None);
+            }
             Some(Err(error)) => return Err(Outcome::Failed(error)),
             None => {
                 return Err(failed(ErrorKind::Truncated, "the model's answer ended without a stop reason"));
@@ -294,14 +312,24 @@ impl<M: Model> Run<M> {
         if message.size() > MAX_ANSWER {
             return Err(failed(ErrorKind::LimitExceeded, "the model's answer is longer than 64 MiB"));
         }
-        if let ModelEvent::Start { model } = &event {
-            self.answered = Some(model.clone());
+        match &event {
+            ModelEvent::Start { model } => self.answered = Some(model.clone()),
+            ModelEvent::Stop(reason) => {
+                let message = mem::take(message).finish();
+                self.phase = Phase::Judge { message, reason: reason.clone() };
+            }
+            _ => {}
         }
-        self.phase = match &event {
-            ModelEvent::Stop(reason) => Phase::Judge { message: message.finish(), reason: reason.clone() },
-            _ => Phase::Answer { stream, message, meter },
-        };
         Ok(Some(DriverEvent::Model(event)))
+    }
+
+    /// Whether the model refused the conversation as too long, and it can be made shorter.
+    fn may_shorten(&mut self, error: &Error) -> bool {
+        let may = self.options.compactor.is_some()
+            && self.refusals < MAX_REFUSALS
+            && ContextOverflow::caused(error);
+        self.refusals += u32::from(may);
+        may
     }
 
     fn judge(

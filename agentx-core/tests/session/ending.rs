@@ -1,5 +1,7 @@
 //! The end of an agent and of a runtime, for which a program can wait.
 
+use agentx_core::ToolSet;
+
 use super::*;
 
 #[test]
@@ -87,4 +89,54 @@ fn a_shutdown_waits_neither_for_approvals_nor_for_ever() {
         assert!(lease.is_none_or(|lease| lease.until == Timestamp::default()));
         runtime.shutdown(Duration::ZERO).await.unwrap();
     });
+}
+
+#[test]
+fn a_sub_agent_that_waited_for_an_approval_is_told_as_such() {
+    block_on(async {
+        let world = World::new();
+        let helper = || {
+            let tools = ToolSet::of([Arc::new(Echo::new()) as Arc<dyn agentx_core::Tool>]).unwrap();
+            agentx_core::AgentTool::new("helper", "Helps.", echo_once()).with_tools(tools)
+        };
+        let open = || {
+            let model = ScriptedModel::new("scripted", |request| match request.answer("h") {
+                None => Ok(Reply::default().call("h", "helper", json!({"prompt": "help"}))),
+                Some(output) => Ok(Reply::text(output.to_text())),
+            });
+            Runtime::builder(ToolLoop::new(model), world.host.clone())
+                .repositories(Repositories::shared(world.store.clone()))
+                .tool(Arc::new(helper()))
+                .permission(Arc::new(AsksAboutEcho))
+                .build()
+                .unwrap()
+        };
+        let first = open();
+        let agent = agent(&first).await;
+        let mut turn = agent.send("go").await.unwrap();
+        while agent.approvals().await.unwrap().is_empty() {
+            turn.next().await.unwrap();
+        }
+        agent.close().await.unwrap();
+        let second = open();
+        let agent = super::agent(&second).await;
+        let history = agent.history().await.unwrap();
+        let told = history.iter().find_map(|message| match &message.body {
+            MessageBody::Tool(result) => Some(result.output.to_text()),
+            _ => None,
+        });
+        let told = told.unwrap();
+        assert!(told.contains(r#"waited for an approval of "echo". That call was not run"#), "{told}");
+        assert_eq!(agent.approvals().await.unwrap(), []);
+    });
+}
+
+#[derive(Debug)]
+struct AsksAboutEcho;
+
+#[async_trait]
+impl Permission for AsksAboutEcho {
+    async fn decide(&self, request: PermissionRequest) -> Result<Decision> {
+        Ok(if request.call.name == "echo" { Decision::Ask("may I?".to_owned()) } else { Decision::Allow })
+    }
 }

@@ -7,11 +7,12 @@ use std::{
 };
 
 use agentx_core::{
-    AssistantPart, BlockChange, BlockKind, Budget, BudgetKind, Compaction, CompactionOptions,
-    CompactionRequest, CompactionStep, Compactor, ContentPart, Driver, DriverEvent, Error, ErrorKind,
-    EventData, Message, MessageBody, MessageId, Model, ModelEvent, ModelRequest, ModelStream, Moment,
-    Outcome, Result, SequentialIds, StopReason, SummaryCompactor, Thinking, Timestamp, ToolLoop, ToolSet,
-    Turn, TurnId, TurnInput, TurnMachine, Usage, tool_fn,
+    AssistantMessage, AssistantPart, BlockChange, BlockKind, Budget, BudgetKind, Compaction,
+    CompactionOptions, CompactionRequest, CompactionStep, Compactor, ContentPart, ContextOverflow, Driver,
+    DriverEvent, Error, ErrorKind, EventData, Message, MessageBody, MessageId, Model, ModelEvent,
+    ModelRequest, ModelStream, Moment, Outcome, Reply, Result, ScriptedModel, SequentialIds, StopReason,
+    SummaryCompactor, Thinking, Timestamp, ToolLoop, ToolSet, Turn, TurnId, TurnInput, TurnMachine, Usage,
+    tool_fn,
 };
 use async_trait::async_trait;
 use futures::{StreamExt, executor::block_on, stream};
@@ -398,4 +399,56 @@ fn without_a_compactor_and_below_the_share_nothing_is_done() {
     assert!(untouched(small(&long(), usize::MAX).without_compactor()));
     assert!(untouched(small(&long(), usize::MAX).with_context_window(1 << 20)));
     assert!(!untouched(small(&long(), usize::MAX).with_context_window(1 << 20).with_compaction_at(0)));
+}
+
+/// Refuses what has more messages than it takes.
+#[derive(Debug)]
+struct Narrow(usize, Mutex<Vec<usize>>);
+
+impl Model for Narrow {
+    fn name(&self) -> &'static str {
+        "narrow"
+    }
+
+    fn call(&self, request: ModelRequest) -> ModelStream {
+        self.1.lock().unwrap().push(request.messages.len());
+        if request.messages.len() > self.0 {
+            let refused = Error::new(ErrorKind::InvalidInput, "call model").with_source(ContextOverflow);
+            return stream::iter([Err(refused)]).boxed();
+        }
+        ScriptedModel::new("narrow", |_| Ok(Reply::text("short"))).call(request)
+    }
+}
+
+#[test]
+fn a_conversation_that_the_model_refuses_as_too_long_is_compacted() {
+    let history = |count: usize| {
+        let message = |n: usize| {
+            let id = MessageId::new(format!("m{n}")).unwrap();
+            let said = AssistantMessage::new(vec![AssistantPart::Text { text: "yes".into() }]);
+            let body =
+                if n.is_multiple_of(2) { MessageBody::user("go") } else { MessageBody::Assistant(said) };
+            Message::new(id, Timestamp::from_millis(1), body)
+        };
+        Turn::new((0..count).map(message).collect(), Arc::new(StillClock))
+    };
+    // No table of models knows how little it takes.
+    let model = Arc::new(Narrow(2, Mutex::default()));
+    let told = crate::events(&ToolLoop::new(model.clone()), history(5));
+    assert!(matches!(outcome(&told), Outcome::Completed), "{told:?}");
+    assert!(told.iter().any(|event| matches!(event, DriverEvent::Compacted(_))));
+    assert_eq!(*model.1.lock().unwrap(), [5, 1, 2], "asked, summarised, and asked again");
+
+    // Where nothing can be done, or no longer, the refusal is the end.
+    let model = Arc::new(Narrow(0, Mutex::default()));
+    for (driver, calls) in [
+        (ToolLoop::new(model.clone()).without_compactor(), 1),
+        (ToolLoop::new(model.clone()).with_compactor(Arc::new(Does(|| Ok(CompactionStep::Nothing)))), 1),
+        (ToolLoop::new(model.clone()), 2),
+    ] {
+        model.1.lock().unwrap().clear();
+        let told = crate::events(&driver, history(5));
+        assert!(matches!(outcome(&told), Outcome::Failed(error) if ContextOverflow::caused(&error)));
+        assert_eq!(model.1.lock().unwrap().len(), calls);
+    }
 }

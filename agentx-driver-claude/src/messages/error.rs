@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agentx_core::{Error, ErrorKind, Retry};
+use agentx_core::{ContextOverflow, Error, ErrorKind, Retry};
 use agentx_resource::Secret;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -53,6 +53,18 @@ impl ApiFailure {
     pub fn of(error: &Error) -> Option<&Self> {
         std::error::Error::source(error)?.downcast_ref()
     }
+
+    /// Whether it said that the conversation is longer than the model takes it.
+    fn is_overflow(&self) -> bool {
+        let said = self.message.to_ascii_lowercase();
+        match self.kind.as_str() {
+            "request_too_large" => true,
+            "invalid_request_error" | "" => {
+                said.contains("prompt is too long") || said.contains("exceed context limit")
+            }
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for ApiFailure {
@@ -64,7 +76,11 @@ impl fmt::Display for ApiFailure {
     }
 }
 
-impl std::error::Error for ApiFailure {}
+impl std::error::Error for ApiFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.is_overflow().then_some(&ContextOverflow)
+    }
+}
 
 /// The error of an HTTP response that is no answer. `header` finds a header by its name in lower case.
 pub(super) fn of_response<'h>(
@@ -272,6 +288,18 @@ mod tests {
         );
         assert!(of(502, &[], &"x".repeat(9999)).to_string().len() < 1200);
         assert!(of(502, &[], "").to_string().ends_with("unavailable: status 502"));
+    }
+
+    #[test]
+    fn a_conversation_that_is_too_long_is_told_as_such() {
+        let body = |kind: &str, message: &str| {
+            format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"{message}"}}}}"#)
+        };
+        let long = "prompt is too long: 210000 tokens > 200000 maximum";
+        assert!(ContextOverflow::caused(&of(400, &[], &body("invalid_request_error", long))));
+        assert!(ContextOverflow::caused(&of(413, &[], &body("request_too_large", "Request too large"))));
+        assert!(!ContextOverflow::caused(&of(400, &[], &body("invalid_request_error", "messages: none"))));
+        assert!(!ContextOverflow::caused(&of(429, &[], &body("rate_limit_error", long))));
     }
 
     #[test]

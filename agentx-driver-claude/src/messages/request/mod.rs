@@ -85,6 +85,15 @@ fn compose<'a>(
             format!("the extra field {field:?} is one that the client writes itself"),
         ));
     }
+    for tool in request.tools.iter() {
+        if let Some(field) = wire::TOOL_FIELDS.iter().find(|field| tool.options.contains_key(**field)) {
+            let problem = format!(
+                "the option {field:?} of the tool {:?} is one that the client writes itself",
+                tool.name
+            );
+            return Err(failure(ErrorKind::InvalidInput, problem));
+        }
+    }
     let replay = Replay::new(&request.messages, model);
     let body = Body {
         model,
@@ -176,6 +185,7 @@ fn tools(request: &ModelRequest) -> Vec<Tool<'_>> {
             description: &tool.description,
             input_schema: &tool.input_schema,
             cache_control: None,
+            options: Extra(Some(&tool.options)),
         })
     });
     server.chain(host).collect()

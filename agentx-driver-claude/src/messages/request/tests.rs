@@ -312,6 +312,22 @@ fn extra_fields_are_sent_as_they_are_unless_they_are_the_bodys_own() {
 }
 
 #[test]
+fn a_tools_options_go_with_it_unless_they_are_fields_that_it_has() {
+    let tool = || ToolDefinition::new("t", "A tool.", json!({"type": "object"}));
+    let request = |tool: ToolDefinition| {
+        let mut request = ModelRequest::new(vec![user("hi")]);
+        request.tools = Arc::new([tool]);
+        request
+    };
+    let strict = tool().with_option("strict", true).with_option("defer_loading", false);
+    let sent = written(&request(strict), &MessagesSettings::default());
+    assert_eq!(sent["tools"][0]["strict"], json!(true));
+    assert_eq!(sent["tools"][0]["defer_loading"], json!(false));
+    let own = body(&request(tool().with_option("name", "other")), &MessagesSettings::default());
+    assert_eq!(own.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
 fn citations_and_callers_go_back_to_the_byte_with_what_they_belong_to() {
     let citations = r#"{"type":"agentx_citations","citations":[{ "cited_text":"x" ,"n":1.50}]}"#;
     let caller = r#"{"type":"agentx_caller","tool_use_id":"1","caller":{"type":"code_execution_20250825","tool_id":"s"}}"#;

@@ -126,7 +126,12 @@ pub(super) struct HostTool<'a> {
     pub input_schema: &'a Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_control: Option<CacheControl>,
+    #[serde(flatten)]
+    pub options: Extra<'a>,
 }
+
+/// The fields that a tool of the host has by itself.
+pub(super) const TOOL_FIELDS: [&str; 4] = ["name", "description", "input_schema", "cache_control"];
 
 #[derive(Serialize)]
 pub(super) struct Message<'a> {
