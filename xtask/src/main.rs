@@ -12,6 +12,7 @@ mod package;
 mod suite;
 mod tally;
 mod test;
+mod webchat;
 mod workspace;
 
 use std::{env, process::ExitCode};

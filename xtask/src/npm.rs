@@ -17,7 +17,11 @@ const REASON_LINES: usize = 4;
 /// The `node_modules` of `xtask/components/{name}`, installed into the user's cache unless it is there already. `Err`
 /// says why it can't be had.
 pub(crate) fn component(name: &str) -> Result<PathBuf, String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("components").join(name);
+    component_of(name, &Path::new(env!("CARGO_MANIFEST_DIR")).join("components").join(name))
+}
+
+/// As [`component`], for the list and the lock file of a folder.
+pub(crate) fn component_of(name: &str, source: &Path) -> Result<PathBuf, String> {
     let read = |file: &str| fs::read(source.join(file)).map_err(|error| format!("{name}/{file}: {error}"));
     let (list, lock) = (read("package.json")?, read("package-lock.json")?);
     let mut hasher = DefaultHasher::new();
@@ -48,7 +52,7 @@ fn cache() -> Result<PathBuf, String> {
 
 /// Installs what the lock file names. No script of a package is run.
 fn install(name: &str, staging: &Path, list: &[u8], lock: &[u8]) -> Result<(), String> {
-    println!("$ npm ci  (xtask/components/{name})");
+    println!("$ npm ci  ({name})");
     let failed = |error: io::Error| format!("{}: {error}", staging.display());
     fs::create_dir(staging).map_err(failed)?;
     fs::write(staging.join("package.json"), list).map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use crate::{
     cargo::{Report, Step},
-    claude_code, cloudflare, example, mcp, package, workspace,
+    claude_code, cloudflare, example, mcp, package, webchat, workspace,
 };
 
 /// One thing that `cargo xtask test` looks at.
@@ -90,6 +90,14 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "each published crate, packed and built from its package",
         quick: false,
         run: package::run,
+        ..RUST
+    },
+    Suite {
+        name: "webchat",
+        about: "the page of AgentVM: what its sources make, in a real browser",
+        quick: false,
+        ready: webchat::ready,
+        run: webchat::run,
         ..RUST
     },
     Suite {

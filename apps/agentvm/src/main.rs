@@ -5,6 +5,8 @@ mod chat;
 mod doctor;
 mod keys;
 mod model;
+mod page;
+mod permission;
 mod serve;
 mod workspaces;
 

@@ -18,7 +18,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{DataDir, Failure, keys::Keys, model, workspaces::Workspaces};
+use crate::{DataDir, Failure, keys::Keys, model, page, permission::AskBefore, workspaces::Workspaces};
 
 /// How long turns that run may take to end when the server stops.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// The model to ask for; the provider's own choice by default.
     #[arg(long, env = "AVM_MODEL")]
     model: Option<String>,
+    /// Asks a person before this tool runs, such as `bash`; may be given several times.
+    #[arg(long, env = "AVM_ASK", value_delimiter = ',', value_name = "TOOL")]
+    ask: Vec<String>,
     /// What holds the commands that agents run [default: full where there are keys, else none].
     #[arg(long, env = "AVM_ISOLATION")]
     isolation: Option<Held>,
@@ -81,6 +84,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         .name("avm")
         .repositories(repositories.clone())
         .workspaces(Arc::new(workspaces.clone()))
+        .permission(Arc::new(AskBefore(options.ask.into_iter().collect())))
         .settings(settings)
         .build()?;
     let runtime = Arc::new(runtime);
@@ -113,7 +117,8 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         tracing::info!("stopping");
         stopping.close();
     };
-    axum::serve(listener, server.router()).with_graceful_shutdown(stop).await?;
+    let routes = server.router().merge(page::routes());
+    axum::serve(listener, routes).with_graceful_shutdown(stop).await?;
     runtime.shutdown(SHUTDOWN).await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
