@@ -8,7 +8,10 @@ use std::{
 
 use agentx_resource::{Error, ExecEvent, ExitStatus, Result};
 use futures::future::BoxFuture;
-use tokio::{runtime::Handle, time::Sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::{
     ending::Ending,
@@ -42,13 +45,34 @@ pub(super) enum Phase {
     #[default]
     Running,
     /// It has exited; what holds its output is read until it lets go, or the grace is over.
-    Draining { status: ExitStatus, told: bool, grace: Pin<Box<Sleep>> },
+    Draining { status: ExitStatus, told: bool, grace: Grace },
     /// What it left behind is being killed.
     Sweeping(BoxFuture<'static, ()>),
     /// What the pipes still hold is read.
     Finishing,
     /// All was told, and nothing of it is left.
     Over,
+}
+
+/// How long output is read on. Most commands have ended by the first look, before it comes to a timer: setting one
+/// wakes another thread of the runtime.
+pub(super) struct Grace {
+    end: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Grace {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.end
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, runtime: &Handle) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| {
+            let _entered = runtime.enter();
+            Box::pin(sleep_until(self.end))
+        });
+        timer.as_mut().poll(cx)
+    }
 }
 
 /// A look at both output streams.
@@ -87,8 +111,7 @@ impl Pump {
                 }
                 Phase::Draining { status, told, grace } => {
                     let status = (!*told).then_some(*status);
-                    let overdue = grace.as_mut().poll(cx).is_ready();
-                    let look = if overdue { Ok(Look::Ended) } else { self.look(cx, true) };
+                    let look = if grace.is_over() { Ok(Look::Ended) } else { self.look(cx, true) };
                     match (look, status) {
                         (Ok(Look::Event(event)), _) => return Poll::Ready(Ok(Some(event))),
                         (Ok(Look::Idle | Look::Ended), Some(status)) => {
@@ -97,7 +120,11 @@ impl Pump {
                             }
                             return Poll::Ready(Ok(Some(ExecEvent::Exited(status))));
                         }
-                        (Ok(Look::Idle), None) => return Poll::Pending,
+                        (Ok(Look::Idle), None) => {
+                            if let Phase::Draining { grace, .. } = &mut self.phase {
+                                ready!(grace.poll(cx, &self.runtime));
+                            }
+                        }
                         (Ok(Look::Ended), None) => self.sweep(),
                         (Err(error), _) => return Poll::Ready(Err(self.fail(error))),
                     }
@@ -145,8 +172,10 @@ impl Pump {
     fn drain(&mut self, status: ExitStatus) {
         // What was asked to end keeps the time that it was given for that.
         let grace = if self.ending.cause().is_some() { self.kill_grace } else { self.drain_grace };
-        let _entered = self.runtime.enter();
-        let grace = Box::pin(tokio::time::sleep(grace));
+        // As far away as a time can be told.
+        let now = Instant::now();
+        let end = now.checked_add(grace).unwrap_or(now + Duration::from_hours(24 * 365 * 30));
+        let grace = Grace { end, timer: None };
         self.phase = Phase::Draining { status, told: false, grace };
     }
 

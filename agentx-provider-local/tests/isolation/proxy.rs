@@ -43,7 +43,7 @@ async fn ask(process: &LocalProcess, request: &str) -> String {
 async fn a_name_on_the_list_is_reached_and_the_list_changes_live() {
     let port = server();
     for scope in SCOPES {
-        let list = AllowList::new(["localhost"]);
+        let list = AllowList::new(["localhost"]).unwrap();
         let Some((process, _dir)) = isolated(full(scope).with_network(Network::Proxy(list.clone()))) else {
             continue;
         };
@@ -61,7 +61,7 @@ async fn a_name_on_the_list_is_reached_and_the_list_changes_live() {
             answer.starts_with("HTTP/1.1 403 ") && answer.contains("localhost is not on the list"),
             "{answer}"
         );
-        list.add("localhost");
+        list.add("localhost").unwrap();
         assert!(ask(&process, &get).await.contains("seen: GET /a"));
     }
 }
@@ -69,7 +69,7 @@ async fn a_name_on_the_list_is_reached_and_the_list_changes_live() {
 #[tokio::test]
 async fn nothing_else_is_reached() {
     let port = server();
-    let list = AllowList::new(["example.invalid", "*.localhost"]);
+    let list = AllowList::new(["example.invalid", "*.localhost"]).unwrap();
     let Some((process, _dir)) = isolated(full(SCOPES[0]).with_network(Network::Proxy(list))) else { return };
     let process = process.with_shell("bash");
     // Past the proxy there is nothing.

@@ -38,6 +38,7 @@ fn parts_that_contradict_each_other() {
     assert_eq!(refused(Isolation::full(), Path::new("/")).kind(), ErrorKind::InvalidInput);
     let error = refused(Isolation::full().with_readable("/no/such/place"), dir.path());
     assert_eq!((error.kind(), error.path()), (ErrorKind::NotFound, Some("/no/such/place")));
+    assert!(error.to_string().contains("to be readable"), "{error}");
     // Nothing that stood in for protected paths is left of all this.
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }

@@ -74,8 +74,9 @@ impl Places {
     /// Those of looking a place up; `InvalidInput` for what can't be given to a command, or two writable places of
     /// which one holds the other.
     pub(super) fn find(isolation: &Isolation, root: &Path) -> Result<Self> {
-        let readable = isolation.readable.iter().map(|path| find(path)).collect::<Result<_>>()?;
-        let writable: Vec<_> = isolation.writable.iter().map(|path| find(path)).collect::<Result<_>>()?;
+        let readable = isolation.readable.iter().map(|path| find(path, "readable")).collect::<Result<_>>()?;
+        let writable: Vec<_> =
+            isolation.writable.iter().map(|path| find(path, "writable")).collect::<Result<_>>()?;
         check(root)?;
         let roots: Vec<&Path> = writable.iter().map(PathBuf::as_path).chain([root]).collect();
         for (index, path) in roots.iter().enumerate() {
@@ -108,8 +109,11 @@ pub(super) fn below_temporary(path: &Path) -> Option<&Path> {
     ["/tmp", "/var/tmp", "/dev/shm"].into_iter().find_map(|temporary| path.strip_prefix(temporary).ok())
 }
 
-fn find(path: &Path) -> Result<PathBuf> {
-    let found = path.canonicalize().map_err(|source| failure("isolate", source).with_path(path.display()))?;
+fn find(path: &Path, wanted: &str) -> Result<PathBuf> {
+    let found = path.canonicalize().map_err(|source| {
+        let message = format!("this place is to be {wanted}: {source}");
+        failure("isolate", source).with_path(path.display()).with_message(message)
+    })?;
     check(&found)?;
     Ok(found)
 }

@@ -2,6 +2,7 @@
 
 mod head;
 mod target;
+mod tunnel;
 
 use std::{
     io,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, lookup_host},
     runtime::Handle,
     sync::Semaphore,
@@ -121,8 +122,7 @@ async fn carry(mut client: TcpStream, list: &AllowList) -> io::Result<()> {
         Some(head) => server.write_all(head.as_bytes()).await?,
     }
     server.write_all(rest).await?;
-    copy_bidirectional(&mut client, &mut server).await?;
-    Ok(())
+    tunnel::carry(&mut client, &mut server).await
 }
 
 /// What came, and how much of it is the head.
