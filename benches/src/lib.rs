@@ -19,6 +19,7 @@
 //! Peers (other crates that do the same) are in `benches/peers`, a workspace of its own, whose program takes the same
 //! arguments: they are in nobody else's build.
 
+pub mod cost;
 pub mod environment;
 pub mod measure;
 pub mod program;

@@ -28,6 +28,9 @@ Usage: cargo xtask <command>
 
   bench [ROW] [--rounds N]
       Runs the benchmarks, or one row of them, and prints the table.
+
+  bench cost [--INPUT N]…
+      Prints what agents on Cloudflare cost a month; `bench cost --help` names the inputs.
 ";
 
 fn main() -> ExitCode {

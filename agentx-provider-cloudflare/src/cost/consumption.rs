@@ -52,6 +52,13 @@ impl AddAssign<&Self> for Consumption {
     }
 }
 
+#[cfg(feature = "r2")]
+impl From<crate::R2Usage> for Consumption {
+    fn from(used: crate::R2Usage) -> Self {
+        Self::default().with(Billed::R2ClassA, used.class_a).with(Billed::R2ClassB, used.class_b)
+    }
+}
+
 #[cfg(feature = "d1")]
 impl From<crate::D1Usage> for Consumption {
     fn from(used: crate::D1Usage) -> Self {

@@ -1,8 +1,9 @@
 //! What Cloudflare's resources cost: quantities that are billed, times a dated table of prices.
 //!
-//! The quantities come from where they are known: D1 says with each answer how many rows it read and wrote
-//! (`D1Executor::usage`), KV's client counts keys and pages (`KvEnv::usage`), a [`Meter`](agentx_resource::layer::Meter)
-//! around a file system counts verbs. A turn's share is the difference between two looks.
+//! The quantities come from where they are known, each as a [`Consumption`]: `R2FileSystem::usage` counts the requests of a
+//! bucket by class, D1 says with each answer how many rows it read and wrote (`D1Executor::usage`), `KvEnv::usage` counts
+//! keys and pages. A [`Meter`](agentx_resource::layer::Meter) counts the verbs above them. A turn's share is the difference
+//! between two looks.
 //!
 //! Money is counted in [`NanoDollars`], in integers: what is summed up is quantities, and a price is applied once.
 //!
@@ -24,10 +25,12 @@ mod bill;
 mod consumption;
 mod item;
 mod prices;
+mod turn;
 
 pub use self::{
     bill::{Bill, Line, NanoDollars},
     consumption::Consumption,
     item::Billed,
     prices::{Price, Prices},
+    turn::TurnShape,
 };

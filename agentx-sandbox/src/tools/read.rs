@@ -2,7 +2,7 @@ use agentx_core::{ContentPart, Error, ErrorKind, Result, ToolContext, ToolDefini
 use agentx_resource::{FileRead, ReadOptions};
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -68,6 +68,8 @@ impl Action for Read {
 
 impl Read {
     async fn show(&self, place: &Place, mut file: FileRead, page: Page) -> Result<ToolOutput> {
+        // It is asked once more after a short file has ended here.
+        file.body = file.body.fuse().boxed();
         let mut start = Vec::new();
         while start.len() < SNIFF_BYTES {
             match file.body.try_next().await.map_err(|error| place.explain(error))? {

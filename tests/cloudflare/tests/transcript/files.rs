@@ -1,0 +1,90 @@
+//! An agent that works with files alone.
+
+use agentx::{Outcome, Reply, ScriptedModel};
+use agentx_core::ModelRequest;
+use serde_json::{Value, json};
+
+use super::world::World;
+
+const FILES: [(&str, &str); 4] = [
+    ("/README.md", "# Notes\nTODO: tidy up\n"),
+    ("/src/main.rs", "fn main() {\n    println!(\"hello\");\n}\n"),
+    ("/src/a b/it's $odd.rs", "// TODO\n"),
+    ("/data/empty.txt", ""),
+];
+
+/// Looks, searches, reads, changes, makes a mistake of each kind, and writes a result.
+fn model() -> ScriptedModel {
+    ScriptedModel::new("scripted", |request| Ok(next(request)))
+}
+
+fn next(request: &ModelRequest) -> Reply {
+    let steps: [(&str, Reply); 4] = [
+        (
+            "ls",
+            Reply::text("I'll look around.")
+                .call("ls", "ls", json!({"path": "."}))
+                .call("glob", "glob", json!({"pattern": "**/*.rs"}))
+                .call("grep", "grep", json!({"pattern": "TODO", "output_mode": "content"}))
+                .call("read", "read", json!({"file_path": "src/main.rs"}))
+                .call("odd", "read", json!({"file_path": "src/a b/it's $odd.rs"}))
+                .call("missing", "read", json!({"file_path": "nowhere.txt"}))
+                .call("outside", "read", json!({"file_path": "../../etc/passwd"})),
+        ),
+        (
+            "edit",
+            Reply::text("Now the changes.")
+                .call(
+                    "edit",
+                    "edit",
+                    json!({"file_path": "src/main.rs", "old_string": "hello", "new_string": "bye"}),
+                )
+                .call(
+                    "twice",
+                    "edit",
+                    json!({"file_path": "README.md", "old_string": "o", "new_string": "0"}),
+                )
+                .call("write", "write", json!({"file_path": "new/deep/file.txt", "content": "ünï\n"})),
+        ),
+        ("check", Reply::text("Did it work?").call("check", "read", json!({"file_path": "src/main.rs"}))),
+        (
+            "output",
+            Reply::text("").call(
+                "output",
+                "write_output",
+                json!({"name": "report.md", "content": "# Done\n"}),
+            ),
+        ),
+    ];
+    let open = steps.into_iter().find(|(first, _)| request.answer(first).is_none());
+    open.map_or_else(|| Reply::text("Done."), |(_, reply)| reply)
+}
+
+async fn run(world: &World) -> (Value, Vec<(String, String)>) {
+    let agent = world.agent(model()).await;
+    for prompt in ["Tidy up.", "And once more."] {
+        let report = agent.ask(prompt).await.unwrap();
+        assert!(matches!(report.outcome, Outcome::Completed), "{report:?}");
+        assert_eq!(report.text, "Done.");
+    }
+    let transcript = world.transcript(&agent).await;
+    agent.close().await.unwrap();
+    (transcript, world.tree().await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs workerd: cargo xtask test cloudflare"]
+async fn files_in_r2_and_a_session_in_d1_are_as_on_this_machine() {
+    let local = run(&World::local().await.with_files(&FILES).await).await;
+    let world = World::cloudflare().await;
+    let cloudflare = run(&world.with_files(&FILES).await).await;
+    assert_eq!(cloudflare.1, local.1, "the files");
+    assert!(local.1.iter().any(|(name, text)| name == "/src/main.rs" && text.contains("bye")));
+    for part in ["messages", "events"] {
+        let (ours, theirs) = (local.0[part].as_array().unwrap(), cloudflare.0[part].as_array().unwrap());
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert_eq!(theirs, ours, "{part}");
+        }
+        assert_eq!(theirs.len(), ours.len(), "{part}");
+    }
+}

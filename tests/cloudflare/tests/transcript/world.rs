@@ -1,0 +1,161 @@
+//! Where an agent lives: its files, its commands, its workspace and its store.
+
+use std::sync::Arc;
+
+use agentx::{
+    AgentBuilder, SoloAgent, ToolLoop,
+    local::{LocalFileSystem, LocalProcess, SqliteExecutor},
+    sandbox::{NodeRuntime, Sandbox, Workspace},
+};
+use agentx_core::{EventPage, MessagePage, Repositories, ScriptedModel};
+use agentx_provider_cloudflare::{
+    ApiToken, CloudflareApi, D1Executor, R2Bucket, R2FileSystem, R2Keys, cost::Consumption,
+};
+use agentx_resource::{
+    FileSystem, FileSystemExt, MkdirOptions, Process, ResourcePath,
+    memory::{MemoryEnv, MemoryProcess},
+};
+use agentx_sql::{Executor, SqlRepositories};
+use agentx_tests_cloudflare::{BUCKET, Place, S3_CREDENTIALS, TOKEN};
+use serde_json::{Value, json};
+
+use super::normal::normal;
+
+/// The most that a transcript of these tests has.
+const PAGE: usize = 10_000;
+
+pub(crate) struct World {
+    files: Arc<dyn FileSystem>,
+    process: Arc<dyn Process>,
+    workspace: Arc<dyn FileSystem>,
+    /// Where the workspace is, in the words of its user.
+    view: String,
+    repositories: Repositories,
+    /// The tree, the workspace and the database, where they cost something.
+    billed: Option<(Arc<R2FileSystem>, Arc<R2FileSystem>, D1Executor)>,
+    /// What must outlive the rest.
+    _guard: Option<tempfile::TempDir>,
+}
+
+pub(crate) fn path(path: &str) -> ResourcePath {
+    ResourcePath::new(path).unwrap()
+}
+
+impl World {
+    /// A directory of this machine, its commands, and SQLite.
+    pub(crate) async fn local() -> Self {
+        let guard = tempfile::tempdir().unwrap();
+        let [root, home] = ["root", "home"].map(|name| guard.path().canonicalize().unwrap().join(name));
+        std::fs::create_dir(&root).unwrap();
+        std::fs::create_dir(&home).unwrap();
+        Self {
+            files: Arc::new(LocalFileSystem::open(&root).unwrap()),
+            process: Arc::new(LocalProcess::new(&root).unwrap()),
+            workspace: Arc::new(LocalFileSystem::open(&home).unwrap()),
+            view: home.to_str().unwrap().to_owned(),
+            repositories: store(SqliteExecutor::open(home.join("session.db")).await.unwrap()).await,
+            billed: None,
+            _guard: Some(guard),
+        }
+    }
+
+    /// R2 and D1, and no commands.
+    pub(crate) async fn cloudflare() -> Self {
+        let place = Place::take();
+        let (id, secret) = S3_CREDENTIALS;
+        let files = |name: &str| {
+            let bucket = R2Bucket::new("local", BUCKET, R2Keys::new(id, secret))
+                .with_endpoint(place.s3_endpoint())
+                .with_prefix(format!("{}/{name}", place.prefix()));
+            Arc::new(R2FileSystem::connect(&bucket).unwrap())
+        };
+        let clock = Arc::new(agentx::SystemClock);
+        let api = CloudflareApi::at(place.explorer_api(), ApiToken::value(TOKEN), clock.clone()).unwrap();
+        let database = D1Executor::new(api, place.database()).unwrap();
+        let [tree, home] = ["root", "home"].map(files);
+        Self {
+            repositories: store(database.clone()).await,
+            billed: Some((tree.clone(), home.clone(), database)),
+            files: tree,
+            process: Arc::new(MemoryProcess::new(clock).with_root("/workspace")),
+            workspace: home,
+            view: "/home/agent".to_owned(),
+            _guard: None,
+        }
+    }
+
+    /// What was used until now of all that is billed.
+    pub(crate) fn consumption(&self) -> Consumption {
+        let (tree, home, database) = self.billed.as_ref().unwrap();
+        let mut all = Consumption::from(database.usage());
+        all += &Consumption::from(tree.usage().unwrap());
+        all += &Consumption::from(home.usage().unwrap());
+        all
+    }
+
+    /// With these files in the tree.
+    pub(crate) async fn with_files(self, files: &[(&str, &str)]) -> Self {
+        for (name, content) in files {
+            let name = path(name);
+            if let Some(parent) = name.parent().filter(|parent| !parent.is_root()) {
+                self.files.mkdir(&parent, MkdirOptions::recursive()).await.unwrap();
+            }
+            self.files.write_file(&name, (*content).to_owned()).await.unwrap();
+        }
+        self
+    }
+
+    pub(crate) async fn agent(&self, model: ScriptedModel) -> SoloAgent {
+        let env = Arc::new(MemoryEnv::default());
+        let runtime = NodeRuntime::new(self.files.clone(), env, self.process.clone());
+        let workspace = Workspace::open(self.workspace.clone()).await.unwrap().with_view(&self.view);
+        let sandbox = Sandbox::new(runtime).with_workspace(workspace);
+        // One call after the other: side by side, they would end in the order of their world's speed.
+        let driver = ToolLoop::new(model).with_parallel_tools(1);
+        let agent = AgentBuilder::new(driver).sandbox(sandbox).repositories(self.repositories.clone());
+        agent.build().await.unwrap()
+    }
+
+    /// All that is stored of the agent's session, mapped.
+    pub(crate) async fn transcript(&self, agent: &SoloAgent) -> Value {
+        let session = agent.session_id();
+        let sessions = &self.repositories.sessions;
+        let messages = sessions.list_messages(session, MessagePage::first(PAGE)).await.unwrap();
+        let events = sessions.list_events(session, EventPage::after(0, PAGE)).await.unwrap();
+        assert!(!messages.is_empty() && !events.is_empty());
+        let messages: Vec<_> = messages.iter().map(|stored| json!(stored.message)).collect();
+        let events: Vec<_> = events
+            .iter()
+            .map(|stored| json!({"seq": stored.seq, "turn": stored.event.turn_id, "data": stored.event.data}))
+            .collect();
+        let root = &self.process.capabilities().root;
+        let names = [
+            (self.view.as_str(), "/WORKSPACE"),
+            (root.as_str(), "/ROOT"),
+            (" (local): ", " (provider): "),
+            (" (r2): ", " (provider): "),
+        ];
+        normal(&json!({"messages": messages, "events": events}), &names)
+    }
+
+    /// All files of the tree and the workspace, with their contents.
+    pub(crate) async fn tree(&self) -> Vec<(String, String)> {
+        use futures::TryStreamExt;
+        let mut all = Vec::new();
+        for (name, files) in [("", &self.files), ("workspace:", &self.workspace)] {
+            for entry in files.walk(&ResourcePath::root()).try_collect::<Vec<_>>().await.unwrap() {
+                let path = entry.path.unwrap();
+                // SQLite lies beside the results.
+                if entry.metadata.is_file() && !path.as_str().starts_with("/session.db") {
+                    all.push((format!("{name}{path}"), files.read_to_string(&path).await.unwrap()));
+                }
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+async fn store(executor: impl Executor) -> Repositories {
+    Repositories::new(SqlRepositories::open(Arc::new(executor)).await.unwrap())
+}
