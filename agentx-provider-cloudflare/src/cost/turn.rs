@@ -3,8 +3,8 @@ use super::{Billed, Consumption};
 /// What an agent does in one turn, as far as it costs something.
 ///
 /// What each costs was measured on workerd with this library's own repositories, tools and file system; a test measures it
-/// again and fails when this is wrong. A larger message costs the same; a write of more than 8 MiB and a list of more than
-/// 1000 entries cost more.
+/// again and fails when this is wrong. A larger message costs the same; a write of more than 8 MiB, a list of more than
+/// 1000 entries and a new file deeper than in a directory of the root cost more.
 ///
 /// ```
 /// use agentx_provider_cloudflare::cost::{Prices, TurnShape};
@@ -35,7 +35,7 @@ const CALL_ROWS: (u64, u64) = (26, 14);
 
 /// Operations of R2, of class A and of class B.
 const READ: (u64, u64) = (0, 1);
-const CREATE: (u64, u64) = (2, 1);
+const CREATE: (u64, u64) = (2, 2);
 const OVERWRITE: (u64, u64) = (1, 1);
 const EDIT: (u64, u64) = (1, 2);
 const LIST: (u64, u64) = (1, 0);

@@ -7,9 +7,11 @@ use agentx::{
     local::{LocalFileSystem, LocalProcess, SqliteExecutor},
     sandbox::{NodeRuntime, Sandbox, Workspace},
 };
+use agentx_container::{Server, Settings};
 use agentx_core::{EventPage, MessagePage, Repositories, ScriptedModel};
 use agentx_provider_cloudflare::{
-    ApiToken, CloudflareApi, D1Executor, R2Bucket, R2FileSystem, R2Keys, cost::Consumption,
+    ApiToken, CloudflareApi, ContainerAddress, D1Executor, FixedContainer, LazyContainer, LazyOptions,
+    R2Bucket, R2FileSystem, R2Keys, cost::Consumption,
 };
 use agentx_resource::{
     FileSystem, FileSystemExt, MkdirOptions, Process, ResourcePath,
@@ -18,8 +20,12 @@ use agentx_resource::{
 use agentx_sql::{Executor, SqlRepositories};
 use agentx_tests_cloudflare::{BUCKET, Place, S3_CREDENTIALS, TOKEN};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use super::normal::normal;
+
+/// The directory in which the agent works: at the root, commands in a container also see the mirror's notes.
+const PROJECT: &str = "/project";
 
 /// The most that a transcript of these tests has.
 const PAGE: usize = 10_000;
@@ -33,11 +39,26 @@ pub(crate) struct World {
     repositories: Repositories,
     /// The tree, the workspace and the database, where they cost something.
     billed: Option<(Arc<R2FileSystem>, Arc<R2FileSystem>, D1Executor)>,
+    /// The container, where commands run in one.
+    pub(crate) container: Option<LazyContainer>,
     /// What must outlive the rest.
     _guard: Option<tempfile::TempDir>,
 }
 
-pub(crate) fn path(path: &str) -> ResourcePath {
+/// Fails at the first difference.
+#[track_caller]
+pub(crate) fn assert_same(one: &Value, other: &Value) {
+    for part in ["files", "messages", "events"] {
+        let of = |left: &Value| left[part].as_array().unwrap().clone();
+        let (one, other) = (of(one), of(other));
+        for (one, other) in one.iter().zip(&other) {
+            assert_eq!(one, other, "one of the {part}");
+        }
+        assert_eq!(one.len(), other.len(), "{part}");
+    }
+}
+
+fn path(path: &str) -> ResourcePath {
     ResourcePath::new(path).unwrap()
 }
 
@@ -55,6 +76,7 @@ impl World {
             view: home.to_str().unwrap().to_owned(),
             repositories: store(SqliteExecutor::open(home.join("session.db")).await.unwrap()).await,
             billed: None,
+            container: None,
             _guard: Some(guard),
         }
     }
@@ -80,7 +102,32 @@ impl World {
             process: Arc::new(MemoryProcess::new(clock).with_root("/workspace")),
             workspace: home,
             view: "/home/agent".to_owned(),
+            container: None,
             _guard: None,
+        }
+    }
+
+    /// R2 and D1, and commands in a container: the server that would run inside one, started here by hand.
+    pub(crate) async fn with_container() -> Self {
+        const SECRET: &str = "a-token-of-the-tests";
+        let guard = tempfile::tempdir().unwrap();
+        // As long as that of `local`: the transcript also says how many bytes a file has that names it.
+        let root = guard.path().canonicalize().unwrap().join("root");
+        std::fs::create_dir(&root).unwrap();
+        let server = Server::new(Settings::new(&root).with_token(SECRET)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = ContainerAddress::new(format!("http://{}", listener.local_addr().unwrap()));
+        tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
+        let world = Self::cloudflare().await;
+        let engine = Arc::new(FixedContainer::new(address.with_token(SECRET)));
+        let options = LazyOptions::new(root.to_str().unwrap());
+        let container = LazyContainer::new(world.files.clone(), engine, options);
+        Self {
+            files: container.files(),
+            process: container.process(),
+            container: Some(container),
+            _guard: Some(guard),
+            ..world
         }
     }
 
@@ -93,11 +140,11 @@ impl World {
         all
     }
 
-    /// With these files in the tree.
+    /// With these files in the directory in which the agent works.
     pub(crate) async fn with_files(self, files: &[(&str, &str)]) -> Self {
         for (name, content) in files {
-            let name = path(name);
-            if let Some(parent) = name.parent().filter(|parent| !parent.is_root()) {
+            let name = path(&format!("{PROJECT}{name}"));
+            if let Some(parent) = name.parent() {
                 self.files.mkdir(&parent, MkdirOptions::recursive()).await.unwrap();
             }
             self.files.write_file(&name, (*content).to_owned()).await.unwrap();
@@ -108,6 +155,7 @@ impl World {
     pub(crate) async fn agent(&self, model: ScriptedModel) -> SoloAgent {
         let env = Arc::new(MemoryEnv::default());
         let runtime = NodeRuntime::new(self.files.clone(), env, self.process.clone());
+        let runtime = runtime.with_cwd(path(PROJECT));
         let workspace = Workspace::open(self.workspace.clone()).await.unwrap().with_view(&self.view);
         let sandbox = Sandbox::new(runtime).with_workspace(workspace);
         // One call after the other: side by side, they would end in the order of their world's speed.
@@ -116,8 +164,15 @@ impl World {
         agent.build().await.unwrap()
     }
 
-    /// All that is stored of the agent's session, mapped.
-    pub(crate) async fn transcript(&self, agent: &SoloAgent) -> Value {
+    /// What an agent leaves behind when it is closed.
+    pub(crate) async fn left(&self, agent: SoloAgent) -> Value {
+        let left = self.transcript(&agent).await;
+        agent.close().await.unwrap();
+        left
+    }
+
+    /// All that is stored of the agent's session, and all files, mapped.
+    async fn transcript(&self, agent: &SoloAgent) -> Value {
         let session = agent.session_id();
         let sessions = &self.repositories.sessions;
         let messages = sessions.list_messages(session, MessagePage::first(PAGE)).await.unwrap();
@@ -128,6 +183,7 @@ impl World {
             .iter()
             .map(|stored| json!({"seq": stored.seq, "turn": stored.event.turn_id, "data": stored.event.data}))
             .collect();
+        let tree = self.tree().await;
         let root = &self.process.capabilities().root;
         let names = [
             (self.view.as_str(), "/WORKSPACE"),
@@ -135,11 +191,11 @@ impl World {
             (" (local): ", " (provider): "),
             (" (r2): ", " (provider): "),
         ];
-        normal(&json!({"messages": messages, "events": events}), &names)
+        normal(&json!({"messages": messages, "events": events, "files": tree}), &names)
     }
 
     /// All files of the tree and the workspace, with their contents.
-    pub(crate) async fn tree(&self) -> Vec<(String, String)> {
+    async fn tree(&self) -> Vec<(String, String)> {
         use futures::TryStreamExt;
         let mut all = Vec::new();
         for (name, files) in [("", &self.files), ("workspace:", &self.workspace)] {
