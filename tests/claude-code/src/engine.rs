@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use agentx::{
-    Agent, Budget, ContainerId, ImageSpec, Message, MessageBody, Outcome, Permission, Repositories, Runtime,
-    SystemClock, Tool, ToolLoop, ToolOutput, TurnReport, tokio_host,
+    Agent, Budget, ContainerId, Hook, ImageSpec, Message, MessageBody, Outcome, Permission, Repositories,
+    Runtime, SystemClock, Tool, ToolLoop, ToolOutput, TurnReport, tokio_host,
 };
 use agentx_core::{AssistantPart, ContentPart, Driver, ModelRequest, Reply, Result, ScriptedModel};
 use agentx_driver_claude::{
@@ -54,6 +54,8 @@ pub struct Setup {
     pub tools: Vec<Arc<dyn Tool>>,
     /// Who decides on calls.
     pub permission: Option<Arc<dyn Permission>>,
+    /// Who is asked before and after.
+    pub hooks: Vec<Arc<dyn Hook>>,
     /// Its bounds.
     pub budget: Budget,
 }
@@ -104,6 +106,9 @@ impl World {
         }
         for tool in &self.setup.tools {
             runtime = runtime.tool(tool.clone());
+        }
+        for hook in &self.setup.hooks {
+            runtime = runtime.hook(hook.clone());
         }
         runtime.build().unwrap()
     }

@@ -2,17 +2,23 @@
 
 use std::{
     io::{BufRead, BufReader},
+    pin::pin,
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
-use agentx_core::{Budget, Driver, DriverEvent, ModelEvent, Reply, ScriptedModel};
+use agentx_core::{Budget, Driver, DriverEvent, ModelEvent, Reply, ScriptedModel, TurnEnd};
 use agentx_driver_claude::code::ClaudeCode;
+use agentx_resource::memory::ManualClock;
 use agentx_tests::messages_server::{Fault, MessagesServer};
 use agentx_tests_claude_code::{Place, Version};
-use futures::StreamExt;
+use futures::{
+    StreamExt,
+    future::{self, Either},
+};
 
-use super::{Pids, is_gone, told, turn};
+use super::{Pids, is_gone, turn};
 
 /// A driver whose next turn stands still after its first word.
 fn stalled(place: &Place, version: Version) -> (ClaudeCode, Pids, MessagesServer) {
@@ -42,13 +48,39 @@ async fn a_dropped_turn_leaves_nothing() {
     }
 }
 
+/// Runs a turn on a clock of its own, on which time passes only once the model has said something.
+async fn standing_still(driver: &ClaudeCode, budget: Budget) -> TurnEnd {
+    let clock = ManualClock::default();
+    let mut turn = turn(&["Count."]).with_budget(budget);
+    turn.clock = Arc::new(clock.clone());
+    let mut stream = driver.start(turn);
+    let mut said = false;
+    loop {
+        let time = async {
+            if !said {
+                future::pending::<()>().await;
+            }
+            loop {
+                clock.advance(Duration::from_secs(1));
+                tokio::task::yield_now().await;
+            }
+        };
+        let Either::Left((event, _)) = future::select(stream.next(), pin!(time)).await;
+        match event {
+            Some(DriverEvent::Model(ModelEvent::Block { .. })) => said = true,
+            Some(DriverEvent::End(end)) => return end,
+            Some(_) => {}
+            None => panic!("no end"),
+        }
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs the claude CLI: cargo xtask test claude-code"]
 async fn a_turn_whose_time_is_over_leaves_nothing() {
     let place = Place::new();
     let (driver, pids, server) = stalled(&place, Version::Pinned);
-    let budget = Budget::default().with_duration(Duration::from_secs(3));
-    let (_, end) = told(driver.start(turn(&["Count."]).with_budget(budget))).await;
+    let end = standing_still(&driver, Budget::default().with_duration(Duration::from_mins(1))).await;
     assert_eq!(end.outcome.as_str(), "budget", "{end:?}");
     server.abandoned(1).await;
     assert_eq!((pids.count(), driver.idle()), (1, 0));
@@ -59,13 +91,9 @@ async fn a_turn_whose_time_is_over_leaves_nothing() {
 #[ignore = "needs the claude CLI: cargo xtask test claude-code"]
 async fn a_standstill_of_the_cli_is_bounded() {
     let place = Place::new();
-    let server = MessagesServer::start(ScriptedModel::new("m", |_| Ok(Reply::text("one two"))));
-    server.inject(Fault::Stall { events: 4 });
-    let pids = Pids::default();
-    let settings = place.settings(Version::Pinned).with_idle_timeout(Duration::from_secs(2));
-    let driver = pids.watch(place.driver(settings, &server));
-    let (_, end) = told(driver.start(turn(&["Count."]))).await;
-    assert!(end.outcome.to_string().contains("said nothing for 2s"), "{end:?}");
+    let (driver, pids, server) = stalled(&place, Version::Pinned);
+    let end = standing_still(&driver, Budget::default()).await;
+    assert!(end.outcome.to_string().contains("said nothing for 900s"), "{end:?}");
     server.abandoned(1).await;
     pids.are_gone().await;
 }

@@ -1,9 +1,12 @@
 //! Tools in parallel, permissions, approvals.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use agentx::{Decision, EventData, Permission, PermissionRequest, ToolContext, ToolDefinition, ToolOutput};
-use agentx_core::{ContentPart, Reply, Result, Tool, tool_fn};
+use agentx::{
+    Decision, EventData, Hook, HookAction, HookPoint, Permission, PermissionRequest, ToolContext,
+    ToolDefinition, ToolOutput,
+};
+use agentx_core::{ContentPart, MessageBody, Reply, Result, Tool, tool_fn};
 use agentx_tests_claude_code::engine::{Setup, World, ended, lines, tool};
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -215,5 +218,95 @@ async fn a_tool_answers_with_an_image_or_with_a_failure() {
         let (_runtime, agent) = world.agent().await;
         let report = agent.ask("Smile.").await.unwrap();
         assert_eq!(report.text, "true true take picture: unavailable", "{engine:?}");
+    }
+}
+
+/// Changes what goes into a tool and what comes out of it, and ends a turn that it does not like.
+#[derive(Debug)]
+struct Changes;
+
+#[async_trait]
+impl Hook for Changes {
+    async fn run(&self, point: HookPoint) -> Result<HookAction> {
+        Ok(match point {
+            HookPoint::BeforeTurn { message: Some(message) } if message.text() == "Bad." => {
+                HookAction::Deny("not that".to_owned())
+            }
+            HookPoint::BeforeTool { call } if call.input["x"] == 7 => {
+                HookAction::Deny("not seven".to_owned())
+            }
+            HookPoint::BeforeTool { .. } => HookAction::ReplaceInput(json!({"x": 70})),
+            HookPoint::AfterTool { result, .. } => {
+                HookAction::ReplaceOutput(ToolOutput::text(format!("<{}>", result.output.to_text())))
+            }
+            _ => HookAction::Continue,
+        })
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the claude CLI: cargo xtask test claude-code"]
+async fn hooks_are_asked_around_the_turn_and_its_tools() {
+    for engine in engines("hooks_are_asked_around_the_turn_and_its_tools") {
+        let setup = Setup { tools: vec![echo()], hooks: vec![Arc::new(Changes)], ..Setup::default() };
+        let world = World::new(engine, setup, |request| {
+            let echo = tool(request, "echo").to_owned();
+            Ok(match (request.answer("a"), request.answer("b")) {
+                (Some(a), Some(b)) => Reply::text(format!("{} | {}", a.to_text(), b.to_text())),
+                _ => Reply::default().call("a", &echo, json!({"x": 6})).call("b", &echo, json!({"x": 7})),
+            })
+        });
+        let (_runtime, agent) = world.agent().await;
+        assert_eq!(ended(&agent.ask("Bad.").await), "failed: permission denied, Never", "{engine:?}");
+        assert!(world.server.requests().is_empty(), "{engine:?}");
+        let report = agent.ask("Go.").await.unwrap();
+        assert!(report.text.ends_with(r#"<{"x":70}> | not seven"#), "{engine:?}: {}", report.text);
+        let mut results = lines(&agent.history().await.unwrap())[3..5].to_vec();
+        results.sort();
+        assert_eq!(results, ["denied: not seven", r#"tool: <{"x":70}>"#], "{engine:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the claude CLI: cargo xtask test claude-code"]
+async fn an_approval_is_answered_in_another_runtime() {
+    for engine in engines("an_approval_is_answered_in_another_runtime") {
+        let setup = Setup { tools: vec![echo()], permission: Some(Arc::new(Judge)), ..Setup::default() };
+        let world = World::new(engine, setup, |request| {
+            let echo = tool(request, "echo").to_owned();
+            let results = request.messages.iter().filter_map(|message| match message {
+                MessageBody::Tool(result) => Some(result.output.to_text()),
+                _ => None,
+            });
+            Ok(match results.reduce(|_, last| last) {
+                None => Reply::default().call("c", &echo, json!({"x": 3})),
+                Some(output) => Reply::text(format!("got {output}")),
+            })
+        });
+        let (runtime, agent) = world.agent().await;
+        let image = agent.image_id().clone();
+        let mut events = agent.send("Go.").await.unwrap();
+        let asked = loop {
+            let event = events.next().await.unwrap();
+            if let EventData::ApprovalRequested { approval_id, .. } = &event.data {
+                break approval_id.clone();
+            }
+        };
+        runtime.shutdown(Duration::from_secs(5)).await.unwrap();
+        drop((events, agent, runtime));
+
+        let runtime = world.runtime();
+        let agent = runtime.run(&image).await.unwrap();
+        let mut events = agent.subscribe();
+        runtime.answer(&asked, Decision::Allow).await.unwrap();
+        while let Some(event) = events.next().await {
+            if matches!(event.data, EventData::TurnResponse { .. }) {
+                break;
+            }
+        }
+        let history = lines(&agent.history().await.unwrap());
+        let expected =
+            ["user: Go.", r#"assistant: [echo {"x":3}]"#, r#"tool: {"x":3}"#, r#"assistant: got {"x":3}"#];
+        assert_eq!(history, expected, "{engine:?}");
     }
 }
