@@ -19,6 +19,9 @@ use super::{
 /// The most frames that are kept while an answer is waited for.
 const INBOX_LIMIT: usize = 10_000;
 
+/// How many frames may wait to be read by the CLI before no more of its own are read.
+const OUTBOX_LIMIT: usize = 1_000;
+
 /// How much is kept of what the CLI says beside its frames, in bytes: its last words.
 const WORDS_LIMIT: usize = 4 << 10;
 
@@ -261,19 +264,25 @@ impl Cli {
                 let child = self.child.clone();
                 self.writing = Some(async move { child.write_stdin(line).await }.boxed());
             }
-            let event = match &mut self.writing {
-                None => self.child.next_event().await,
+            let next = match &mut self.writing {
+                None => Either::Right(self.child.next_event().await),
+                // It must read before more of what it writes is read.
+                Some(writing) if self.outbox.len() > OUTBOX_LIMIT => Either::Left(writing.await),
                 Some(writing) => match future::select(writing, self.child.next_event()).await {
-                    Either::Right((event, _)) => event,
-                    Either::Left((written, _)) => {
-                        self.writing = None;
-                        if written.is_err() {
-                            // It reads no more. Why, it says at its end.
-                            self.outbox.clear();
-                        }
-                        continue;
-                    }
+                    Either::Left((written, _)) => Either::Left(written),
+                    Either::Right((event, _)) => Either::Right(event),
                 },
+            };
+            let event = match next {
+                Either::Right(event) => event,
+                Either::Left(written) => {
+                    self.writing = None;
+                    if written.is_err() {
+                        // It reads no more. Why, it says at its end.
+                        self.outbox.clear();
+                    }
+                    continue;
+                }
             };
             match event? {
                 Some(ExecEvent::Stdout(bytes)) => self.framer.push(&bytes),

@@ -9,8 +9,9 @@ use super::{BuiltinTools, ClaudeCodeSettings, failure, mcp};
 /// The hook of the CLI by which each call of its own tools is put to the permission.
 pub(super) const GATE: &str = "gate";
 
-/// How long the CLI waits for an answer of the gate, which is given at once, in seconds.
-const GATE_TIMEOUT: u32 = 60;
+/// How long the CLI waits for an answer of the gate, in seconds: a week. It is given at once where the turn is polled; where
+/// that takes its time, the CLI must not go on without it.
+const GATE_TIMEOUT: u32 = 7 * 24 * 60 * 60;
 
 /// How a process of the CLI is started. Two turns can share a process only if these are equal.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,6 +10,9 @@ use crate::code::mcp;
 /// How many grants may wait to be told to the CLI; each call waits for its own anyway.
 const GRANTS: usize = 64;
 
+/// How many calls the CLI may ask about before any of them is known.
+const ASKED: usize = 10_000;
+
 /// What the CLI asks about tool calls, and what it is answered: a call is decided on and run as any driver's, and the
 /// CLI's questions wait for what comes of it.
 #[derive(Debug)]
@@ -117,6 +120,15 @@ impl Desk {
     }
 
     fn ask(&mut self, call: &str, question: Question) -> Vec<Value> {
+        let questions: usize = self.asked.values().map(Vec::len).sum();
+        if questions >= ASKED {
+            let why = "Too many calls wait for an answer.";
+            let response = match question.kind {
+                Kind::Permission(_) => deny(why),
+                Kind::Result(message) => json!({"mcp_response": mcp::refuse(&message, why)}),
+            };
+            return vec![respond(&question.request, &response)];
+        }
         self.asked.entry(call.to_owned()).or_default().push(question);
         self.settle(call)
     }
@@ -182,10 +194,7 @@ impl Desk {
         let (mut answers, mut rest) = (Vec::new(), Vec::new());
         for question in questions {
             match answer(standing, &question.kind) {
-                Some(response) => answers.push(json!({
-                    "type": "control_response",
-                    "response": {"subtype": "success", "request_id": question.request, "response": response},
-                })),
+                Some(response) => answers.push(respond(&question.request, &response)),
                 None => rest.push(question),
             }
         }
@@ -214,6 +223,12 @@ fn answer(standing: &Standing, asked: &Kind) -> Option<Value> {
         }
         (Standing::Runs, Kind::Result(_)) => None,
     }
+}
+
+/// The frame that answers a request.
+pub(super) fn respond(request: &str, response: &Value) -> Value {
+    let response = json!({"subtype": "success", "request_id": request, "response": response});
+    json!({"type": "control_response", "response": response})
 }
 
 /// The answer to a permission that is not given.

@@ -22,7 +22,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     answers::Answers,
-    desk::{Desk, Grant, deny},
+    desk::{Desk, Grant, deny, respond},
     outcome::outcome,
     tally::Tally,
 };
@@ -34,6 +34,9 @@ use crate::code::{
 
 /// What the CLI is told where a turn goes on with the results of calls that waited.
 const GO_ON: &str = "Go on.";
+
+/// The longest answer of a model, in bytes of its frames.
+const MAX_ANSWER: usize = 256 << 20;
 
 /// How long a turn that is ended from here may take to end.
 const WIND_DOWN: Duration = Duration::from_secs(5);
@@ -60,6 +63,8 @@ struct Run {
     seen: Seen,
     answers: Answers,
     message: MessageAssembler,
+    /// The bytes of the frames since the last complete answer.
+    size: usize,
     /// Whether the model has said anything to its end.
     answered: bool,
     /// Whether the next model call was counted before it began.
@@ -112,6 +117,7 @@ impl Run {
             seen: Seen::of(&turn.history),
             answers: Answers::default(),
             message: MessageAssembler::new(),
+            size: 0,
             answered: false,
             prepaid: false,
             calls: SelectAll::new(),
@@ -328,6 +334,13 @@ impl Run {
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), Outcome> {
+        if let Frame::Stream { event: part, .. } | Frame::Assistant { message: part, .. } = &frame {
+            self.size += part.get().len();
+            if self.size > MAX_ANSWER {
+                let error = failure(ErrorKind::LimitExceeded, "run turn");
+                return Err(Outcome::Failed(error.with_message("the model's answer is longer than 256 MiB")));
+            }
+        }
         let mut events = Vec::new();
         let taken = match &frame {
             Frame::Stream { event, nested: false } => self.answers.event(event, &mut events),
@@ -389,6 +402,7 @@ impl Run {
     /// An answer is complete.
     fn stop(&mut self, reason: &StopReason) -> Result<(), Outcome> {
         self.answered = true;
+        self.size = 0;
         let message = mem::take(&mut self.message).finish();
         let calls: Vec<_> = message.tool_calls().cloned().collect();
         if !message.content.is_empty() {
@@ -425,8 +439,7 @@ impl Run {
             // A call that no answer of the model's has is not one that anybody could decide on.
             CliRequest::Permission { .. } => {
                 let why = "Only calls of the agent itself may run.";
-                let response = json!({"subtype": "success", "request_id": id, "response": deny(why)});
-                vec![json!({"type": "control_response", "response": response})]
+                vec![respond(&id, &deny(why))]
             }
             CliRequest::Mcp { message, .. } => {
                 let (message_id, call) = match mcp::ask(&message, &[]) {
@@ -437,9 +450,7 @@ impl Run {
                     Some(call) => self.desk.ask_result(&call, id, message_id),
                     None => {
                         let answer = mcp::refuse(&message_id, "The call has no id.");
-                        let response = json!({"mcp_response": answer});
-                        let response = json!({"subtype": "success", "request_id": id, "response": response});
-                        vec![json!({"type": "control_response", "response": response})]
+                        vec![respond(&id, &json!({"mcp_response": answer}))]
                     }
                 }
             }
@@ -480,7 +491,8 @@ impl Run {
             let is_idle = !self.desk.is_busy() && !self.desk.is_asked();
             match &outcome {
                 Outcome::Completed if is_idle => self.shared.keep(talk, mem::take(&mut self.seen)),
-                Outcome::Failed(_) => drop(talk),
+                // It has ended its turn itself, or will say nothing of use any more.
+                Outcome::Completed | Outcome::Failed(_) => drop(talk),
                 _ => self.wind_down(talk).await,
             }
         }

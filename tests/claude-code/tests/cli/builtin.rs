@@ -71,6 +71,22 @@ async fn each_call_of_its_own_tools_is_put_to_the_permission() {
 
 #[tokio::test]
 #[ignore = "needs the claude CLI: cargo xtask test claude-code"]
+async fn no_mode_of_the_clis_allows_what_the_permission_does_not() {
+    for version in Version::ALL {
+        for mode in ["acceptEdits", "auto", "dontAsk", "plan", "bypassPermissions"] {
+            let place = Place::new();
+            let server = server("Bash", json!({"command": "echo no > made"}));
+            let builtin = BuiltinTools::Only(vec!["Bash".into()]);
+            let settings = place.settings(version).with_builtin_tools(builtin).with_permission_mode(mode);
+            let driver = place.driver(settings, &server);
+            let (said, end) = told(driver.start(turn(&["Go."]).with_permission(Arc::new(Judge)))).await;
+            assert!(!place.work().join("made").exists(), "{version:?} {mode}: {said:?} {end:?}");
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the claude CLI: cargo xtask test claude-code"]
 async fn all_its_tools_come_without_its_sub_agents_and_none_come_by_default() {
     for version in Version::ALL {
         for (tools, expected) in [(BuiltinTools::All, true), (BuiltinTools::None, false)] {
