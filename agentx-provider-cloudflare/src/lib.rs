@@ -32,7 +32,7 @@ pub use api::{ApiToken, CloudflareApi};
 #[cfg(feature = "container")]
 pub use container::{
     Container, ContainerAddress, ContainerEngine, ContainerEvent, ContainerFileSystem, ContainerOptions,
-    ContainerProcess, FixedContainer, LazyContainer, LazyOptions, WorkerContainer,
+    ContainerProcess, FixedContainer, LazyContainer, LazyOptions, SandboxProcess, WorkerContainer,
 };
 #[cfg(feature = "d1")]
 pub use d1::{D1Executor, D1Usage};

@@ -7,6 +7,7 @@ mod files;
 mod http;
 mod lazy;
 mod process;
+mod sandbox;
 mod sse;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ pub use self::{
     files::ContainerFileSystem,
     lazy::{ContainerEvent, LazyContainer, LazyOptions},
     process::ContainerProcess,
+    sandbox::SandboxProcess,
 };
 use self::{
     http::{Http, Request, fail},

@@ -164,7 +164,7 @@ impl Drop for EndOnDrop {
 }
 
 /// 128 bits that no other command has, as hexadecimal.
-fn random_id() -> String {
+pub(super) fn random_id() -> String {
     // Keyed by the system's random numbers.
     let half = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", half(), half())

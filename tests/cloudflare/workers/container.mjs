@@ -8,7 +8,11 @@ import { AgentxContainer, serve } from '../../../apps/container/worker/index.mjs
 // `ctx.container` as Cloudflare gives it, over the test's engine. A container's name has the engine's port: `e<port>-…`.
 function fakeContainer(name) {
   const [, engine] = /^e(\d+)/.exec(name);
-  const ask = (verb, body) => fetch(`http://127.0.0.1:${engine}/${verb}/${name}`, { method: 'POST', body: JSON.stringify(body) });
+  const ask = (verb, body) => fetch(`http://127.0.0.1:${engine}/${verb}/${name}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
   let running = false;
   let started = Promise.reject(new Error('the container is not running'));
   started.catch(() => {});

@@ -65,16 +65,18 @@ async function client(baseUrl, root) {
   return told;
 }
 
-// The whole of the SDK: a `Sandbox` object in front of a container of ours.
+// The whole of the SDK: a `Sandbox` object in front of a container of ours. Its own session begins in /workspace, which the
+// test's server does not have.
 async function sdk(namespace, name, root) {
   const sandbox = getSandbox(namespace, name, { normalizeId: false });
+  const session = await sandbox.createSession({ id: 'here', cwd: root });
   const told = {};
-  told.exec = await sandbox.exec('echo hello; exit 0');
-  await sandbox.writeFile(`${root}/sdk.txt`, 'from the SDK');
-  told.read = (await sandbox.readFile(`${root}/sdk.txt`)).content;
-  told.cat = (await sandbox.exec(`cat ${root}/sdk.txt`)).stdout;
-  told.events = await all(await sandbox.execStream('echo streamed'));
-  const process = await sandbox.startProcess('echo ready; sleep 600');
+  told.exec = await session.exec('echo hello; cd /; cd - > /dev/null');
+  await session.writeFile(`${root}/sdk.txt`, 'from the SDK');
+  told.read = (await session.readFile(`${root}/sdk.txt`)).content;
+  told.cat = (await session.exec('cat sdk.txt')).stdout;
+  told.events = await all(await session.execStream('echo streamed'));
+  const process = await session.startProcess('echo ready; sleep 600');
   told.line = (await process.waitForLog('ready', 10_000)).line;
   told.status = await process.getStatus();
   await process.kill();

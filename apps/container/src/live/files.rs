@@ -1,6 +1,6 @@
 //! The files of the root for callers elsewhere.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agentx::resource::{
     Error, ErrorKind, FileSystem, FileWriter, ListOptions, MkdirOptions, ReadOptions, RemoveOptions,
@@ -22,6 +22,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use http_body_util::BodyExt;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::reply::{Json, Refusal, parse};
 
@@ -30,6 +31,9 @@ const WHOLE_BYTES: usize = 1 << 20;
 
 /// How much of a content that is refused is taken and thrown away, in bytes.
 const DRAIN_BYTES: usize = 16 << 20;
+
+/// How long each piece of a content may take to come.
+const BODY_PATIENCE: Duration = Duration::from_mins(1);
 
 /// How many bytes of a list are put together into one piece of the body.
 const LIST_PIECE: usize = 16 << 10;
@@ -174,10 +178,13 @@ impl Incoming {
             if !self.rest.is_empty() {
                 return Ok(Some(std::mem::take(&mut self.rest)));
             }
-            match self.body.frame().await {
-                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
-                Some(Err(source)) => return Err(cut_off().with_source(source)),
-                None => return Ok(None),
+            match timeout(BODY_PATIENCE, self.body.frame()).await {
+                Ok(Some(Ok(frame))) => self.rest = frame.into_data().unwrap_or_default(),
+                Ok(Some(Err(source))) => return Err(cut_off().with_source(source)),
+                Ok(None) => return Ok(None),
+                Err(_) => {
+                    return Err(cut_off().with_message("the content stopped coming; nothing is published"));
+                }
             }
         }
     }

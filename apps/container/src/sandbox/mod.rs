@@ -13,7 +13,7 @@ mod text;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use agentx::resource::{BackgroundProcesses, Error};
+use agentx::resource::{BackgroundLimits, BackgroundProcesses, Error};
 use axum::{
     Router,
     body::Body,
@@ -36,6 +36,12 @@ const VERSION: &str = "0.12.10";
 /// The longest body: 64 MiB. A file that is written takes four thirds of its size, where it is binary.
 const BODY_BYTES: usize = 64 << 20;
 
+/// How many processes may run in the background at a time.
+const RUNNING: usize = 64;
+
+/// How many bytes of the log of each are kept: 4 MiB.
+const LOG_BYTES: usize = 4 << 20;
+
 /// What all handlers share.
 struct Sandbox {
     resources: Arc<Resources>,
@@ -48,7 +54,8 @@ pub(crate) fn router(resources: Arc<Resources>) -> Router {
         Arc::clone(&resources.process),
         Arc::clone(&resources.clock),
         Arc::clone(&resources.spawn),
-    );
+    )
+    .with_limits(BackgroundLimits::default().with_running(RUNNING).with_log_bytes(LOG_BYTES));
     let sandbox = Sandbox {
         sessions: Sessions::new(Arc::clone(&resources)),
         processes: Processes::new(background),

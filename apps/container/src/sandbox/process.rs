@@ -198,6 +198,10 @@ pub(super) async fn stream(
                         told.extend_from_slice(&event(&value));
                     }
                 };
+                if page.lost > 0 {
+                    // Nothing in this API says so but an error, and to leave it out would be to make something up.
+                    tell("error", format!("{} bytes of output are not kept any more", page.lost));
+                }
                 for piece in &page.pieces {
                     match piece.stream {
                         OutputStream::Stdout => tell("stdout", out.push(&piece.bytes)),

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use agentx::resource::{ExecRequest, FileSystem, ProcessExt, memory::MemoryFileSystem};
-use agentx_conformance::{Fresh, Profile, pair::Pair};
+use agentx_conformance::{
+    Case, Failure, Fresh, Profile, file_system,
+    pair::{self, Pair},
+    process,
+};
+use agentx_provider_cloudflare::{ContainerOptions, LazyContainer, SandboxProcess};
 
 use crate::support::Served;
 
@@ -27,13 +32,32 @@ agentx_conformance::pair_suite!(pair, || async {
 // The first command of each case moves the tree.
 agentx_conformance::pair_suite!(lazy, || async { lazy_pair(Served::start().await) }, cold());
 
-agentx_conformance::pair_suite!(lazy_warm, || async {
-    let served = Served::start().await;
-    let pair = served.lazy(Arc::new(MemoryFileSystem::new()));
-    pair.process().exec(ExecRequest::program("true", [""; 0])).await.unwrap();
-    let pair: Fresh<Pair> = Fresh::pair(pair.files(), pair.process());
-    pair.with_check(served.check()).with_guard(served)
-});
+/// In the container from the beginning, since a command has run.
+async fn warm(served: &Served) -> LazyContainer {
+    let lazy = served.lazy(Arc::new(MemoryFileSystem::new()));
+    lazy.process().exec(ExecRequest::program("true", [""; 0])).await.unwrap();
+    lazy
+}
+
+#[test]
+fn lazy_warm_pairs() -> Result<(), Failure> {
+    let fresh = || async {
+        let served = Served::start().await;
+        let lazy = warm(&served).await;
+        Fresh::pair(lazy.files(), lazy.process()).with_check(served.check()).with_guard(served)
+    };
+    Case::run_all(pair::CASES, fresh, &Profile::new())
+}
+
+#[test]
+fn lazy_warm_files() -> Result<(), Failure> {
+    let fresh = || async {
+        let served = Served::start().await;
+        let files: Fresh<dyn FileSystem> = Fresh::new(warm(&served).await.files());
+        files.with_check(served.check()).with_guard(served)
+    };
+    Case::run_all(file_system::CASES, fresh, &Profile::new())
+}
 
 fn lazy_pair(served: Served) -> Fresh<Pair> {
     let lazy = served.lazy(Arc::new(MemoryFileSystem::new()));
@@ -47,11 +71,22 @@ fn cold() -> Profile {
     Profile::new().deviates("pair-writer-unfinished", why)
 }
 
-// In the container, since a command has run.
-agentx_conformance::file_system_suite!(lazy_files, || async {
-    let served = Served::start().await;
-    let lazy = served.lazy(Arc::new(MemoryFileSystem::new()));
-    lazy.process().exec(ExecRequest::program("true", [""; 0])).await.unwrap();
-    let files: Fresh<dyn FileSystem> = Fresh::new(lazy.files());
-    files.with_check(served.check()).with_guard(served)
-});
+/// By the published API alone, which our server answers, too.
+#[test]
+fn published_api() -> Result<(), Failure> {
+    let fresh = || async {
+        let served = Served::start().await;
+        let root = served.root.to_str().unwrap().to_owned();
+        let process = SandboxProcess::connect(&served.at(), root, ContainerOptions::default()).await.unwrap();
+        Fresh::process(process).with_check(served.check()).with_guard(served)
+    };
+    Case::run_all(process::CASES, fresh, &published())
+}
+
+fn published() -> Profile {
+    Profile::new()
+        .deviates("exec-binary", "output is text in that API")
+        .deviates("stdin-large", "input travels within the command's text")
+        .deviates("stdin-unread", "input travels within the command's text")
+        .deviates("exit-signal", "that API tells a signal as a code, as a shell does")
+}
