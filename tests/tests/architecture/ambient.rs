@@ -41,6 +41,8 @@ fn is_ambient(path: &[String]) -> bool {
             *item,
             "IpAddr" | "Ipv4Addr" | "Ipv6Addr" | "SocketAddr" | "SocketAddrV4" | "SocketAddrV6"
         ),
+        // What the program was built for.
+        ["std", "env", "consts", ..] => false,
         ["std", "env" | "fs" | "net" | "os" | "process", ..] | ["tokio", "fs" | "net" | "process", ..] => {
             true
         }
@@ -236,7 +238,7 @@ fn reaching_out_is_found_in_every_form() {
 fn words_and_tests_are_not_found() {
     let text = r#"
         //! Like `std::fs::read`.
-        use std::{fmt, io, net::IpAddr, sync::Arc};
+        use std::{env::consts, fmt, io, net::IpAddr, sync::Arc};
         use tokio::{sync::mpsc, time};
         /// Not std::env::var.
         fn f(fs: &str) -> String { format!("std::fs {fs}") }
