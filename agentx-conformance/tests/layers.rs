@@ -11,7 +11,10 @@ use agentx_resource::{
     ApiSupply, Env, FileSystem, FileSystemExt, LLMProvider, Layer, MkdirOptions, Process, ResourcePath,
     Result,
     cassette::{Cassette, CassetteMode, CassetteOptions},
-    layer::{Cache, Chroot, Freshness, Limit, Meter, Overlay, Quota, Recorded, Retry, Route, Timeout, Trace},
+    layer::{
+        Cache, Chroot, Freshness, Limit, Meter, Overlay, Quota, Recorded, Retry, Route, Timeout, Trace,
+        WriteBack,
+    },
     memory::{ManualClock, MemoryEnv, MemoryFileSystem, MemoryLlmProvider},
 };
 
@@ -269,4 +272,9 @@ fn the_stack_passes() -> Result<(), Failure> {
 fn no_ids() -> Profile {
     let reason = "a Rust function has no process id and gets no signal";
     Profile::new().deviates("kill-tree", reason).deviates("drop-ends", reason).deviates("exit-signal", reason)
+}
+
+#[test]
+fn file_system_below_write_back() -> Result<(), Failure> {
+    files_pass(|fs| async { Ok(Arc::new(WriteBack::open(fs)?) as Files) })
 }

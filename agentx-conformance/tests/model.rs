@@ -9,7 +9,9 @@ use agentx_conformance::{
     file_system::model,
 };
 use agentx_resource::{
-    FileSystem, Layer, MkdirOptions, ResourcePath, Result, layer::Chroot, memory::MemoryFileSystem,
+    FileSystem, Layer, MkdirOptions, ResourcePath, Result,
+    layer::{Chroot, WriteBack},
+    memory::MemoryFileSystem,
 };
 
 async fn chrooted() -> Result<Fresh<dyn FileSystem>> {
@@ -22,6 +24,12 @@ async fn chrooted() -> Result<Fresh<dyn FileSystem>> {
 #[test]
 fn a_chroot_does_what_memory_does() -> Result<(), Failure> {
     model::agrees(chrooted, 300)
+}
+
+#[test]
+fn a_write_back_does_what_memory_does() -> Result<(), Failure> {
+    let fresh = || async { WriteBack::open(Arc::new(MemoryFileSystem::new())).map(Fresh::file_system) };
+    model::agrees(fresh, 300)
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl R2FileSystem {
 
     /// The version as the store wants it. A server may refuse what can't be an `ETag`, and no version of ours is: then it
     /// is made into one that no object has.
-    fn e_tag<'v>(&self, version: &'v Version) -> Cow<'v, str> {
+    pub(super) fn e_tag<'v>(&self, version: &'v Version) -> Cow<'v, str> {
         let version = version.as_str();
         if !self.s3 || (version.len() > 1 && version.starts_with('"') && version.ends_with('"')) {
             return version.into();

@@ -13,9 +13,22 @@ impl R2FileSystem {
         data: Bytes,
         options: &WriteOptions,
     ) -> Result<Metadata> {
-        self.prepare(path, options).await?;
         let len = data.len() as u64;
-        self.put(path, data, put_mode(&options.mode), "write").await.map(|result| written(len, &result))
+        let (WriteMode::IfMatch(version), true) = (&options.mode, self.if_match && !path.is_root()) else {
+            self.prepare(path, options).await?;
+            let result = self.put(path, data, put_mode(&options.mode), "write").await?;
+            return Ok(written(len, &result));
+        };
+        // A file that still has its version is there, in a directory: one request, and no look before it.
+        let version = UpdateVersion { e_tag: Some(self.e_tag(version).into_owned()), version: None };
+        match self.put(path, data, PutMode::Update(version), "write").await {
+            Err(error) if error.kind() == ErrorKind::ConditionFailed => {
+                // Where something else than a file is there, that is told.
+                self.check_write(path, options).await?;
+                Err(error)
+            }
+            result => Ok(written(len, &result?)),
+        }
     }
 
     /// Puts one object, without a look at its surroundings.

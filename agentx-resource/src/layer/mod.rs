@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The meter stands innermost of those that count, since what reaches the provider is what is billed.
-//! [`Overlay`] and [`Route`] make one file system of several, and stand where the provider stands: each of theirs may
+//! [`WriteBack`] stands where the cache stands, in its place. [`Overlay`] and [`Route`] make one file system of several, and stand where the provider stands: each of theirs may
 //! have layers of its own.
 
 mod around;
@@ -26,6 +26,7 @@ mod route;
 mod timeout;
 #[cfg(feature = "tracing")]
 mod trace;
+mod write_back;
 
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ pub use self::{
     retry::Retry,
     route::Route,
     timeout::Timeout,
+    write_back::{FlushReport, WriteBack},
 };
 
 /// Wraps a resource of kind `R` (`dyn FileSystem`, `dyn Process`, …) into another of the same kind. One layer value

@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 mod conformance;
+mod cost;
+mod disk;
 mod fault;
 mod proxy;
 
