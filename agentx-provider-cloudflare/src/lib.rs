@@ -40,7 +40,7 @@ pub use d1::{D1Executor, D1Usage};
 pub use kv::{KvEnv, KvUsage};
 pub use llm::EnvSupply;
 #[cfg(feature = "r2")]
-pub use r2::{R2Bucket, R2Disk, R2FileSystem, R2Keys, R2Usage};
+pub use r2::{R2Bucket, R2Disk, R2FileSystem, R2Keys, R2Progress, R2Usage};
 
 /// The crate whose stores [`R2FileSystem`] takes, in the version that it takes.
 #[cfg(feature = "r2")]

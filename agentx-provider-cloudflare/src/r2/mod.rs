@@ -31,12 +31,13 @@ use self::bucket::Counters;
 pub use self::{
     bucket::{R2Bucket, R2Keys, R2Usage},
     disk::R2Disk,
+    transfer::R2Progress,
 };
 
 /// A [`FileSystem`] over an object store. A clone is the same file system.
 ///
-/// A file is one object, whose key is the path without its leading `/`. Control characters and `%` are
-/// percent-encoded, and so are the few names that the store or this type keeps for itself; every other name
+/// A file is one object, whose key is the path without its leading `/`. Control characters, `%`, and white space at the
+/// edges of a name are percent-encoded, and so are the few names that the store or this type keeps for itself; every other name
 /// is its key. A key holds at most 1012 bytes, which is what R2 allows less a directory's marker; a longer path is
 /// `InvalidPath`.
 ///
@@ -57,6 +58,8 @@ pub use self::{
 ///
 /// # Bounds
 /// * A writer holds at most 8 MiB and the piece being written; it takes at most 10,000 such parts (78 GiB).
+/// * Through [`R2FileSystem::connect`], a whole file that is read is compared with its MD5, and a conditional write whose
+///   answer was lost is known again; see [`R2Bucket`] for how often a request is repeated, and how long silence lasts.
 /// * A writer with `CreateNew` or `IfMatch` holds its content, at most 64 MiB: object stores have no conditional
 ///   multipart upload. A `create_new` rename or copy of a file has the same bound. Beyond, it is `LimitExceeded`.
 /// * `list` streams a tree; of a single directory it holds all entries at once.
@@ -80,15 +83,18 @@ pub struct R2FileSystem {
     /// Whether the store keeps metadata, and its versions are those of HTTP.
     s3: bool,
     usage: Option<Arc<Counters>>,
+    progress: Option<Progress>,
     spawn: Option<Arc<dyn Spawn>>,
 }
+
+type Progress = Arc<dyn Fn(&R2Progress) + Send + Sync>;
 
 impl R2FileSystem {
     /// The file system that `store` holds; a part of a bucket through [`object_store::prefix::PrefixStore`].
     ///
     /// The store must create conditionally ([`object_store::PutMode::Create`]).
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, if_match: false, s3: false, usage: None, spawn: None }
+        Self { store, if_match: false, s3: false, usage: None, progress: None, spawn: None }
     }
 
     /// The file system that this bucket holds, with conditional writes. Nothing is asked yet.
@@ -99,6 +105,19 @@ impl R2FileSystem {
         let usage = Arc::<Counters>::default();
         let store = bucket.open(Arc::clone(&usage))?;
         Ok(Self { s3: true, usage: Some(usage), ..Self::new(store).with_if_match() })
+    }
+
+    /// Calls `progress` with each object that a copy or a rename of a directory has copied, in its task: it must not
+    /// block.
+    pub fn with_progress(mut self, progress: impl Fn(&R2Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(progress));
+        self
+    }
+
+    /// The store that it is made of: for what is no matter of files, such as attributes and signed URLs. Its keys are the
+    /// paths without their leading `/`, but for the few characters that the type's documentation names.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
     }
 
     /// What this file system and its clones have used of their bucket. None for one that was made of another store.

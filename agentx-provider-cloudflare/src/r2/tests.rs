@@ -244,6 +244,25 @@ async fn a_transfer_to_where_keys_end_copies_nothing() {
 }
 
 #[tokio::test]
+async fn the_copy_of_a_directory_tells_how_far_it_is() {
+    let (fs, _) = memory();
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let fs = fs.with_progress(move |progress| sender.send(progress.clone()).unwrap());
+    let options = WriteOptions::default().with_create_parents();
+    for name in ["/a/1", "/a/2", "/a/b/3"] {
+        fs.write(&path(name), "x".into(), options.clone()).await.unwrap();
+    }
+    fs.rename(&path("/a"), &path("/z"), TransferOptions::default()).await.unwrap();
+    // Three files, and the marker of the directory in it.
+    for copied in 1..=4 {
+        let progress = told.try_recv().unwrap();
+        assert_eq!((progress.copied, progress.total), (copied, 4));
+        assert_eq!((progress.from, progress.to), (path("/a"), path("/z")));
+    }
+    assert!(told.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn debug_shows_no_settings() {
     let (fs, _) = memory();
     assert_eq!(format!("{fs:?}"), "R2FileSystem { store: InMemory, if_match: true, .. }");

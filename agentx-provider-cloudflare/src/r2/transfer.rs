@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use agentx_resource::{ErrorKind, FileRead, ReadOptions, ResourcePath, Result, TransferOptions};
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, PutMode, path::Path};
@@ -6,6 +8,20 @@ use super::{R2FileSystem, error, error::fail, key, place::Place, writer::MAX_CON
 
 /// How many objects of a directory are copied at a time.
 const CONCURRENT_COPIES: usize = 8;
+
+/// How far the copy or rename of a directory has come: objects that the store has copied, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct R2Progress {
+    /// The directory.
+    pub from: ResourcePath,
+    /// What it becomes.
+    pub to: ResourcePath,
+    /// How many objects are copied.
+    pub copied: u64,
+    /// How many there were at the beginning.
+    pub total: u64,
+}
 
 /// What is to be transferred, after every check has passed.
 enum Transfer {
@@ -126,11 +142,12 @@ impl R2FileSystem {
         options: &TransferOptions,
         operation: &'static str,
     ) -> Result<()> {
-        self.check_lengths(from, to, operation).await?;
+        let total = self.check_lengths(from, to, operation).await?;
         let mode = if options.create_new { PutMode::Create } else { PutMode::Overwrite };
         self.put_marker(to, operation, mode).await?;
         let (source, target) = (key::object(from, operation)?, key::object(to, operation)?);
         let marker = key::marker(from, operation)?;
+        let copied = &AtomicU64::new(0);
         self.objects_below(from, operation)?
             .try_filter(|object| futures::future::ready(object.location != marker))
             .and_then(|object| {
@@ -139,30 +156,39 @@ impl R2FileSystem {
                 futures::future::ready(moved.map(|moved| (object.location, moved)))
             })
             .map_ok(|(object, moved)| async move {
-                let copied = self.store.copy(&object, &moved).await;
-                copied.map_err(|error| error::store(error, operation, from))
+                let result = self.store.copy(&object, &moved).await;
+                result.map_err(|error| error::store(error, operation, from))?;
+                if let Some(progress) = &self.progress {
+                    let copied = copied.fetch_add(1, Relaxed) + 1;
+                    progress(&R2Progress { from: from.clone(), to: to.clone(), copied, total });
+                }
+                Ok(())
             })
             .try_buffer_unordered(CONCURRENT_COPIES)
             .try_collect()
             .await
     }
 
-    /// Refuses, before anything is copied, a transfer after which something would have no key.
+    /// Refuses, before anything is copied, a transfer after which something would have no key. Answers how many objects
+    /// there are to copy.
     async fn check_lengths(
         &self,
         from: &ResourcePath,
         to: &ResourcePath,
         operation: &'static str,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let (source, target) = (key::object(from, operation)?, key::object(to, operation)?);
+        let marker = key::marker(from, operation)?;
         let mut objects = self.objects_below(from, operation)?;
+        let mut total = 0;
         while let Some(object) = objects.try_next().await? {
+            total += u64::from(object.location != marker);
             let length = object.location.as_ref().len() - source.as_ref().len() + target.as_ref().len();
             if length > key::MAX_KEY + 1 + key::MARKER.len() {
                 return Err(key::too_long(to, operation));
             }
         }
-        Ok(())
+        Ok(total)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod exec;
 pub mod isolation;
 pub mod layers;
 pub mod mirror;
+pub mod r2;
 pub mod sandboxes;
 pub mod small_write;
 pub mod sse_framing;
@@ -35,6 +36,9 @@ pub const ALL: &[NamedRow] = &[
     ("stall_guard", stall_guard::row),
     ("layers", layers::row),
     ("mirror", mirror::row),
+    ("r2_read", r2::read),
+    ("r2_replace", r2::replace),
+    ("r2_list", r2::list),
     ("exec", exec::of_shell),
     ("exec_true", exec::of_true),
     ("exec_2g", exec::in_large_host),
