@@ -1,6 +1,6 @@
 //! The claude CLI of this machine.
 
-use std::{env::consts, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use agentx_core::{Error, ErrorKind, Result};
 use agentx_driver_claude::code::{ClaudeCode, ClaudeCodeSettings};
@@ -41,21 +41,18 @@ pub fn claude_code(directory: impl AsRef<Path>, settings: ClaudeCodeSettings) ->
 /// `NotFound` where it is not there; `InvalidPath` for a path that is not UTF-8; what the file system reports.
 pub async fn find_claude_code(node_modules: impl AsRef<Path> + Send) -> Result<String> {
     let node_modules = node_modules.as_ref();
-    let arch = match consts::ARCH {
-        "x86_64" => "x64",
-        "aarch64" => "arm64",
-        other => other,
-    };
+    // The local provider is Linux's alone.
+    let platform = if cfg!(target_arch = "x86_64") { "linux-x64" } else { "linux-arm64" };
     let files = LocalFileSystem::open(node_modules)?;
     let error = |kind| Error::new(kind, "find claude").with_path(node_modules.display());
     for libc in ["", "-musl"] {
-        let program = format!("@anthropic-ai/claude-code-{}-{arch}{libc}/claude", consts::OS);
+        let program = format!("@anthropic-ai/claude-code-{platform}{libc}/claude");
         if files.exists(&ResourcePath::new(format!("/{program}"))?).await? {
             let path = node_modules.join(&program).into_os_string();
             return path.into_string().map_err(|_| error(ErrorKind::InvalidPath));
         }
     }
-    let package = format!("@anthropic-ai/claude-code-{}-{arch}", consts::OS);
+    let package = format!("@anthropic-ai/claude-code-{platform}");
     Err(error(ErrorKind::NotFound)
         .with_message(format!("there is no {package}; npm installs it with @anthropic-ai/claude-code")))
 }

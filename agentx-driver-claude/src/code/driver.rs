@@ -2,6 +2,7 @@ use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     mem,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,10 +12,15 @@ use std::{
 
 use agentx_core::{Driver, DriverStream, ErrorKind, Message, MessageBody, ModelTable, Result, Turn};
 use agentx_resource::{ApiSupply, Clock, LLMProvider, Process, ProcessExt};
+use futures::future::{self, Either};
 
 use super::{
-    ClaudeCodeSettings, PROVIDER, cli::Cli, cli::Observer, failure, launch, launch::Launch, transcript, turn,
+    ClaudeCodeSettings, Frame, PROVIDER, TurnResult, cli::Cli, cli::Observer, failure, launch,
+    launch::Launch, transcript, turn,
 };
+
+/// How long a turn that is interrupted from here may take to end.
+const WIND_DOWN: Duration = Duration::from_secs(5);
 
 /// A [`Driver`] over the claude CLI. A clone is the same driver, and one driver serves any number of conversations at a
 /// time, each in a process of its own.
@@ -63,6 +69,8 @@ pub(super) struct Shared {
 pub(super) struct Talk {
     pub(super) cli: Cli,
     launch: Launch,
+    /// It was started before this turn, which it has not said anything about: it may have died unnoticed.
+    pub(super) is_kept: bool,
 }
 
 /// What a process knows of a conversation.
@@ -208,6 +216,7 @@ impl Shared {
         let launch = self.launch(turn).await?;
         while let Some(mut talk) = self.take(turn, &launch) {
             if talk.adapt(&launch).await.is_ok() {
+                talk.is_kept = true;
                 return Ok(talk);
             }
             // It has died meanwhile, or no longer answers. The conversation is not lost with it.
@@ -263,7 +272,7 @@ impl Shared {
             // The CLI has read it. What is left of it would be of no use to anybody, and does no harm.
             let _ = transcript::remove(process, &file).await;
         }
-        Ok(Talk { cli: started?, launch })
+        Ok(Talk { cli: started?, launch, is_kept: false })
     }
 
     /// An id that no other session of this home has.
@@ -291,6 +300,30 @@ impl Talk {
             self.launch.model.clone_from(&launch.model);
         }
         Ok(())
+    }
+}
+
+impl Talk {
+    /// What the turn that ended so has cost, in US dollars: the CLI's account begins with the process.
+    pub(super) fn cost(&mut self, result: &TurnResult) -> Option<f64> {
+        let total = result.total_cost?;
+        Some(total - mem::replace(&mut self.cli.cost, total))
+    }
+
+    /// Interrupts the turn and ends the process. Gives what the turn has cost, where the CLI told it in time.
+    pub(super) async fn wind_down(mut self, clock: &dyn Clock) -> Option<f64> {
+        let ended = async {
+            self.cli.interrupt().await.ok()?;
+            loop {
+                if let Frame::Result(result) = self.cli.next_frame().await.ok()?? {
+                    return self.cost(&result);
+                }
+            }
+        };
+        match future::select(clock.sleep(WIND_DOWN), pin!(ended)).await {
+            Either::Left(_) => None,
+            Either::Right((cost, _)) => cost,
+        }
     }
 }
 

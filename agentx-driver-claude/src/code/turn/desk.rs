@@ -5,7 +5,10 @@ use async_trait::async_trait;
 use futures::channel::{mpsc, oneshot};
 use serde_json::{Value, json};
 
-use crate::code::mcp;
+use crate::code::{
+    CliRequest,
+    mcp::{self, Asked},
+};
 
 /// How many grants may wait to be told to the CLI; each call waits for its own anyway.
 const GRANTS: usize = 64;
@@ -109,14 +112,29 @@ impl Desk {
         own.with(others).unwrap_or_else(|_| own.clone())
     }
 
-    /// The CLI asks whether a call may run.
-    pub(super) fn ask_permission(&mut self, call: &str, request: String, input: Value) -> Vec<Value> {
-        self.ask(call, Question { request, kind: Kind::Permission(input) })
-    }
-
-    /// The CLI asks for the result of a call.
-    pub(super) fn ask_result(&mut self, call: &str, request: String, message: Value) -> Vec<Value> {
-        self.ask(call, Question { request, kind: Kind::Result(message) })
+    /// The CLI asks something. Gives what can be answered at once.
+    pub(super) fn request(&mut self, id: String, request: CliRequest) -> Vec<Value> {
+        match request {
+            CliRequest::Permission { tool_use_id: Some(call), agent: None, input, .. } => {
+                self.ask(&call, Question { request: id, kind: Kind::Permission(input) })
+            }
+            // A call that no answer of the model's has is not one that anybody could decide on.
+            CliRequest::Permission { .. } => {
+                vec![respond(&id, &deny("Only calls of the agent itself may run."))]
+            }
+            CliRequest::Mcp { message, .. } => match mcp::ask(&message, &[]) {
+                Asked::Call { id: message, tool_use_id: Some(call) } => {
+                    self.ask(&call, Question { request: id, kind: Kind::Result(message) })
+                }
+                Asked::Call { id: message, tool_use_id: None } => {
+                    let answer = mcp::refuse(&message, "The call has no id.");
+                    vec![respond(&id, &json!({"mcp_response": answer}))]
+                }
+                // It was answered in passing.
+                Asked::Answer(_) => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
     }
 
     fn ask(&mut self, call: &str, question: Question) -> Vec<Value> {
@@ -226,13 +244,13 @@ fn answer(standing: &Standing, asked: &Kind) -> Option<Value> {
 }
 
 /// The frame that answers a request.
-pub(super) fn respond(request: &str, response: &Value) -> Value {
+fn respond(request: &str, response: &Value) -> Value {
     let response = json!({"subtype": "success", "request_id": request, "response": response});
     json!({"type": "control_response", "response": response})
 }
 
 /// The answer to a permission that is not given.
-pub(super) fn deny(reason: &str) -> Value {
+fn deny(reason: &str) -> Value {
     let reason = if reason.trim().is_empty() { "It was denied." } else { reason };
     json!({"behavior": "deny", "message": reason})
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod desk;
 mod outcome;
+mod results;
 mod run;
 mod tally;
 

@@ -3,13 +3,11 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use agentx_core::{
-    BlockChange, BlockKind, CallStream, ContentPart, DriverEvent, DriverStream, ErrorKind, MessageAssembler,
-    MessageBody, ModelEvent, Outcome, OverBudget, Result, StopReason, ToolCall, ToolOutput, ToolResult, Turn,
-    TurnEnd, TurnFrame,
+    BlockChange, BlockKind, CallStream, DriverEvent, DriverStream, ErrorKind, MessageAssembler, MessageBody,
+    ModelEvent, Outcome, OverBudget, Result, StopReason, ToolCall, ToolResult, Turn, TurnEnd, TurnFrame,
 };
 use agentx_resource::BoxFuture;
 use futures::{
@@ -18,16 +16,17 @@ use futures::{
     future::{self, Either},
     stream::{self, SelectAll},
 };
-use serde_json::{Value, json, value::RawValue};
+use serde_json::Value;
 
 use super::{
     answers::Answers,
-    desk::{Desk, Grant, deny, respond},
+    desk::{Desk, Grant},
     outcome::outcome,
+    results::results,
     tally::Tally,
 };
 use crate::code::{
-    CliRequest, Frame, TurnResult,
+    Frame, TurnResult,
     driver::{Seen, Shared, Talk},
     failure, mcp, transcript,
 };
@@ -37,9 +36,6 @@ const GO_ON: &str = "Go on.";
 
 /// The longest answer of a model, in bytes of its frames.
 const MAX_ANSWER: usize = 256 << 20;
-
-/// How long a turn that is ended from here may take to end.
-const WIND_DOWN: Duration = Duration::from_secs(5);
 
 /// The turn as a stream.
 pub(in crate::code) fn start(shared: Arc<Shared>, turn: Turn) -> DriverStream {
@@ -60,6 +56,8 @@ struct Run {
     queue: VecDeque<Step>,
     /// The CLI, once it is there.
     talk: Option<Talk>,
+    /// The results of calls that the turn resumed with.
+    resumed: Vec<ToolResult>,
     seen: Seen,
     answers: Answers,
     message: MessageAssembler,
@@ -81,9 +79,9 @@ enum Phase {
     /// Nothing has happened yet.
     Begin,
     /// Calls of an earlier turn are dealt with.
-    Resume { calls: CallStream, results: Vec<ToolResult> },
+    Resume(CallStream),
     /// The CLI is to be told the message.
-    Open(Vec<ToolResult>),
+    Open,
     /// The CLI is at work.
     Talk,
     /// The end is to be told.
@@ -114,6 +112,7 @@ impl Run {
             phase: Phase::Begin,
             queue: VecDeque::new(),
             talk: None,
+            resumed: Vec::new(),
             seen: Seen::of(&turn.history),
             answers: Answers::default(),
             message: MessageAssembler::new(),
@@ -164,8 +163,8 @@ impl Run {
     async fn step(&mut self) -> Result<(), Outcome> {
         match mem::replace(&mut self.phase, Phase::Over) {
             Phase::Begin => self.begin().await,
-            Phase::Resume { calls, results } => self.resume(calls, results).await,
-            Phase::Open(results) => self.open(&results).await,
+            Phase::Resume(calls) => self.resume(calls).await,
+            Phase::Open => self.open().await,
             Phase::Talk => {
                 self.phase = Phase::Talk;
                 let happened = self.happens().await;
@@ -182,7 +181,7 @@ impl Run {
         let shown = self.turn.shown_history();
         self.frame.begin(shown.last().cloned()).await?;
         if self.turn.resume.is_empty() {
-            self.phase = Phase::Open(Vec::new());
+            self.phase = Phase::Open;
             return Ok(());
         }
         // The process that a call of the CLI's own belongs to is gone: it is answered with that.
@@ -195,30 +194,30 @@ impl Run {
                 _ => false,
             })
         };
-        self.phase = Phase::Resume { calls: self.frame.resumed_calls(tools, made), results: Vec::new() };
+        self.phase = Phase::Resume(self.frame.resumed_calls(tools, made));
         Ok(())
     }
 
-    async fn resume(&mut self, mut calls: CallStream, mut results: Vec<ToolResult>) -> Result<(), Outcome> {
+    async fn resume(&mut self, mut calls: CallStream) -> Result<(), Outcome> {
         self.phase = match calls.next().await {
             Some(event) => {
                 let event = event?;
                 if let DriverEvent::ToolEnd(result) = &event {
                     self.seen.push(&MessageBody::Tool(result.clone()));
-                    results.push(result.clone());
+                    self.resumed.push(result.clone());
                 }
                 self.queue.push_back(Step::Tell(event));
-                Phase::Resume { calls, results }
+                Phase::Resume(calls)
             }
-            None => Phase::Open(results),
+            None => Phase::Open,
         };
         Ok(())
     }
 
     /// Sees to it that the CLI knows the conversation, and tells it what the user says.
-    async fn open(&mut self, results: &[ToolResult]) -> Result<(), Outcome> {
+    async fn open(&mut self) -> Result<(), Outcome> {
         let mut before = self.turn.shown_history();
-        before.extend(results.iter().map(|result| MessageBody::Tool(result.clone().into_shown())));
+        before.extend(self.resumed.iter().map(|result| MessageBody::Tool(result.clone().into_shown())));
         let message = match before.pop() {
             Some(user @ MessageBody::User { .. }) => user,
             last => {
@@ -227,8 +226,9 @@ impl Run {
             }
         };
         let content = transcript::prompt(&message).map_err(Outcome::Failed)?;
-        self.frame.ledger().begin_step()?;
-        self.prepaid = true;
+        if !mem::replace(&mut self.prepaid, true) {
+            self.frame.ledger().begin_step()?;
+        }
         let mut talk = self.shared.talk(&self.turn, &before).await.map_err(Outcome::Failed)?;
         talk.cli.send_user(&content);
         self.talk = Some(talk);
@@ -268,7 +268,18 @@ impl Run {
             Happened::Frame(frame) => {
                 self.heard = true;
                 match frame {
-                    Ok(Some(frame)) => self.frame(frame),
+                    Ok(Some(frame)) => {
+                        if let Some(talk) = &mut self.talk {
+                            talk.is_kept = false;
+                        }
+                        self.frame(frame)
+                    }
+                    // It died between the turns, or just now, without a word: another takes its place.
+                    Ok(None) if self.talk.as_ref().is_some_and(|talk| talk.is_kept) => {
+                        self.talk = None;
+                        self.phase = Phase::Open;
+                        Ok(())
+                    }
                     Ok(None) => {
                         self.told_whole()?;
                         Err(self.gone())
@@ -357,7 +368,10 @@ impl Run {
         }
         taken.map_err(Outcome::Failed)?;
         match frame {
-            Frame::Request { id, request } => self.request(id, request),
+            Frame::Request { id, request } => {
+                let answers = self.desk.request(id, request);
+                self.send(answers);
+            }
             Frame::Cancelled { id } => self.desk.cancel(&id),
             Frame::User { message, nested: false } => {
                 for (call, output) in results(&message) {
@@ -431,34 +445,6 @@ impl Run {
         }
     }
 
-    fn request(&mut self, id: String, request: CliRequest) {
-        let answers = match request {
-            CliRequest::Permission { tool_use_id: Some(call), agent: None, input, .. } => {
-                self.desk.ask_permission(&call, id, input)
-            }
-            // A call that no answer of the model's has is not one that anybody could decide on.
-            CliRequest::Permission { .. } => {
-                let why = "Only calls of the agent itself may run.";
-                vec![respond(&id, &deny(why))]
-            }
-            CliRequest::Mcp { message, .. } => {
-                let (message_id, call) = match mcp::ask(&message, &[]) {
-                    mcp::Asked::Call { id, tool_use_id } => (id, tool_use_id),
-                    mcp::Asked::Answer(_) => return,
-                };
-                match call {
-                    Some(call) => self.desk.ask_result(&call, id, message_id),
-                    None => {
-                        let answer = mcp::refuse(&message_id, "The call has no id.");
-                        vec![respond(&id, &json!({"mcp_response": answer}))]
-                    }
-                }
-            }
-            _ => return,
-        };
-        self.send(answers);
-    }
-
     fn send(&mut self, answers: Vec<Value>) {
         self.queue.extend(answers.into_iter().map(Step::Send));
     }
@@ -469,7 +455,9 @@ impl Run {
             text = result.errors.join("; ");
         }
         if let Some(talk) = &mut self.talk {
-            settle(&mut self.tally, talk, result);
+            if let Some(dollars) = talk.cost(result) {
+                self.tally.settle(dollars);
+            }
             text = talk.cli.redact(&text);
         }
         match outcome(result, text) {
@@ -493,75 +481,16 @@ impl Run {
                 Outcome::Completed if is_idle => self.shared.keep(talk, mem::take(&mut self.seen)),
                 // It has ended its turn itself, or will say nothing of use any more.
                 Outcome::Completed | Outcome::Failed(_) => drop(talk),
-                _ => self.wind_down(talk).await,
+                // What it knows of the turn's end is not what is stored: it is not kept.
+                _ => {
+                    if let Some(dollars) = talk.wind_down(&*self.turn.clock).await {
+                        self.tally.settle(dollars);
+                    }
+                }
             }
         }
         let (failures, end) = self.frame.end(outcome).await;
         self.queue.extend(failures.into_iter().map(|error| Step::Tell(DriverEvent::HookFailed(error))));
         self.phase = Phase::End(end);
-    }
-
-    /// Interrupts the CLI, and counts what the turn cost by its own account. The process is not kept: what it knows of the
-    /// turn's end is not what is stored.
-    async fn wind_down(&mut self, mut talk: Talk) {
-        let tally = &mut self.tally;
-        let ended = async {
-            talk.cli.interrupt().await?;
-            while let Some(frame) = talk.cli.next_frame().await? {
-                if let Frame::Result(result) = frame {
-                    settle(tally, &mut talk, &result);
-                    break;
-                }
-            }
-            Ok::<_, agentx_core::Error>(())
-        };
-        // Whatever comes of it, the process is ended now.
-        drop(future::select(self.turn.clock.sleep(WIND_DOWN), std::pin::pin!(ended)).await);
-    }
-}
-
-/// Counts what the turn cost by the CLI's account, which begins with the process.
-fn settle(tally: &mut Tally, talk: &mut Talk, result: &TurnResult) {
-    if let Some(total) = result.total_cost {
-        tally.settle(total - talk.cli.cost);
-        talk.cli.cost = total;
-    }
-}
-
-/// The results of calls that a message in the user's name has.
-fn results(message: &RawValue) -> Vec<(String, ToolOutput)> {
-    let message: Value = serde_json::from_str(message.get()).unwrap_or_default();
-    let blocks = message.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let results = blocks.iter().filter(|block| block.get("type").is_some_and(|kind| kind == "tool_result"));
-    results
-        .filter_map(|block| {
-            let call = block.get("tool_use_id")?.as_str()?.to_owned();
-            let is_error = block.get("is_error").and_then(Value::as_bool).unwrap_or_default();
-            Some((call, output(block.get("content").unwrap_or(&Value::Null), is_error)))
-        })
-        .collect()
-}
-
-fn output(content: &Value, is_error: bool) -> ToolOutput {
-    let parts: Vec<_> = match content {
-        Value::String(text) => vec![ContentPart::text(text)],
-        other => other.as_array().into_iter().flatten().map(part).collect(),
-    };
-    let text: Option<String> = parts.iter().map(ContentPart::as_text).collect();
-    match text {
-        Some(text) if is_error => ToolOutput::ErrorText(text),
-        Some(text) => ToolOutput::Text(text),
-        None => ToolOutput::Content(parts),
-    }
-}
-
-fn part(block: &Value) -> ContentPart {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-    let source = block.get("source");
-    let in_source = |key: &str| text(source.and_then(|source| source.get(key)));
-    match (block.get("type").and_then(Value::as_str), in_source("data").zip(in_source("media_type"))) {
-        (Some("text"), _) => ContentPart::text(text(block.get("text")).unwrap_or_default()),
-        (Some("image"), Some((data, media_type))) => ContentPart::Image { data, media_type },
-        _ => ContentPart::Other(block.clone()),
     }
 }
