@@ -42,6 +42,8 @@ struct Sessions {
     failing: Option<usize>,
     /// Each append tells of itself here, and waits to be let on.
     gate: Arc<Mutex<Option<mpsc::UnboundedSender<oneshot::Sender<()>>>>>,
+    /// Each queues a message behind an append, before that append is known to be done.
+    queueing: Arc<Mutex<Vec<Agent>>>,
 }
 
 async fn others_run() {
@@ -77,6 +79,10 @@ impl SessionRepository for Sessions {
             append.events.iter().filter(|new| matches!(new.data, EventData::ToolExecuting { .. })).count();
         self.begun.lock().unwrap().extend(Some(begun).filter(|count| *count > 0));
         let place = self.store.append(session, append).await;
+        let queueing = self.queueing.lock().unwrap().pop();
+        if let Some(agent) = queueing {
+            agent.queue("and then?").await.unwrap();
+        }
         others_run().await;
         place
     }
@@ -342,6 +348,33 @@ fn nothing_is_told_or_acknowledged_before_it_is_stored() {
             }
         }
         assert_eq!(told.len(), 5);
+    });
+}
+
+#[test]
+fn what_others_store_while_the_agent_stores_is_told_in_its_place_and_once() {
+    block_on(async {
+        let queueing = Arc::new(Mutex::new(Vec::new()));
+        let sessions = Sessions { queueing: queueing.clone(), ..Sessions::default() };
+        let store = sessions.store.clone();
+        let runtime = runtime(two_calls(), host(), repositories(sessions));
+        let agent = agent(&runtime).await;
+        let all = agent.subscribe();
+        *queueing.lock().unwrap() = vec![agent.clone(); 3];
+        drop(agent.send("go").await.unwrap());
+        let mut turns = 0;
+        let told = all.take_while(|event| {
+            turns += usize::from(matches!(event.data, EventData::ConversationEnd { .. }));
+            future::ready(turns < 4)
+        });
+        let told: Vec<_> = told.collect().await;
+        assert!(told.iter().map(|event| event.cursor()).is_sorted_by(|a, b| a < b), "{told:#?}");
+        let stored = store.list_events(agent.session_id(), EventPage::after(0, told.len())).await.unwrap();
+        let told: Vec<_> = told.iter().filter(|event| event.data.is_stored()).collect();
+        for (told, stored) in told.iter().zip(&stored) {
+            assert_eq!((told.seq, &told.data), (stored.seq, &stored.event.data));
+        }
+        assert!(told.len() > 12, "{told:#?}");
     });
 }
 

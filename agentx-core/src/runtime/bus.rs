@@ -18,10 +18,13 @@ const MAX_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub(super) struct Bus(Mutex<State>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct State {
     /// The place of the last event.
     last: Cursor,
+    /// While the agent itself stores events that it has not told yet: how far events are announced meanwhile. They may lie
+    /// behind its own, and wait for them.
+    held: Option<u64>,
     /// None while nothing is kept and nobody listens.
     live: Option<Box<Live>>,
     /// Whether a turn runs: whoever comes late may still want what is here.
@@ -78,7 +81,7 @@ pub(super) enum Next {
 impl Bus {
     /// Behind an event that is stored.
     pub(super) fn behind(seq: u64) -> Self {
-        Self(Mutex::new(State { last: Cursor::from(seq), live: None, busy: false, closed: false }))
+        Self(Mutex::new(State { last: Cursor::from(seq), ..State::default() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -104,6 +107,9 @@ impl Bus {
             let event = Arc::new(Event::new(cursor, at, context.clone(), data));
             state.push(cursor, Some(event));
         }
+        if first.is_some() {
+            state.let_go();
+        }
         state.live().bound();
         wake_all(state);
     }
@@ -111,7 +117,24 @@ impl Bus {
     /// Tells that events up to this number are stored.
     pub(super) fn announce(&self, seq: u64) {
         let mut state = self.lock();
+        if let Some(held) = &mut state.held {
+            *held = seq.max(*held);
+            return;
+        }
         state.skip_to(seq);
+        wake_all(state);
+    }
+
+    /// The agent is about to store events: what is announced from here on waits until they are published, so that they are
+    /// told in their place and once. The end of its work ends this too.
+    pub(super) fn hold(&self) {
+        self.lock().held.get_or_insert(0);
+    }
+
+    /// The agent could not store its events.
+    pub(super) fn release(&self) {
+        let mut state = self.lock();
+        state.let_go();
         wake_all(state);
     }
 
@@ -129,7 +152,10 @@ impl Bus {
     pub(super) fn set_busy(&self, busy: bool) {
         let mut state = self.lock();
         state.busy = busy;
-        state.trim();
+        if !busy {
+            state.let_go();
+            wake_all(state);
+        }
     }
 
     /// A new subscriber behind `seen`, or behind the last event: its number, its place, and how many events that are not
@@ -196,6 +222,13 @@ impl State {
             self.push(Cursor::from(seq), None);
         } else {
             self.last = Cursor::from(seq);
+        }
+    }
+
+    /// Announces what was held back.
+    fn let_go(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.skip_to(held);
         }
     }
 
@@ -330,6 +363,34 @@ mod tests {
         assert_eq!(told(&bus, number, Cursor::from(3)), told(&bus, number, Cursor::default()));
         let (_, beyond, _) = bus.subscribe(Some(Cursor::from(99)));
         assert_eq!(beyond, Cursor::from(11));
+    }
+
+    /// An answer or a queued message that another thread stores and announces between an append and what is told of it.
+    #[test]
+    fn what_is_announced_while_the_agent_stores_waits_for_its_events() {
+        let (bus, context) = (Bus::behind(3), context());
+        let (number, seen, _) = bus.subscribe(None);
+        bus.set_busy(true);
+        bus.hold();
+        bus.announce(6);
+        bus.announce(5);
+        bus.publish(Timestamp::default(), &context, vec![text(1)], None);
+        assert_eq!(told(&bus, number, seen), ["3.1"]);
+        bus.publish(Timestamp::default(), &context, vec![text(2), started(4), text(3), started(5)], Some(4));
+        let all = ["3.1", "3.2", "4.0", "4.1", "5.0", "stored to 6.0, 3 others"];
+        assert_eq!(told(&bus, number, seen), all);
+
+        bus.hold();
+        bus.announce(7);
+        assert_eq!(told(&bus, number, Cursor::from(6)), [""; 0]);
+        bus.release();
+        assert_eq!(told(&bus, number, Cursor::from(6)), ["stored to 7.0, 3 others"]);
+        bus.hold();
+        bus.announce(8);
+        bus.set_busy(false);
+        assert_eq!(told(&bus, number, Cursor::from(7)), ["stored to 8.0, 3 others"]);
+        bus.announce(9);
+        assert_eq!(told(&bus, number, Cursor::from(8)), ["stored to 9.0, 3 others"]);
     }
 
     #[test]

@@ -98,7 +98,10 @@ impl Writer {
         }
         (append.taken, append.approvals) = (with.taken, with.approvals);
         append.closes_approvals = with.closes_approvals;
-        let appended = self.send(append, with.releases).await?;
+        if count > 0 {
+            self.agent.bus.hold();
+        }
+        let appended = self.send(append, with.releases).await.inspect_err(|_| self.agent.bus.release())?;
         for message in events.iter().filter_map(EventData::message) {
             history::add(&mut self.history, message.clone());
         }

@@ -109,10 +109,7 @@ async fn approvals_permissions_and_tools_are_replayed() {
         let mut turn = agent.send("Wait and pay.").await.unwrap();
         let (mut told, mut pending, mut waited) = (Vec::new(), None, false);
         while let Some(event) = turn.next().await {
-            // An answer is announced from this thread: what is told and not stored may be passed over for it.
-            if event.delta == 0 {
-                told.push(format!("{event:?}"));
-            }
+            told.push(format!("{event:?}"));
             match &event.data {
                 EventData::ApprovalRequested { approval_id, .. } => pending = Some(approval_id.clone()),
                 EventData::ToolCompleted { tool_name, .. } => waited |= tool_name == "wait",
