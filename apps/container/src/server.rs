@@ -88,7 +88,7 @@ impl Server {
         let stopped = async move {
             stop.await;
             // Streams of events end with their commands, and connections with their streams.
-            commands.end_all();
+            commands.end_all().await;
         };
         axum::serve(listener, self.router).with_graceful_shutdown(stopped).await
     }
@@ -104,7 +104,7 @@ struct EndCommands(Arc<live::Commands>);
 
 impl Drop for EndCommands {
     fn drop(&mut self) {
-        self.0.end_all();
+        self.0.end_all_now();
     }
 }
 

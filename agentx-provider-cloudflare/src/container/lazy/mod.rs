@@ -28,7 +28,8 @@ use super::{ContainerEngine, http::fail};
 ///
 /// **How trees are brought together** is [`MirrorDisk`](agentx_resource::mirror::MirrorDisk)'s: by versions, in both
 /// directions, with conflicts told and both contents kept, when somebody else writes to the store meanwhile. Symbolic links,
-/// special files and permission bits are not mirrored; its own notes, `/.agentx-mirror…`, are not listed.
+/// special files and permission bits are not mirrored; its own notes, `/.agentx-mirror…`, are not listed, and commands at the
+/// root see them.
 ///
 /// **Capabilities** are those that hold in both places. A version that was told while cold is another one when warm: a
 /// condition on it fails, and the file is to be read again.

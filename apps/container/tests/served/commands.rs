@@ -3,11 +3,15 @@ use std::time::Duration;
 use agentx::resource::{
     Child, ErrorKind, ExecEvent, ExecRequest, ExitStatus, OutputLimit, Process, ProcessExt, Stdin,
 };
-use agentx_container::Limits;
+use agentx_container::{Limits, Server, Settings};
 use agentx_provider_cloudflare::{Container, ContainerAddress, ContainerOptions};
 use bytes::Bytes;
+use tokio::{net::TcpListener, sync::oneshot};
 
-use crate::{proxy::Proxy, support::Served};
+use crate::{
+    proxy::Proxy,
+    support::{ANY, Served},
+};
 
 /// Short, so that what is to fail fails soon; on a busy machine it only takes longer.
 fn impatient() -> ContainerOptions {
@@ -223,4 +227,22 @@ async fn more_commands_than_allowed_are_refused_until_one_is_given_back() {
     while process.exec(ExecRequest::program("true", [""; 0])).await.is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test]
+async fn a_server_that_is_stopped_ends_its_commands_and_then_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::new(Settings::new(dir.path())).unwrap();
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let address = ContainerAddress::new(format!("http://{}", listener.local_addr().unwrap()));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server.serve(listener, async { drop(stopped.await) }));
+    let process = Container::connect(&address, impatient()).await.unwrap().process();
+    let child = process.spawn(ExecRequest::shell("echo $$; exec sleep 600")).await.unwrap();
+    let Some(ExecEvent::Stdout(pid)) = child.next_event().await.unwrap() else { panic!("no output") };
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    let running = format!("/proc/{}/cwd", String::from_utf8_lossy(&pid).trim());
+    assert!(std::fs::read_link(running).is_err(), "the command still runs");
+    assert_eq!(child.next_event().await.unwrap_err().kind(), ErrorKind::Lost);
 }

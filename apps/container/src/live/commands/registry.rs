@@ -29,6 +29,8 @@ pub(crate) struct Commands {
 struct Table {
     entries: HashMap<String, Place>,
     ends: VecDeque<String>,
+    /// The server stops: nothing is started any more.
+    closed: bool,
 }
 
 enum Place {
@@ -89,6 +91,9 @@ impl Commands {
             return Err(Error::new(ErrorKind::InvalidInput, "spawn").with_message("the id is none"));
         }
         let mut table = self.table();
+        if table.closed {
+            return Err(Error::new(ErrorKind::Unavailable, "spawn").with_message("the server stops"));
+        }
         if table.ends.iter().any(|end| end == id) {
             return Err(cancelled());
         }
@@ -157,14 +162,29 @@ impl Commands {
         }
     }
 
-    /// Ends all commands.
-    pub(crate) fn end_all(&self) {
-        let entries = std::mem::take(&mut self.table().entries);
-        for place in entries.into_values() {
-            if let Place::Started(entry) = place {
-                entry.end_now();
-            }
+    /// Ends all commands, and starts no more. Completes when nothing of them is alive.
+    pub(crate) async fn end_all(&self) {
+        let entries = self.close();
+        futures::future::join_all(entries.iter().map(|entry| entry.end())).await;
+    }
+
+    /// The same without waiting, for when all is dropped.
+    pub(crate) fn end_all_now(&self) {
+        for entry in self.close() {
+            entry.end_now();
         }
+    }
+
+    fn close(&self) -> Vec<Arc<Entry>> {
+        let mut table = self.table();
+        table.closed = true;
+        let started = std::mem::take(&mut table.entries).into_values();
+        started
+            .filter_map(|place| match place {
+                Place::Started(entry) => Some(entry),
+                Place::Starting => None,
+            })
+            .collect()
     }
 }
 
