@@ -198,6 +198,13 @@ fn numbers(text: &[u8]) -> impl Iterator<Item = u32> {
     words.filter_map(|word| std::str::from_utf8(word).ok()?.parse().ok())
 }
 
+/// Whether a signal has stopped a process.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The program's name may hold anything but a last bracket; behind it comes the state.
+    stat.rsplit(|byte| *byte == b')').next().is_some_and(|rest| rest.starts_with(b" T"))
+}
+
 /// Every process with its parent.
 fn scan() -> Vec<(u32, u32)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

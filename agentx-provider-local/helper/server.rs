@@ -7,10 +7,10 @@ use std::{
 };
 
 use crate::{
-    family::{Family, Member},
+    family::{Family, Member, is_stopped},
     launch::{Launch, Launcher, Progress, Refusal, Request},
     policy::{Failure, Holder, Policy},
-    sys::{self, Ended, Epoll, Event, SIGCONT, SIGKILL, SIGTERM},
+    sys::{self, Ended, Epoll, Event, SIGCONT, SIGKILL, SIGSTOP, SIGTERM},
     wire::{MAX_PACKET, NUMBER_BITS, Order, Reply, Stage},
 };
 
@@ -30,6 +30,11 @@ const KILL_PAUSE_MS: u16 = 20;
 const LAUNCH_MS: u16 = 50;
 const LAUNCH_PAUSE_MS: u16 = 5;
 
+/// When the helper looks whether all of a command that was told to go on does so, counted from then. A process that was
+/// being forked between a stop and that has been seen to stay behind, stopped before its first instruction.
+const GO_ON_LOOKS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+const GO_ON_PAUSE_MS: u16 = 20;
+
 /// How long the start of a command is kept from the host. Most commands have ended by then, and the end tells of the
 /// start too: the host is then woken once.
 const START_DELAY_MS: u16 = 2;
@@ -44,6 +49,8 @@ pub(crate) struct Server {
     untold: VecDeque<(u32, Instant)>,
     /// The commands that take long to execute their programs.
     delayed: Vec<u32>,
+    /// The commands that were told to go on, and when the next look is due.
+    going_on: Vec<(u32, Instant)>,
     first_tag: u64,
     buffer: Vec<u8>,
 }
@@ -104,6 +111,7 @@ impl Server {
             commands: HashMap::new(),
             untold: VecDeque::new(),
             delayed: Vec::new(),
+            going_on: Vec::new(),
             first_tag,
             buffer: vec![0; MAX_PACKET],
         })
@@ -122,7 +130,7 @@ impl Server {
             let pauses = [
                 (!self.untold.is_empty(), START_DELAY_MS),
                 (!self.delayed.is_empty(), LAUNCH_PAUSE_MS),
-                (pause, KILL_PAUSE_MS),
+                (pause || !self.going_on.is_empty(), GO_ON_PAUSE_MS.min(KILL_PAUSE_MS)),
             ];
             let millis = pauses.into_iter().find_map(|(is_due, millis)| is_due.then_some(millis));
             let found = self.epoll.wait(&mut events, millis);
@@ -131,6 +139,7 @@ impl Server {
                 self.settle();
             }
             self.finish_delayed();
+            self.look_who_stays();
             for event in found {
                 match event.data {
                     CHILDREN => {}
@@ -275,8 +284,32 @@ impl Server {
                 self.settle();
             }
             Some(Order::Ask) => self.ask(number),
-            Some(Order::Signal(signal)) => command.signal(signal),
+            Some(Order::Signal(signal)) => {
+                command.signal(signal);
+                if signal == SIGCONT {
+                    let now = Instant::now();
+                    self.going_on.extend(GO_ON_LOOKS.map(|later| (number, now + later)));
+                } else if signal == SIGSTOP {
+                    self.going_on.retain(|(other, _)| *other != number);
+                }
+            }
             None => {}
+        }
+    }
+
+    /// Tells those once more to go on that are stopped all the same.
+    fn look_who_stays(&mut self) {
+        let now = Instant::now();
+        let (due, later) = std::mem::take(&mut self.going_on).into_iter().partition(|(_, at)| *at <= now);
+        self.going_on = later;
+        let due: Vec<(u32, Instant)> = due;
+        for (number, _) in due {
+            let Some(first) = self.commands.get(&number).and_then(|command| command.first) else { continue };
+            let stays = |pid: u32| sys::group_of(pid) == Some(first) && is_stopped(pid);
+            if stays(first) {
+                let _ = sys::signal_to(i32::try_from(first).unwrap_or_default(), SIGCONT);
+            }
+            self.family.signal_below(first, number, &[SIGCONT], stays);
         }
     }
 

@@ -157,6 +157,18 @@ async fn a_signal_reaches_the_group() {
     }
 }
 
+/// As one that is being forked while its group is stopped and told to go on: the stop comes late.
+#[tokio::test]
+async fn a_process_that_is_stopped_late_goes_on_all_the_same() {
+    let script = "echo ready; sh -c 'sleep 0.05; kill -STOP $$; echo on'; exit 5";
+    let child = local().spawn(ExecRequest::program("sh", ["-c", script])).await.unwrap();
+    assert_eq!(child.next_event().await.unwrap(), Some(ExecEvent::Stdout("ready\n".into())));
+    child.signal(Signal::Stop).await.unwrap();
+    child.signal(Signal::Continue).await.unwrap();
+    assert_eq!(child.next_event().await.unwrap(), Some(ExecEvent::Stdout("on\n".into())));
+    assert_eq!(child.next_event().await.unwrap(), Some(ExecEvent::Exited(ExitStatus::Code(5))));
+}
+
 #[tokio::test]
 async fn silence_ends_a_command_and_output_does_not() {
     let idle = Duration::from_millis(400);
