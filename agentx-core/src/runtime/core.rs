@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -233,7 +234,11 @@ impl AgentCore {
 
     /// Takes no more messages, ends the turn that is under way, and tells so.
     pub(super) async fn close(&self, reason: &str) {
-        self.lock().closed = true;
+        {
+            let mut status = self.lock();
+            status.closed = true;
+            status.is_back();
+        }
         self.interrupt().await;
         self.tell_end(reason);
     }
@@ -261,15 +266,27 @@ impl AgentCore {
             }
             if let Either::Right(_) = future::select(turn, self.shared.host.clock.sleep(CLOSE_TIME)).await {
                 self.abort(reason);
-                return Err(Error::new(ErrorKind::TimedOut, "close agent")
-                    .with_path(&self.context.image_id)
-                    .with_message("the store did not take its lease back in 5 s"));
+                return Err(self.keeps_lease());
             }
         }
         self.tell_end(reason);
         if self.token().is_none() {
             return Ok(());
         }
+        match future::select(pin!(self.ensure_free()), self.shared.host.clock.sleep(CLOSE_TIME)).await {
+            Either::Left((free, _)) => free,
+            Either::Right(_) => Err(self.keeps_lease()),
+        }
+    }
+
+    fn keeps_lease(&self) -> Error {
+        Error::new(ErrorKind::TimedOut, "close agent")
+            .with_path(&self.context.image_id)
+            .with_message("the store did not take its lease back in 5 s")
+    }
+
+    /// Ends what lease this runtime still has, as where the end of a turn could not be stored.
+    async fn ensure_free(&self) -> Result<()> {
         let lease = self.shared.repositories.leases.find_lease(&self.context.session_id).await;
         match lease {
             Ok(Some(lease)) if lease.holder == self.shared.holder && lease.until > self.shared.host.now() => {

@@ -2,6 +2,7 @@
 
 pub mod concurrent_read;
 pub mod confined_read;
+pub mod durable_append;
 pub mod exec;
 pub mod isolation;
 pub mod layers;
@@ -49,6 +50,8 @@ pub const ALL: &[NamedRow] = &[
     ("sse_framing", sse_framing::row),
     ("sse_to_text", sse_to_text::row),
     ("turn", turn::row),
+    ("turn_persisted", turn::persisted),
+    ("durable_append", durable_append::row),
 ];
 
 /// A runtime as a server has one.

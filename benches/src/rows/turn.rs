@@ -9,7 +9,7 @@ use agentx::{
     resource::{ApiSupply, memory::MemoryLlmProvider},
     tokio_host, tool_fn,
 };
-use agentx_sql::SqlRepositories;
+use agentx_sql::{Executor as _, SqlRepositories, Statement};
 use agentx_tests::messages_server::MessagesServer;
 use reqwest::Client;
 use serde::Deserialize;
@@ -105,23 +105,87 @@ pub fn over(turns: &Turns) -> Result<Row> {
     Ok(Row::new("turn", question, limit(turns)?).per(1, "turn").with(memory).with(sqlite))
 }
 
+/// The row of turns that are stored as they go, beside the least that a client can do which stores as much as often.
+///
+/// # Errors
+/// What the host says.
+pub fn persisted() -> Result<Row> {
+    let turns = &Turns::start()?;
+    let question = "What does a turn with one tool call cost that is stored as it goes?";
+    let row = Row::new("turn_persisted", question, limit_with_commits(turns)?).per(1, "turn");
+    let sqlite = agentx("agentx, session in SQLite (FULL)", turns, true);
+    Ok(row.with(sqlite).with(agentx("agentx, session in memory", turns, false)))
+}
+
 /// The least that a client can do.
 fn limit(turns: &Turns) -> Result<Variant> {
     let (turns, client) = (turns.clone(), client()?);
     Ok(Variant::new("raw reqwest, lines split by hand (limit)", move |count| {
-        let (client, url) = (client.clone(), format!("{}/v1/messages", turns.base_url()));
-        let requests = turns.requests.clone();
-        super::in_task(&turns.runtime, async move {
+        let (client, turns) = (client.clone(), turns.clone());
+        super::in_task(&turns.runtime.clone(), async move {
             for _ in 0..count {
-                for request in &requests {
-                    let answer = ask(&client, &url, request.clone()).await?;
-                    check(last_data(&answer) == Some(br#"{"type":"message_stop"}"#))?;
-                }
-                black_box(count_files(black_box(&Directory { path: "/".to_owned() })));
+                raw_turn(&client, &turns, None).await?;
             }
             Ok(())
         })
     }))
+}
+
+/// The same with a commit where AgentX makes one: of the question, of the call and that it begins, of its result, and of
+/// the answer and the end.
+fn limit_with_commits(turns: &Turns) -> Result<Variant> {
+    let (turns, client) = (turns.clone(), client()?);
+    let making = Arc::clone(&turns.runtime);
+    let prepare = move |count| {
+        making.block_on(async {
+            let directory = tempfile::tempdir()?;
+            let database = SqliteExecutor::open(directory.path().join("raw.db")).await?;
+            let table = "CREATE TABLE log (id INTEGER PRIMARY KEY, data TEXT NOT NULL)";
+            database.execute(vec![Statement::new(table)]).await?;
+            Ok((count, Arc::new(database), directory))
+        })
+    };
+    let name = "raw reqwest, and its rows in SQLite (limit)";
+    Ok(Variant::prepared(
+        name,
+        prepare,
+        move |(count, database, _): &mut (u64, Arc<SqliteExecutor>, TempDir)| {
+            let (client, turns, count, database) =
+                (client.clone(), turns.clone(), *count, Arc::clone(database));
+            super::in_task(&turns.runtime.clone(), async move {
+                for _ in 0..count {
+                    raw_turn(&client, &turns, Some(&database)).await?;
+                }
+                Ok(())
+            })
+        },
+    ))
+}
+
+/// A turn that keeps nothing in memory.
+async fn raw_turn(client: &Client, turns: &Turns, database: Option<&SqliteExecutor>) -> Result<()> {
+    let url = format!("{}/v1/messages", turns.base_url());
+    for (number, request) in turns.requests.iter().enumerate() {
+        if let Some(database) = database {
+            commit(database, QUESTION).await?;
+        }
+        let answer = ask(client, &url, request.clone()).await?;
+        check(last_data(&answer) == Some(br#"{"type":"message_stop"}"#))?;
+        if let Some(database) = database {
+            commit(database, ANSWER).await?;
+        }
+        if number == 0 {
+            black_box(count_files(black_box(&Directory { path: "/".to_owned() })));
+        }
+    }
+    Ok(())
+}
+
+/// A message and the events that tell of it.
+async fn commit(database: &SqliteExecutor, text: &str) -> Result<()> {
+    let row = || Statement::new("INSERT INTO log (data) VALUES (?1)").bind(text);
+    database.execute(vec![row(), row(), row(), row()]).await?;
+    Ok(())
 }
 
 /// Turns of AgentX, each the first of a new session, as sessions grow and turns with them. The sessions are made ready

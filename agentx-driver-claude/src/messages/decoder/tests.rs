@@ -304,4 +304,5 @@ fn a_block_that_another_takes_the_place_of_is_no_part_of_a_whole_answer() {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Truncated);
 }
 
+mod hostile;
 mod streams;
