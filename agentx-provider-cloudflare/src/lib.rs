@@ -1,5 +1,9 @@
 //! AgentX resources on Cloudflare.
 //!
+//! With the features `d1` and `kv`, `D1Executor` keeps an agent's sessions in D1 and `KvEnv` reads settings from KV, both over
+//! the REST API of an account (`CloudflareApi`); `cost` says what it all costs. [`EnvSupply`] is a key for a model out of
+//! settings.
+//!
 //! With the feature `container`, `Container` is a container that is reached over HTTP: its files and its commands.
 //!
 //! [`R2FileSystem`] is a [`FileSystem`](agentx_resource::FileSystem) over an object store: R2, and whatever else

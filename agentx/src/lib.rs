@@ -34,6 +34,8 @@ pub use agentx_resource::cassette::{CassetteMode, Divergence};
 pub use agentx_sandbox as sandbox;
 #[cfg(feature = "mcp")]
 pub use agentx_sandbox::mcp::McpServer;
+#[cfg(any(feature = "cloudflare", feature = "local"))]
+pub use agentx_sql as sql;
 /// What an `impl` of [`Tool`], [`Permission`] or a resource trait is marked with.
 pub use async_trait::async_trait;
 

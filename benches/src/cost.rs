@@ -59,6 +59,11 @@ pub struct Month {
 /// # Errors
 /// An argument that is not understood, with the usage.
 pub fn run(arguments: impl IntoIterator<Item = String>, output: &mut dyn Write) -> Result<()> {
+    let arguments: Vec<String> = arguments.into_iter().collect();
+    if arguments.iter().any(|argument| argument == "--help") {
+        writeln!(output, "{}", usage())?;
+        return Ok(());
+    }
     let month = Month::new(Assumptions::parse(arguments)?, Prices::published());
     write!(output, "{month}")?;
     Ok(())

@@ -46,6 +46,7 @@ async fn a_turn_has_its_price() {
         ("ls", json!({"path": "."}), TurnShape { lists: 1, ..call }),
     ];
     for (tool, input, shape) in steps {
+        let batches = world.batches();
         let prompt = if input.is_null() { tool.to_owned() } else { format!("{tool} {input}") };
         let (used, model) = (used(&world, &agent, &prompt).await, shape.consumption());
         for item in [Billed::D1RowRead, Billed::D1RowWritten, Billed::R2ClassA, Billed::R2ClassB] {
@@ -56,6 +57,7 @@ async fn a_turn_has_its_price() {
                 "{prompt}: {item}: {used}, and not {model}"
             );
         }
-        println!("{prompt}: {}", Prices::published().bill(&used).total());
+        let batches = world.batches() - batches;
+        println!("{prompt}: {}, {batches} requests to D1", Prices::published().bill(&used).total());
     }
 }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::world::{World, assert_same};
 
 const FILES: [(&str, &str); 4] = [
-    ("/README.md", "# Notes\nTODO: tidy up\n"),
+    ("/README.md", "# Notes\nOpen: tidy up\n"),
     ("/src/main.rs", "fn main() {\n    println!(\"hello\");\n}\n"),
-    ("/src/a b/it's $odd.rs", "// TODO\n"),
+    ("/src/a b/it's $odd.rs", "// open\n"),
     ("/data/empty.txt", ""),
 ];
 
@@ -25,7 +25,7 @@ fn next(request: &ModelRequest) -> Reply {
             Reply::text("I'll look around.")
                 .call("ls", "ls", json!({"path": "."}))
                 .call("glob", "glob", json!({"pattern": "**/*.rs"}))
-                .call("grep", "grep", json!({"pattern": "TODO", "output_mode": "content"}))
+                .call("grep", "grep", json!({"pattern": "pen", "output_mode": "content"}))
                 .call("read", "read", json!({"file_path": "src/main.rs"}))
                 .call("odd", "read", json!({"file_path": "src/a b/it's $odd.rs"}))
                 .call("missing", "read", json!({"file_path": "nowhere.txt"}))

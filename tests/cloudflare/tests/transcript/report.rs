@@ -9,9 +9,9 @@ use super::{
 };
 
 const FILES: [(&str, &str); 6] = [
-    ("/README.md", "# Notes\nTODO: tidy up\n"),
+    ("/README.md", "# Notes\nOpen: tidy up\n"),
     ("/src/main.rs", "fn main() {\n    println!(\"hello\");\n}\n"),
-    ("/src/a b/it's $odd.rs", "// TODO\n"),
+    ("/src/a b/it's $odd.rs", "// open\n"),
     ("/src/no line end.rs", "one\ntwo"),
     ("/data/empty.txt", ""),
     ("/target/built.o", "built\n"),

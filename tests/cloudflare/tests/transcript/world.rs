@@ -140,6 +140,11 @@ impl World {
         all
     }
 
+    /// How many batches D1 has answered until now.
+    pub(crate) fn batches(&self) -> u64 {
+        self.billed.as_ref().unwrap().2.usage().batches
+    }
+
     /// With these files in the directory in which the agent works.
     pub(crate) async fn with_files(self, files: &[(&str, &str)]) -> Self {
         for (name, content) in files {
