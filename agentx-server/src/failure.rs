@@ -28,6 +28,12 @@ pub(crate) enum Code {
     TooMany,
     /// Too much at once.
     TooLarge,
+    /// A resource that knows no such method of HTTP.
+    NotAllowed,
+    /// A body that is no JSON, by its own word.
+    MediaType,
+    /// A body that did not come in time.
+    TooSlow,
     /// What the work needs does not answer.
     Unavailable,
     /// This server does not offer it.
@@ -71,7 +77,7 @@ impl Code {
     pub(crate) fn rpc(self) -> i64 {
         match self {
             Self::Parse => -32700,
-            Self::InvalidRequest => -32600,
+            Self::InvalidRequest | Self::NotAllowed | Self::MediaType | Self::TooSlow => -32600,
             Self::MethodNotFound => -32601,
             Self::InvalidParams => -32602,
             Self::NotFound => 404,
@@ -92,6 +98,9 @@ impl Code {
             Self::Busy => StatusCode::CONFLICT,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
@@ -111,6 +120,9 @@ impl Code {
             Self::Busy => "busy",
             Self::TooMany => "too_many",
             Self::TooLarge => "too_large",
+            Self::NotAllowed => "method_not_allowed",
+            Self::MediaType => "unsupported_media_type",
+            Self::TooSlow => "too_slow",
             Self::Unavailable => "unavailable",
             Self::Unsupported => "unsupported",
             Self::Failed => "failed",

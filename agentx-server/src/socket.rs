@@ -25,7 +25,7 @@ use crate::{
     auth::Credentials,
     failure::{Code, Failure},
     server::Shared,
-    service::{RunningAgent, Started},
+    service::{Answer, RunningAgent},
     wire::{self, Asked, Control, Frame, FramesOf, Request, Wire},
 };
 
@@ -38,24 +38,35 @@ const WRITE: Duration = Duration::from_secs(30);
 /// How long a connection may stay nobody's.
 const AUTH: Duration = Duration::from_secs(10);
 
+/// The longest frame of somebody who did not say who it is, in bytes: it is read before that is known.
+const NOBODYS: usize = 16 << 10;
+
 /// Hears of everything that happens to an owner's agents.
 const EVERYTHING: &str = "global";
 
-/// Serves a connection until either side ends it. `owner` is whoever the handshake told of.
-pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, owner: Option<Owner>) {
+/// Serves a connection until either side ends it. `owner` is whoever the handshake told of, by these credentials.
+pub(crate) async fn serve(
+    socket: WebSocket,
+    shared: Arc<Shared>,
+    credentials: Credentials,
+    owner: Option<Owner>,
+) {
     let _connected = shared.metrics.connected();
     let connection = Connection {
         id: format!("conn_{}_{}", now(), shared.service.connections.next()),
         socket,
         shared,
+        credentials,
         owner: None,
         wire: Wire::Rpc,
         topics: Topics::default(),
         started: None,
         everything: false,
         in_flight: FuturesUnordered::new(),
+        turns: FuturesUnordered::new(),
         sent: 0,
         alive: true,
+        code: close_code::NORMAL,
     };
     connection.run(owner).await;
 }
@@ -66,26 +77,32 @@ fn now() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A frame that answers a request.
-type Answered = BoxFuture<'static, String>;
+/// A request, where its asker wants to know, and what came of it.
+type Done = (Option<Asked>, Result<Answer, Failure>);
 
 struct Connection {
     id: String,
     socket: WebSocket,
     shared: Arc<Shared>,
+    /// What it said to say who it is.
+    credentials: Credentials,
     owner: Option<Owner>,
     /// What it spoke last.
     wire: Wire,
     topics: Topics,
     /// The owner's agents that begin to run.
-    started: Option<broadcast::Receiver<Started>>,
+    started: Option<broadcast::Receiver<RunningAgent>>,
     /// Whether it hears of all agents of its owner.
     everything: bool,
-    in_flight: FuturesUnordered<Answered>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Requests that are done but for the end of the turn that they began. The turns of an owner have a bound.
+    turns: FuturesUnordered<BoxFuture<'static, Done>>,
     /// How many frames it was sent that it confirms.
     sent: u64,
     /// Whether it was heard since the last ping.
     alive: bool,
+    /// Why it ends.
+    code: u16,
 }
 
 /// The connection is over.
@@ -102,33 +119,34 @@ impl Connection {
         let nobody = time::sleep_until(Instant::now() + AUTH);
         let closed = self.shared.closed();
         tokio::pin!(nobody, closed);
-        let mut code = close_code::NORMAL;
         loop {
             let done = tokio::select! {
-                // First what the client says: an interrupt is heard in a flood of events.
+                // First what a flood of frames must not put off; then what the client says: an interrupt is heard in a
+                // flood of events.
                 biased;
                 () = &mut closed => {
-                    code = close_code::AWAY;
+                    self.code = close_code::AWAY;
                     Err(Closed)
                 }
+                () = &mut nobody, if self.owner.is_none() => Err(Closed),
+                _ = ping.tick() => self.ping().await,
                 message = self.socket.recv(), if self.in_flight.len() < IN_FLIGHT => match message {
                     Some(Ok(message)) => self.hear(message).await,
                     _ => Err(Closed),
                 },
-                _ = ping.tick() => self.ping().await,
-                () = &mut nobody, if self.owner.is_none() => Err(Closed),
                 started = next(&mut self.started) => {
                     self.follow(started);
                     Ok(())
                 }
                 Some((event, frames)) = self.topics.next() => self.tell(&event, &frames).await,
-                Some(answer) = self.in_flight.next() => self.answer(answer).await,
+                Some(done) = self.in_flight.next() => self.done(done).await,
+                Some((asked, done)) = self.turns.next() => self.answer(asked, done).await,
             };
             if done.is_err() {
                 break;
             }
         }
-        let close = CloseFrame { code, reason: Utf8Bytes::from_static("") };
+        let close = CloseFrame { code: self.code, reason: Utf8Bytes::from_static("") };
         // Whoever is gone does not hear it.
         drop(time::timeout(WRITE, self.socket.send(Message::Close(Some(close)))).await);
     }
@@ -142,12 +160,24 @@ impl Connection {
         if !std::mem::take(&mut self.alive) {
             return Err(Closed);
         }
+        if let Some(owner) = &self.owner
+            && self.shared.owner(&self.credentials).await.is_ok_and(|known| known.as_ref() != Some(owner))
+        {
+            // Its key was revoked.
+            self.code = close_code::POLICY;
+            return Err(Closed);
+        }
         self.send(Message::Ping(axum::body::Bytes::new())).await
     }
 
     async fn hear(&mut self, message: Message) -> Result<(), Closed> {
         self.alive = true;
         match message {
+            Message::Text(text) if self.owner.is_none() && text.len() > NOBODYS => {
+                let failure = Failure::new(Code::Unauthorized, "who asks is not known yet");
+                self.refuse(&Asked::nothing(self.wire), &failure).await?;
+                Err(Closed)
+            }
             Message::Text(text) => {
                 for frame in wire::frames(&text, self.wire) {
                     self.take(frame).await?;
@@ -166,29 +196,37 @@ impl Connection {
     async fn take(&mut self, frame: Frame) -> Result<(), Closed> {
         match frame {
             Frame::Bad(asked, failure) => self.refuse(&asked, &failure).await,
-            Frame::Control(Control::Acknowledged) => Ok(()),
-            Frame::Control(Control::Auth { headers }) => {
-                self.authenticate(&Credentials::of_frame(&headers)).await
-            }
-            Frame::Control(Control::Subscribe { topic, after }) => {
-                self.subscribe(topic, after).await;
-                Ok(())
-            }
-            Frame::Control(Control::Unsubscribe { topic }) => {
-                self.unsubscribe(&topic);
-                Ok(())
+            Frame::Control { control: Control::Acknowledged, asked, .. } => self.obey(asked).await,
+            Frame::Control { control, wire, asked } => {
+                self.wire = wire;
+                match control {
+                    Control::Acknowledged => {}
+                    Control::Auth { headers } => self.authenticate(Credentials::of_frame(&headers)).await?,
+                    Control::Subscribe { topic, after } => self.subscribe(topic, after).await,
+                    Control::Unsubscribe { topic } => self.unsubscribe(&topic),
+                }
+                self.obey(asked).await
             }
             Frame::Request(request) => self.request(request).await,
         }
     }
 
-    async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), Closed> {
+    /// Says that it heard, to who asks about more than the protocol answers.
+    async fn obey(&mut self, asked: Option<Asked>) -> Result<(), Closed> {
+        match asked {
+            Some(asked) => self.answer(Some(asked), Ok(Answer::default())).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Closed> {
         // Who it is can't change: what was subscribed to is the first one's.
         if self.owner.is_some() {
             return Ok(());
         }
-        let failure = match self.shared.owner(credentials).await {
+        let failure = match self.shared.owner(&credentials).await {
             Ok(Some(owner)) => {
+                self.credentials = credentials;
                 self.admit(owner);
                 return Ok(());
             }
@@ -211,7 +249,9 @@ impl Connection {
             self.hear_everything(&owner);
         }
         let shared = self.shared.clone();
-        self.in_flight.push(answer(shared, owner, request).boxed());
+        let Request { asked, method, params } = request;
+        let done = async move { (asked, shared.call(&owner, method, params).await) };
+        self.in_flight.push(done.boxed());
         Ok(())
     }
 
@@ -223,21 +263,19 @@ impl Connection {
     }
 
     /// An agent of the owner's began to run.
-    fn follow(&mut self, started: Result<Started, RecvError>) {
-        let agents: Vec<(RunningAgent, Option<Cursor>)> = match (started, &self.owner) {
-            (Ok(Started { running, from }), _) => vec![(running, Some(from))],
+    fn follow(&mut self, started: Result<RunningAgent, RecvError>) {
+        let agents: Vec<RunningAgent> = match (started, &self.owner) {
+            (Ok(running), _) => vec![running],
             // Some were not heard of: those that run are looked through.
-            (Err(RecvError::Lagged(_)), Some(owner)) => {
-                self.shared.service.running.of(owner).into_iter().map(|running| (running, None)).collect()
-            }
+            (Err(RecvError::Lagged(_)), Some(owner)) => self.shared.service.running.of(owner),
             (Err(_), _) => {
                 self.started = None;
                 return;
             }
         };
-        for (running, from) in agents {
+        for running in agents {
             if self.everything || self.topics.knows(&running.agent) {
-                self.topics.follow(&running, from);
+                self.topics.follow(&running, Some(running.from));
             }
         }
     }
@@ -277,12 +315,34 @@ impl Connection {
         }
     }
 
-    async fn answer(&mut self, text: String) -> Result<(), Closed> {
-        match (text.is_empty(), self.wire) {
-            // Nobody asked for it.
-            (true, _) => Ok(()),
-            (false, Wire::Rpc) => self.send(Message::Text(text.into())).await,
-            (false, Wire::Event) => self.confirmed(&text).await,
+    /// A request is done, but perhaps for the end of the turn that it began: clients of the later generations hear of
+    /// that by the answer, those of the first that it began.
+    async fn done(&mut self, (asked, mut done): Done) -> Result<(), Closed> {
+        if let (Ok(answer), Some(Asked::Rpc(_))) = (&mut done, &asked)
+            && let Some(turn) = answer.turn.take()
+        {
+            let wait = self.shared.limits.turn_wait;
+            let over = async move {
+                // How it ended is told by events.
+                drop(time::timeout(wait, turn.finish()).await);
+                (asked, done)
+            };
+            self.turns.push(over.boxed());
+            return Ok(());
+        }
+        self.answer(asked, done).await
+    }
+
+    /// Answers in the form in which it was asked.
+    async fn answer(&mut self, asked: Option<Asked>, done: Result<Answer, Failure>) -> Result<(), Closed> {
+        let Some(asked) = asked else { return Ok(()) };
+        let text = match done {
+            Ok(answer) => wire::reply(&asked, answer, now()),
+            Err(failure) => wire::failure(&asked, &failure, now()),
+        };
+        match asked.wire() {
+            Wire::Rpc => self.send(Message::Text(text.into())).await,
+            Wire::Event => self.confirmed(&text).await,
         }
     }
 
@@ -307,27 +367,9 @@ impl Connection {
 }
 
 /// The next agent that begins to run; never, where nobody tells.
-async fn next(started: &mut Option<broadcast::Receiver<Started>>) -> Result<Started, RecvError> {
+async fn next(started: &mut Option<broadcast::Receiver<RunningAgent>>) -> Result<RunningAgent, RecvError> {
     match started {
         Some(started) => started.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Does what is asked for, and gives the frame that says so; an empty one where no answer is wanted.
-async fn answer(shared: Arc<Shared>, owner: Owner, request: Request) -> String {
-    let Request { asked, method, params } = request;
-    let mut done = shared.call(&owner, method, params).await;
-    // Those of the later generations hear of a turn's end by the answer. The first one's hear that it began.
-    if let (Ok(answer), Some(Asked::Rpc(_))) = (&mut done, &asked)
-        && let Some(turn) = answer.turn.take()
-    {
-        // How it ended is told by events.
-        drop(time::timeout(shared.limits.turn_wait, turn.finish()).await);
-    }
-    let Some(asked) = asked else { return String::new() };
-    match done {
-        Ok(answer) => wire::reply(&asked, answer, now()),
-        Err(failure) => wire::failure(&asked, &failure, now()),
     }
 }

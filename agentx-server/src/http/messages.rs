@@ -12,7 +12,7 @@ use axum::{
 use futures::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::rest::{Body, body};
+use super::body::Body;
 use crate::{
     Owner,
     failure::Failure,
@@ -32,9 +32,8 @@ pub(super) async fn send(
     State(shared): State<Arc<Shared>>,
     Extension(owner): Extension<Owner>,
     Path(id): Path<String>,
-    request: Body,
+    Body(mut params): Body,
 ) -> Result<Events, Failure> {
-    let mut params = body(request)?;
     params.insert("agentId".to_owned(), json!(id));
     let agent = agent(&shared, &owner, &id)?;
     // From before the message on: the first event is the message itself.

@@ -1,5 +1,6 @@
 //! What is served over HTTP.
 
+mod body;
 mod messages;
 mod rest;
 
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Request, State, WebSocketUpgrade, rejection::JsonRejection},
+    extract::{DefaultBodyLimit, Request, State, WebSocketUpgrade},
     http::{HeaderMap, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -22,6 +23,9 @@ use crate::{
     server::Shared,
     socket,
 };
+
+/// What each connection keeps to read into, in bytes: the library's own choice is 128 KiB, for each idle client.
+const READ_BUFFER: usize = 4096;
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let api = Router::new()
@@ -38,6 +42,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/agents/{id}/approvals", get(rest::list_approvals))
         .route("/agents/{id}/approvals/{approval}", post(rest::answer_approval))
         .fallback(missing)
+        .method_not_allowed_fallback(not_allowed)
         .layer(middleware::from_fn_with_state(shared.clone(), authenticated));
     Router::new()
         .route("/ws", get(connect))
@@ -76,6 +81,10 @@ async fn missing() -> Failure {
     Failure::new(Code::NotFound, "there is no such resource")
 }
 
+async fn not_allowed() -> Failure {
+    Failure::new(Code::NotAllowed, "this resource has no such method")
+}
+
 async fn connect(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -88,8 +97,8 @@ async fn connect(
         return Err(Failure::new(Code::Unauthorized, "these credentials are not known"));
     }
     let limit = shared.limits.request;
-    let upgrade = upgrade.max_message_size(limit).max_frame_size(limit);
-    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, shared, owner)))
+    let upgrade = upgrade.max_message_size(limit).max_frame_size(limit).read_buffer_size(READ_BUFFER);
+    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, shared, credentials, owner)))
 }
 
 /// Refuses pages, and names of the server, that are not allowed.
@@ -125,15 +134,5 @@ impl IntoResponse for Failure {
             response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, bearer);
         }
         response
-    }
-}
-
-impl From<JsonRejection> for Failure {
-    fn from(rejection: JsonRejection) -> Self {
-        let code = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-            _ => Code::InvalidParams,
-        };
-        Self::new(code, rejection.body_text())
     }
 }

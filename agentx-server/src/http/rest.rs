@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::StatusCode,
 };
 use serde_json::{Value, json};
 
+use super::body::Body;
 use crate::{
     Owner,
     failure::{Code, Failure},
@@ -18,17 +19,7 @@ use crate::{
 
 type Caller = Extension<Owner>;
 type Served = State<Arc<Shared>>;
-pub(super) type Body = Result<Json<Object>, JsonRejection>;
 type Answered = Result<Json<Value>, Failure>;
-
-/// The members of a body; none where there is none.
-pub(super) fn body(body: Body) -> Result<Object, Failure> {
-    match body {
-        Ok(Json(body)) => Ok(body),
-        Err(JsonRejection::MissingJsonContentType(_)) => Ok(Object::new()),
-        Err(rejection) => Err(rejection.into()),
-    }
-}
 
 /// Asks the service, with one more parameter from the path.
 async fn call(
@@ -53,9 +44,9 @@ fn member(Json(mut answer): Json<Value>, name: &str, what: &str, id: &str) -> An
 pub(super) async fn create_container(
     State(shared): Served,
     Extension(owner): Caller,
-    request: Body,
+    Body(body): Body,
 ) -> Result<(StatusCode, Json<Value>), Failure> {
-    let answer = shared.call(&owner, Method::ContainerCreate, body(request)?).await?;
+    let answer = shared.call(&owner, Method::ContainerCreate, body).await?;
     Ok((StatusCode::CREATED, Json(Value::Object(answer.result))))
 }
 
@@ -88,9 +79,9 @@ pub(super) async fn create_image(
     State(shared): Served,
     Extension(owner): Caller,
     Path(id): Path<String>,
-    request: Body,
+    Body(body): Body,
 ) -> Result<(StatusCode, Json<Value>), Failure> {
-    let answer = call(&shared, &owner, Method::ImageCreate, body(request)?, ("containerId", &id)).await?;
+    let answer = call(&shared, &owner, Method::ImageCreate, body, ("containerId", &id)).await?;
     Ok((StatusCode::CREATED, member(answer, "record", "Image", &id)?))
 }
 
@@ -117,9 +108,9 @@ pub(super) async fn update_image(
     State(shared): Served,
     Extension(owner): Caller,
     Path(id): Path<String>,
-    request: Body,
+    Body(body): Body,
 ) -> Answered {
-    let params = Object::from_iter([("updates".to_owned(), Value::Object(body(request)?))]);
+    let params = Object::from_iter([("updates".to_owned(), Value::Object(body))]);
     let answer = call(&shared, &owner, Method::ImageUpdate, params, ("imageId", &id)).await?;
     member(answer, "record", "Image", &id)
 }
@@ -143,8 +134,9 @@ pub(super) async fn image_messages(
     State(shared): Served,
     Extension(owner): Caller,
     Path(id): Path<String>,
-    Query(page): Query<Page>,
+    page: Result<Query<Page>, QueryRejection>,
 ) -> Answered {
+    let Query(page) = page.map_err(|rejection| Failure::params(rejection.body_text()))?;
     let params =
         Object::from_iter([("after".to_owned(), json!(page.after)), ("limit".to_owned(), json!(page.limit))]);
     call(&shared, &owner, Method::ImageMessages, params, ("imageId", &id)).await
@@ -198,9 +190,9 @@ pub(super) async fn answer_approval(
     State(shared): Served,
     Extension(owner): Caller,
     Path((id, approval)): Path<(String, String)>,
-    request: Body,
+    Body(body): Body,
 ) -> Answered {
-    let mut params = body(request)?;
+    let mut params = body;
     params.insert("approvalId".to_owned(), json!(approval));
     if !params.contains_key("decision") {
         return Err(Failure::new(Code::InvalidParams, "decision is required: allow, allow_with or deny"));

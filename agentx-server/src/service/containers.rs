@@ -1,3 +1,4 @@
+use agentx_core::ContainerId;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -19,14 +20,19 @@ pub(super) struct InContainer {
 
 impl Service {
     pub(super) async fn create_container(&self, owner: &Owner, params: ByContainer) -> Outcome {
-        let id = owner.container(&params.container_id)?;
+        self.make_container(owner, &params.container_id).await?;
+        Ok(Answer::of(json!({"containerId": params.container_id})))
+    }
+
+    /// A container of `owner`'s, made where there is none.
+    pub(super) async fn make_container(&self, owner: &Owner, name: &str) -> Outcome<ContainerId> {
+        let id = owner.container(name)?;
         if self.repositories.containers.find_container(&id).await?.is_none() {
             let containers = self.runtime.containers().await?;
             let own = containers.iter().filter(|container| owner.name_of(&container.container_id).is_some());
             Quotas::admit(own.count(), self.quotas.containers, "containers")?;
         }
-        self.runtime.create_container(&id).await?;
-        Ok(Answer::of(json!({"containerId": params.container_id})))
+        Ok(self.runtime.create_container(&id).await?.container_id)
     }
 
     pub(super) async fn get_container(&self, owner: &Owner, params: ByContainer) -> Outcome {

@@ -81,7 +81,7 @@ impl Service {
         let container = match &params.container_id {
             Some(name) => self.container(owner, name).await?,
             // The newest clients have no word for one.
-            None => self.runtime.create_container(&owner.container(DEFAULT_CONTAINER)?).await?.container_id,
+            None => self.make_container(owner, DEFAULT_CONTAINER).await?,
         };
         Quotas::admit(
             self.runtime.images(&container).await?.len(),

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 pub use self::files::WorkspaceFiles;
 pub(crate) use self::{
     method::Method,
-    running::{Running, RunningAgent, Started},
+    running::{Running, RunningAgent},
 };
 use crate::{Owner, Quotas, failure::Failure};
 

@@ -20,15 +20,9 @@ pub(crate) struct RunningAgent {
     pub(crate) container: ContainerId,
     /// What its events look like on the wire.
     pub(crate) frames: Arc<FramesOf>,
-    owner: Owner,
-}
-
-/// An agent that began to run.
-#[derive(Clone, Debug)]
-pub(crate) struct Started {
-    pub(crate) running: RunningAgent,
     /// The place before anything that it does.
     pub(crate) from: Cursor,
+    owner: Owner,
 }
 
 /// The agents that run, and who is told when another one does.
@@ -40,7 +34,7 @@ struct State {
     agents: HashMap<AgentId, RunningAgent>,
     /// The agent of each image.
     images: HashMap<ImageId, AgentId>,
-    listeners: HashMap<Owner, broadcast::Sender<Started>>,
+    listeners: HashMap<Owner, broadcast::Sender<RunningAgent>>,
 }
 
 impl Running {
@@ -62,11 +56,12 @@ impl Running {
             state.agents.remove(&before);
         }
         let (from, frames) = (agent.subscribe().cursor(), Arc::default());
-        let running = RunningAgent { agent, container: container.clone(), frames, owner: owner.clone() };
+        let running =
+            RunningAgent { agent, container: container.clone(), frames, from, owner: owner.clone() };
         state.agents.insert(running.agent.id().clone(), running.clone());
         if let Some(listeners) = state.listeners.get(owner) {
             // Without a listener there is nobody to tell.
-            drop(listeners.send(Started { running: running.clone(), from }));
+            drop(listeners.send(running.clone()));
         }
         Ok((running, false))
     }
@@ -106,7 +101,7 @@ impl Running {
     }
 
     /// The agents of `owner` that begin to run from now on.
-    pub(crate) fn listen(&self, owner: &Owner) -> broadcast::Receiver<Started> {
+    pub(crate) fn listen(&self, owner: &Owner) -> broadcast::Receiver<RunningAgent> {
         let mut state = self.lock();
         state.listeners.retain(|_, sender| sender.receiver_count() > 0);
         let sender = state.listeners.entry(owner.clone()).or_insert_with(|| broadcast::channel(STARTED).0);

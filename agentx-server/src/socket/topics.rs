@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use agentx_core::{Agent, Cursor, Event, EventData, SessionId};
+use agentx_core::{Agent, AgentId, Cursor, Event, EventData, SessionId};
 use futures::{
     Stream, StreamExt,
     stream::{AbortHandle, BoxStream, SelectAll, abortable},
@@ -28,10 +28,13 @@ pub(super) struct Topics {
 type Told = (Arc<Event>, Arc<FramesOf>);
 
 struct Topic {
+    agent: AgentId,
     /// Ends the subscription; none while no agent runs.
     handle: Option<AbortHandle>,
     /// The last that was told.
     seen: Option<Cursor>,
+    /// The session's next agent, which runs already: it is listened to when all of this one's is told.
+    next: Option<RunningAgent>,
 }
 
 impl Topics {
@@ -43,8 +46,11 @@ impl Topics {
     /// Listens to an agent's session from behind where it was left; where it never was, from behind `from`, or from now
     /// on. Whoever listens already goes on.
     pub(super) fn follow(&mut self, running: &RunningAgent, from: Option<Cursor>) {
-        let place = match self.sessions.get(running.agent.session_id()) {
-            Some(Topic { handle: Some(_), .. }) => return,
+        let place = match self.sessions.get_mut(running.agent.session_id()) {
+            Some(topic @ Topic { handle: Some(_), .. }) => {
+                topic.next = (topic.agent != *running.agent.id()).then(|| running.clone());
+                return;
+            }
             Some(Topic { seen: Some(seen), .. }) => Some(*seen),
             _ => from,
         };
@@ -66,7 +72,7 @@ impl Topics {
             None => agent.subscribe(),
         };
         let (events, handle) = abortable(subscription);
-        let topic = Topic { handle: Some(handle), seen: place };
+        let topic = Topic { agent: agent.id().clone(), handle: Some(handle), seen: place, next: None };
         if let Some(Topic { handle: Some(before), .. }) =
             self.sessions.insert(agent.session_id().clone(), topic)
         {
@@ -97,6 +103,9 @@ impl Stream for Topics {
             topic.seen = Some(event.cursor());
             if matches!(event.data, EventData::AgentStopped { .. } | EventData::SubscriptionFailed { .. }) {
                 topic.handle = None;
+                if let Some(next) = topic.next.take() {
+                    this.begin(&next, Some(event.cursor()));
+                }
             }
         }
         Poll::Ready(Some((event, frames)))

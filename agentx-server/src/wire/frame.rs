@@ -12,13 +12,17 @@ use crate::{
 /// How many requests one batch has at most.
 const BATCH: usize = 256;
 
+/// How many values one frame or body has at most. Each takes up to some hundred bytes of memory, and as little as two of
+/// what is sent.
+const VALUES: usize = 1 << 16;
+
 /// One thing that a client says.
 #[derive(Debug)]
 pub(crate) enum Frame {
     /// It wants something done.
     Request(Request),
-    /// It speaks about the connection.
-    Control(Control),
+    /// It speaks about the connection, in this form of the protocol; `asked` where it wants an answer all the same.
+    Control { control: Control, wire: Wire, asked: Option<Asked> },
     /// What it said makes no sense, and this is the answer.
     Bad(Asked, Failure),
 }
@@ -47,6 +51,9 @@ pub(crate) enum Control {
 
 /// What one text frame says. `wire` is what the connection spoke before: it chooses the form of an answer to noise.
 pub(crate) fn frames(text: &str, wire: Wire) -> Vec<Frame> {
+    if let Err(failure) = check_values(text.as_bytes()) {
+        return vec![Frame::Bad(Asked::nothing(wire), failure)];
+    }
     match serde_json::from_str(text) {
         Ok(Value::Array(batch)) if batch.is_empty() || batch.len() > BATCH => {
             let message = format!("a batch has 1 to {BATCH} requests");
@@ -59,6 +66,24 @@ pub(crate) fn frames(text: &str, wire: Wire) -> Vec<Frame> {
             vec![Frame::Bad(Asked::nothing(wire), Failure::new(Code::Parse, message))]
         }
     }
+}
+
+/// Refuses JSON of too many values before any of them takes memory.
+pub(crate) fn check_values(json: &[u8]) -> Result<(), Failure> {
+    let (mut values, mut in_string, mut is_escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    if values <= VALUES {
+        return Ok(());
+    }
+    Err(Failure::new(Code::TooLarge, format!("no more than {VALUES} values are taken at once")))
 }
 
 fn of_value(value: Value, wire: Wire) -> Frame {
@@ -105,24 +130,25 @@ fn of_rpc(mut object: Object) -> Frame {
         }
     };
     match control {
-        Some(control) => Frame::Control(control),
+        Some(control) => Frame::Control { control, wire: Wire::Rpc, asked: id.map(Asked::Rpc) },
         None => bad(asked, Code::InvalidParams, "Invalid params: no topic".to_owned()),
     }
 }
 
 /// A frame of the first generation.
 fn of_event(mut object: Object) -> Frame {
+    let told = |control| Frame::Control { control, wire: Wire::Event, asked: None };
     if object.contains_key("__ack") {
-        return Frame::Control(Control::Acknowledged);
+        return told(Control::Acknowledged);
     }
     let event_type = object.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     match event_type.as_str() {
         "subscribe" => {
             if let Some(topic) = object.get("sessionId").and_then(Value::as_str) {
-                return Frame::Control(subscribe(topic.to_owned(), &object));
+                return told(subscribe(topic.to_owned(), &object));
             }
         }
-        "auth" => return Frame::Control(Control::Auth { headers: headers(&object) }),
+        "auth" => return told(Control::Auth { headers: headers(&object) }),
         _ => {}
     }
     let mut params = match object.remove("data") {
@@ -200,7 +226,7 @@ mod tests {
         );
         assert_eq!(code(&json!({"jsonrpc": "2.0", "id": 1, "method": "subscribe"})), (-32602, json!(1)));
         assert_eq!(code(&json!(7)), (-32600, Value::Null));
-        for text in ["", "{", "\u{0}", &"[".repeat(100_000)] {
+        for text in ["", "{", "\u{0}", &"[".repeat(50_000)] {
             let Some(Frame::Bad(_, failure)) = frames(text, Wire::Rpc).pop() else { panic!("{text}") };
             assert_eq!(failure.code, Code::Parse);
         }
@@ -208,6 +234,21 @@ mod tests {
             let Frame::Bad(Asked::Event { .. }, failure) = one(&frame) else { panic!("{frame}") };
             assert_eq!(failure.code, Code::MethodNotFound);
         }
+    }
+
+    /// A few bytes each, which would take a hundred times that in memory.
+    #[test]
+    fn a_frame_has_a_bounded_number_of_values() {
+        let refused = |text: &str| {
+            matches!(frames(text, Wire::Rpc).as_slice(),
+                [Frame::Bad(_, failure)] if failure.code == Code::TooLarge)
+        };
+        assert!(refused(&format!("[{}0]", r#"{"":0},"#.repeat(VALUES / 2))));
+        // What is in a string is one value.
+        let text = r#"\"[{,"#.repeat(VALUES);
+        assert!(!refused(&format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"image.get","params":{{"a":"{text}"}}}}"#
+        )));
     }
 
     #[test]
@@ -233,7 +274,7 @@ mod tests {
             json!({"jsonrpc": "2.0", "method": "subscribe", "params": {"topic": "s", "afterCursor": "4.1"}}),
         ];
         for form in forms {
-            assert!(matches!(one(&form), Frame::Control(control) if control == subscribe), "{form}");
+            assert!(matches!(one(&form), Frame::Control { control, .. } if control == subscribe), "{form}");
         }
         let auth = Control::Auth { headers: [("authorization".to_owned(), "Bearer k".to_owned())].into() };
         let forms = [
@@ -241,7 +282,7 @@ mod tests {
             json!({"jsonrpc": "2.0", "method": "auth", "params": {"headers": {"authorization": "Bearer k"}}}),
         ];
         for form in forms {
-            assert!(matches!(one(&form), Frame::Control(control) if control == auth), "{form}");
+            assert!(matches!(one(&form), Frame::Control { control, .. } if control == auth), "{form}");
         }
     }
 }

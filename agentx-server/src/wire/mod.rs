@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use self::reply::notification;
 pub(crate) use self::{
     event::{cursor, event, parse_cursor},
-    frame::{Control, Frame, Request, frames},
+    frame::{Control, Frame, Request, check_values, frames},
     frames_of::FramesOf,
     message::message,
     reply::{Asked, Wire, acknowledged, failure, reply},

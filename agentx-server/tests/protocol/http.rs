@@ -187,6 +187,18 @@ async fn bad_bodies_are_told() {
     let url = format!("http://{}/api/containers", served.address);
     let broken = Client::new().post(&url).header("content-type", "application/json").body("{");
     assert_eq!(broken.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+    // A body that is not said to be JSON is not left out.
+    let form = Client::new().post(&url).body(r#"{"containerId": "c"}"#).send().await.unwrap();
+    assert_eq!(form.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let many = Some(json!({"containerId": "c", "more": vec![0; 100_000]}));
+    assert_eq!(api.json(Method::POST, "/api/containers", many).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let (status, error) = api.json(Method::PUT, "/api/containers", None).await;
+    assert_eq!(
+        (status, &error["error"]["code"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &json!("method_not_allowed"))
+    );
+    let (status, error) = api.json(Method::GET, "/api/images/x/messages?limit=many", None).await;
+    assert_eq!((status, &error["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_params")));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 )]
 
 mod first;
+mod hostile;
 mod http;
 mod later;
 mod noise;

@@ -12,7 +12,7 @@ async fn every_frame_that_wants_an_answer_has_exactly_one() {
     let frames = [
         ("no json".to_owned(), rpc(-32700, Value::Null)),
         ("\u{0}".to_owned(), rpc(-32700, Value::Null)),
-        ("[".repeat(200_000), rpc(-32700, Value::Null)),
+        ("[".repeat(50_000), rpc(-32700, Value::Null)),
         ("7".to_owned(), rpc(-32600, Value::Null)),
         ("[]".to_owned(), rpc(-32600, Value::Null)),
         (json!({"jsonrpc": "2.0", "id": 99}).to_string(), rpc(-32600, json!(99))),

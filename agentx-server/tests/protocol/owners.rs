@@ -131,6 +131,8 @@ async fn nobody_comes_in_without_a_key() {
     assert_eq!(client.call("container.list", json!({})).await["containerIds"], json!(["work"]));
     let mut client = Client::connect(&served, None).await;
     client.say(json!({"type": "auth", "headers": {"authorization": "Bearer guess"}}).to_string()).await;
-    assert_eq!(client.raw().await.unwrap()["error"]["code"], 401);
+    let refused = client.raw().await.unwrap();
+    assert_eq!(refused["type"], "system_error");
+    assert_eq!(refused["data"]["message"], "these credentials are not known");
     assert_eq!(client.raw().await, None);
 }
