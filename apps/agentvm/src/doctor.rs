@@ -29,7 +29,7 @@ pub(crate) async fn run(options: &Options) -> Result<ExitCode, Failure> {
     };
     let store = SqliteExecutor::open(data.join("agentvm.db")).await;
     tell("store", store.map(|_| "SQLite opens".to_owned()).map_err(|error| error.to_string()));
-    let keys = Keys::open(&data).and_then(|keys| keys.map_or(Ok(0), |keys| keys.owners()));
+    let keys = Keys::open(&data).map(|keys| keys.map_or(0, |keys| keys.owners()));
     let keys = keys.map(|owners| match owners {
         0 => "none: the server is open to this machine's users, and to them alone".to_owned(),
         owners => format!("of {owners} owners"),

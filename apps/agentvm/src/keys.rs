@@ -50,10 +50,14 @@ pub(crate) fn run(data: &DataDir, command: Command) -> Result<ExitCode, Failure>
         Command::Create { owner } => {
             let owner = Owner::new(owner)?;
             let key = fresh()?;
+            let _held = file.lock()?;
             let mut keys = file.read()?;
             keys.push((KeyHash::of(&key), owner));
             file.write(&keys)?;
             println!("{key}");
+            if keys.len() == 1 {
+                eprintln!("A server that serves without keys asks for them when it is started again.");
+            }
         }
         Command::List => {
             for (hash, owner) in file.read()? {
@@ -64,6 +68,7 @@ pub(crate) fn run(data: &DataDir, command: Command) -> Result<ExitCode, Failure>
             if hash.len() < 8 {
                 return Err("at least 8 digits of a hash are needed".into());
             }
+            let _held = file.lock()?;
             let mut keys = file.read()?;
             let before = keys.len();
             keys.retain(|(known, _)| !known.to_hex().starts_with(&hash));
@@ -89,24 +94,36 @@ pub(crate) struct Keys {
     file: KeyFile,
     pub(crate) known: Arc<ApiKeys>,
     changed: Option<SystemTime>,
+    /// Whose keys were read.
+    owners: BTreeSet<String>,
+    /// Whether those are the only owners that come in.
+    only: bool,
 }
 
 impl Keys {
     /// Those of a data directory; none where there is no key.
     pub(crate) fn open(data: &Path) -> Result<Option<Self>, Failure> {
         let file = KeyFile(data.join(FILE));
+        // First: what changes meanwhile is read again.
+        let changed = file.changed();
         let keys = file.read()?;
         if keys.is_empty() {
             return Ok(None);
         }
-        let (known, changed) = (Arc::new(ApiKeys::new()), file.changed());
+        let owners = keys.iter().map(|(_, owner)| owner.to_string()).collect();
+        let known = Arc::new(ApiKeys::new());
         known.replace(keys);
-        Ok(Some(Self { file, known, changed }))
+        Ok(Some(Self { file, known, changed, owners, only: false }))
     }
 
     /// How many owners there are.
-    pub(crate) fn owners(&self) -> Result<usize, Failure> {
-        Ok(self.file.read()?.into_iter().map(|(_, owner)| owner.to_string()).collect::<BTreeSet<_>>().len())
+    pub(crate) fn owners(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Lets in those owners alone that there are now, whoever gets a key later.
+    pub(crate) fn admit_nobody_else(&mut self) {
+        self.only = true;
     }
 
     /// Follows the file for ever.
@@ -118,7 +135,12 @@ impl Keys {
                 continue;
             }
             match self.file.read() {
-                Ok(keys) => {
+                Ok(mut keys) => {
+                    let all = keys.len();
+                    keys.retain(|(_, owner)| !self.only || self.owners.contains(owner.as_str()));
+                    if keys.len() < all {
+                        tracing::warn!("keys of other owners are refused: they need `--isolation full`");
+                    }
                     tracing::info!(keys = keys.len(), "keys read anew");
                     self.known.replace(keys);
                     self.changed = changed;
@@ -150,6 +172,14 @@ impl KeyFile {
             parsed.map_err(|_| wrong().into())
         };
         text.lines().enumerate().map(line).collect()
+    }
+
+    /// Keeps others from changing the keys, until it is dropped.
+    fn lock(&self) -> Result<fs::File, Failure> {
+        let path = self.0.with_extension("lock");
+        let options = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
+        let file = options.open(&path).and_then(|file| file.lock().map(|()| file));
+        Ok(file.map_err(|error| format!("{}: {error}", path.display()))?)
     }
 
     /// Replaces the file in one step.

@@ -4,6 +4,7 @@
 mod chat;
 mod doctor;
 mod keys;
+mod listen;
 mod model;
 mod page;
 mod permission;

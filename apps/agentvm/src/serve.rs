@@ -18,7 +18,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{DataDir, Failure, keys::Keys, model, page, permission::AskBefore, workspaces::Workspaces};
+use crate::{
+    DataDir, Failure, keys::Keys, listen, model, page, permission::AskBefore, workspaces::Workspaces,
+};
 
 /// How long turns that run may take to end when the server stops.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -59,7 +61,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter).init();
 
     let data = options.data.create()?;
-    let keys = Keys::open(&data)?;
+    let mut keys = Keys::open(&data)?;
     if keys.is_none() && !options.host.is_loopback() {
         let message = format!(
             "{} can be reached by others: make a key first, with `avm key create NAME`",
@@ -67,10 +69,14 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         );
         return Err(message.into());
     }
-    let owners = keys.as_ref().map_or(Ok(1), Keys::owners)?;
+    let owners = keys.as_ref().map_or(1, Keys::owners);
     let held = options.isolation.unwrap_or(if keys.is_some() { Held::Full } else { Held::None });
     if held == Held::None && owners > 1 {
         return Err("several owners share this server: their commands need `--isolation full`".into());
+    }
+    if let Some(keys) = keys.as_mut().filter(|_| held == Held::None) {
+        // Whoever gets a key while it serves would have a shell among this owner's files.
+        keys.admit_nobody_else();
     }
     let isolation = (held == Held::Full).then(Isolation::full);
 
@@ -118,7 +124,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         stopping.close();
     };
     let routes = server.router().merge(page::routes());
-    axum::serve(listener, routes).with_graceful_shutdown(stop).await?;
+    listen::serve(listener, routes, stop).await;
     runtime.shutdown(SHUTDOWN).await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

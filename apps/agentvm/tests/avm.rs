@@ -1,10 +1,18 @@
 //! `avm`, as its users run it: a process, its flags, its signals.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
 };
 
 use tempfile::TempDir;
@@ -130,6 +138,122 @@ fn with_keys_nobody_comes_in_without_one_and_a_revoked_one_opens_nothing() {
     // The server looks once a second.
     while served.chat(data.path(), &["--key", &key, "hello"]).status.success() {
         std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+/// Its shell would be among the first owner's files.
+#[test]
+fn a_second_owner_gets_into_no_server_without_isolation() {
+    let data = TempDir::new().unwrap();
+    let key = |owner: &str| {
+        let made = avm(data.path()).args(["key", "create", owner]).output().unwrap();
+        said(&made).trim().to_owned()
+    };
+    let ann = key("ann");
+    let served = Served::start(data.path(), &["--isolation", "none"]);
+    let (bob, anns_other) = (key("bob"), key("ann"));
+    // The server looks once a second: when it knows this key, it has seen the other's.
+    while !served.chat(data.path(), &["--key", &anns_other, "hello"]).status.success() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(!served.chat(data.path(), &["--key", &bob, "hello"]).status.success());
+    assert!(served.chat(data.path(), &["--key", &ann, "hello"]).status.success());
+}
+
+#[test]
+fn keys_that_are_made_at_once_are_all_kept() {
+    let data = TempDir::new().unwrap();
+    let make = |number: usize| {
+        avm(data.path()).args(["key", "create", &format!("owner{number}")]).stdout(Stdio::null()).spawn()
+    };
+    for mut child in (0..16).map(make).collect::<Vec<_>>().into_iter().flatten() {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(std::fs::read_to_string(data.path().join("keys")).unwrap().lines().count(), 16);
+}
+
+/// Whoever never ends its headers holds neither a place nor the server's end.
+#[test]
+fn a_connection_that_says_nothing_whole_is_ended() {
+    let data = TempDir::new().unwrap();
+    let mut served = Served::start(data.path(), &[]);
+    let half = || {
+        let mut half = TcpStream::connect(&served.address).unwrap();
+        half.write_all(b"GET /health HTTP/1.1\r\nHost: local").unwrap();
+        half
+    };
+    let mut first = half();
+    first.set_read_timeout(Some(std::time::Duration::from_mins(1))).unwrap();
+    first.read_to_end(&mut Vec::new()).expect("the server ends it");
+    let _second = half();
+    // It is served by then: connections are taken in their order.
+    assert!(served.chat(data.path(), &["hello"]).status.success());
+    served.signal("-TERM");
+    assert!(served.child.wait().unwrap().success());
+}
+
+/// Clients that talk until the server is gone: what each was answered, and the image that it talked to.
+fn talk(served: &Served, data: &Path, name: &str, answered: &mpsc::Sender<()>) -> (String, Vec<String>) {
+    let first = served.chat(data, &[&format!("{name}.0")]);
+    let image = image(&first);
+    let (mut said, mut last) = (Vec::new(), first);
+    while last.status.success() {
+        said.push(format!("{name}.{}", said.len()));
+        // Nobody counts any more once the server is killed.
+        let _ = answered.send(());
+        let next = format!("{name}.{}", said.len());
+        last = served.chat(data, &["--image", &image, &next]);
+    }
+    (image, said)
+}
+
+/// The texts of an image's messages.
+fn stored(served: &Served, image: &str) -> Vec<String> {
+    let mut stream = TcpStream::connect(&served.address).unwrap();
+    let head =
+        format!("GET /api/images/{image}/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let text = |message: &serde_json::Value| match message["content"].as_str() {
+        Some(text) => text.to_owned(),
+        None => message["content"][0]["text"].as_str().unwrap().to_owned(),
+    };
+    body["messages"].as_array().unwrap_or_else(|| panic!("{body}")).iter().map(text).collect()
+}
+
+#[test]
+fn a_server_that_is_killed_under_load_loses_and_doubles_nothing_that_it_answered() {
+    let data = TempDir::new().unwrap();
+    let mut talks = Vec::new();
+    for round in 0..20 {
+        let served = Served::start(data.path(), &[]);
+        let (answered, answers) = mpsc::channel();
+        let told = std::thread::scope(|scope| {
+            let talkers: Vec<_> = (0..3)
+                .map(|number| {
+                    let (served, answered, path) = (&served, answered.clone(), data.path());
+                    scope.spawn(move || talk(served, path, &format!("{round}.{number}"), &answered))
+                })
+                .collect();
+            // All of them began; it is killed in the middle of whatever comes then.
+            for _ in 0..4 + round % 3 {
+                answers.recv().unwrap();
+            }
+            served.signal("-KILL");
+            talkers.into_iter().map(|talker| talker.join().unwrap()).collect::<Vec<_>>()
+        });
+        talks.extend(told);
+    }
+    let served = Served::start(data.path(), &[]);
+    for (image, said) in talks {
+        let stored = stored(&served, &image);
+        let count = |text: &str| stored.iter().filter(|stored| *stored == text).count();
+        for text in &said {
+            assert_eq!((count(text), count(&format!("You said: {text}"))), (1, 1), "{text} in {stored:?}");
+        }
+        assert!(stored.iter().all(|text| count(text) == 1), "{stored:?}");
     }
 }
 
