@@ -8,6 +8,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Served, serve, serve_ann_and_bob, serve_ann_and_bob_with};
 
+fn client() -> Client {
+    // Built with other crates, reqwest has TLS, and wants its cryptography chosen also where none is spoken.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Client::new()
+}
+
 struct Api<'s> {
     served: &'s Served,
     key: Option<&'s str>,
@@ -15,7 +21,7 @@ struct Api<'s> {
 
 impl Api<'_> {
     async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Response {
-        let mut request = Client::new().request(method, format!("http://{}{path}", self.served.address));
+        let mut request = client().request(method, format!("http://{}{path}", self.served.address));
         if let Some(key) = self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
@@ -115,7 +121,7 @@ async fn a_lost_stream_goes_on_behind_the_last_event() {
     let stored: Vec<_> = told.iter().filter(|event| !event.0.contains('.')).collect();
     let last = stored[1].0.clone();
     let url = format!("http://{}/api/agents/{agent}/events", served.address);
-    let mut listening = Client::new().get(&url).header("last-event-id", &last).send().await.unwrap();
+    let mut listening = client().get(&url).header("last-event-id", &last).send().await.unwrap();
     let mut text = String::new();
     while !text.contains("event: turn_response\n") || !text.ends_with("\n\n") {
         text += std::str::from_utf8(&listening.chunk().await.unwrap().unwrap()).unwrap();
@@ -124,7 +130,7 @@ async fn a_lost_stream_goes_on_behind_the_last_event() {
         events(&text).into_iter().map(|event| event.0).filter(|id| !id.contains('.')).collect();
     let missed: Vec<_> = stored[2..].iter().map(|event| event.0.clone()).collect();
     assert_eq!(heard, missed);
-    let wrong = Client::new().get(&url).header("last-event-id", "yesterday").send().await.unwrap();
+    let wrong = client().get(&url).header("last-event-id", "yesterday").send().await.unwrap();
     assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
 }
 
@@ -185,10 +191,10 @@ async fn bad_bodies_are_told() {
     assert_eq!(api.json(Method::POST, "/api/containers", Some(json!([1]))).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(api.json(Method::GET, "/api/nope", None).await.0, StatusCode::NOT_FOUND);
     let url = format!("http://{}/api/containers", served.address);
-    let broken = Client::new().post(&url).header("content-type", "application/json").body("{");
+    let broken = client().post(&url).header("content-type", "application/json").body("{");
     assert_eq!(broken.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
     // A body that is not said to be JSON is not left out.
-    let form = Client::new().post(&url).body(r#"{"containerId": "c"}"#).send().await.unwrap();
+    let form = client().post(&url).body(r#"{"containerId": "c"}"#).send().await.unwrap();
     assert_eq!(form.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let many = Some(json!({"containerId": "c", "more": vec![0; 100_000]}));
     assert_eq!(api.json(Method::POST, "/api/containers", many).await.0, StatusCode::PAYLOAD_TOO_LARGE);
@@ -231,7 +237,7 @@ async fn an_owner_has_bounds_of_its_own() {
 async fn a_strange_page_and_a_strange_name_are_refused() {
     let served = serve().await;
     let url = format!("http://{}/health", served.address);
-    let get = |header: &'static str, value: String| Client::new().get(&url).header(header, value).send();
+    let get = |header: &'static str, value: String| client().get(&url).header(header, value).send();
     assert_eq!(
         get("origin", "http://evil.example".to_owned()).await.unwrap().status(),
         StatusCode::FORBIDDEN
