@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use agentx_core::{ContainerId, ImageId, Result, Tool, WorkspaceProvider};
+use agentx_core::{ContainerId, Error, ErrorKind, ImageId, Result, Tool, WorkspaceProvider};
 use agentx_resource::BoxFuture;
 use async_trait::async_trait;
 
@@ -72,6 +72,7 @@ impl Sandbox {
 }
 
 type Open = Arc<dyn Fn(ContainerId, ImageId) -> BoxFuture<'static, Result<Sandbox>> + Send + Sync>;
+type Fork = Arc<dyn Fn(ContainerId, ImageId, ImageId) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 type Delete = Arc<dyn Fn(ContainerId, ImageId) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 /// Gives each image of an `agentx_core::Runtime` its sandbox.
@@ -97,6 +98,7 @@ type Delete = Arc<dyn Fn(ContainerId, ImageId) -> BoxFuture<'static, Result<()>>
 #[derive(Clone)]
 pub struct SandboxProvider {
     open: Open,
+    fork: Option<Fork>,
     delete: Option<Delete>,
 }
 
@@ -108,14 +110,32 @@ impl SandboxProvider {
         F: Fn(ContainerId, ImageId) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Sandbox>> + Send + 'static,
     {
-        Self { open: Arc::new(move |container, image| Box::pin(open(container, image))), delete: None }
+        Self {
+            open: Arc::new(move |container, image| Box::pin(open(container, image))),
+            fork: None,
+            delete: None,
+        }
     }
 
-    /// One sandbox for all images: a single user's own directory. Deleting an image leaves its files alone.
+    /// One sandbox for all images: a single user's own directory. A fork works in the same files, and deleting an image
+    /// leaves them alone.
     ///
     /// Nothing separates containers here; use [`SandboxProvider::new`] where there is more than one user.
     pub fn shared(sandbox: Sandbox) -> Self {
         Self::new(move |_, _| std::future::ready(Ok(sandbox.clone())))
+            .with_fork(|_, _, _| std::future::ready(Ok(())))
+    }
+
+    /// Copies what an image has to a new one with `fork`, which is given the container, the image and the new image, and
+    /// does what [`WorkspaceProvider::fork`] says; without it, forks are `Unsupported`. Where forks are to begin with nothing,
+    /// let it do nothing.
+    pub fn with_fork<F, R>(mut self, fork: F) -> Self
+    where
+        F: Fn(ContainerId, ImageId, ImageId) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.fork = Some(Arc::new(move |container, from, to| Box::pin(fork(container, from, to))));
+        self
     }
 
     /// Removes what an image leaves behind with `delete`; without it, nothing is removed. It is also called for what
@@ -132,7 +152,10 @@ impl SandboxProvider {
 
 impl fmt::Debug for SandboxProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SandboxProvider").field("deletes", &self.delete.is_some()).finish_non_exhaustive()
+        f.debug_struct("SandboxProvider")
+            .field("forks", &self.fork.is_some())
+            .field("deletes", &self.delete.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,6 +163,15 @@ impl fmt::Debug for SandboxProvider {
 impl WorkspaceProvider for SandboxProvider {
     async fn open(&self, container: &ContainerId, image: &ImageId) -> Result<Vec<Arc<dyn Tool>>> {
         Ok((self.open)(container.clone(), image.clone()).await?.tools())
+    }
+
+    async fn fork(&self, container: &ContainerId, from: &ImageId, to: &ImageId) -> Result<()> {
+        match &self.fork {
+            Some(fork) => fork(container.clone(), from.clone(), to.clone()).await,
+            None => Err(Error::new(ErrorKind::Unsupported, "fork workspace")
+                .with_path(from)
+                .with_message("its provider has no fork: give it one with `SandboxProvider::with_fork`")),
+        }
     }
 
     async fn delete(&self, container: &ContainerId, image: &ImageId) -> Result<()> {
@@ -154,7 +186,7 @@ impl WorkspaceProvider for SandboxProvider {
 mod tests {
     use agentx_core::{ErrorKind, ToolContext};
     use agentx_resource::{
-        FileSystem, FileSystemExt, Layer, Process, ResourcePath,
+        FileSystem, FileSystemExt, Layer, Process, ResourcePath, TransferOptions,
         layer::Chroot,
         memory::{ManualClock, MemoryEnv, MemoryFileSystem, MemoryProcess},
     };
@@ -168,7 +200,7 @@ mod tests {
         let home = |container: &ContainerId, image: &ImageId| {
             ResourcePath::root().join(format!("{container}/{image}"))
         };
-        let (files, removed) = (Arc::clone(fs), Arc::clone(fs));
+        let (files, copied, removed) = (Arc::clone(fs), Arc::clone(fs), Arc::clone(fs));
         SandboxProvider::new(move |container, image| {
             let fs = Arc::clone(&files);
             async move {
@@ -181,10 +213,32 @@ mod tests {
                 Ok(Sandbox::new(NodeRuntime::new(fs, Arc::new(MemoryEnv::default()), process)))
             }
         })
+        .with_fork(move |container, from, to| {
+            let fs = Arc::clone(&copied);
+            async move {
+                fs.copy(&home(&container, &from)?, &home(&container, &to)?, TransferOptions::create_new())
+                    .await
+            }
+        })
         .with_delete(move |container, image| {
             let fs = Arc::clone(&removed);
             async move { fs.rm_all(&home(&container, &image)?).await }
         })
+    }
+
+    #[test]
+    fn without_a_fork_there_is_none_and_a_shared_sandbox_needs_none() {
+        let process = Arc::new(MemoryProcess::new(Arc::new(ManualClock::default())));
+        let runtime =
+            NodeRuntime::new(Arc::new(MemoryFileSystem::new()), Arc::new(MemoryEnv::default()), process);
+        let sandbox = Sandbox::new(runtime);
+        let shared = SandboxProvider::shared(sandbox.clone());
+        let apart = SandboxProvider::new(move |_, _| std::future::ready(Ok(sandbox.clone())));
+        let (alice, one) = (ContainerId::new("alice").unwrap(), ImageId::new("img_1").unwrap());
+        let two = ImageId::new("img_2").unwrap();
+        let error = block_on(apart.fork(&alice, &one, &two)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        block_on(shared.fork(&alice, &one, &two)).unwrap();
     }
 
     #[test]
@@ -206,6 +260,13 @@ mod tests {
             assert_eq!(call(&bob, "read", read).await.unwrap_err().kind(), ErrorKind::Escapes);
             let read = json!({"file_path": "a.txt"});
             assert_eq!(call(&bob, "read", read).await.unwrap_err().kind(), ErrorKind::NotFound);
+
+            let fork = ImageId::new("img_2").unwrap();
+            provider.fork(&alice, &image, &fork).await.unwrap();
+            call(&alice, "write", json!({"file_path": "a.txt", "content": "y"})).await.unwrap();
+            let copy = ResourcePath::new("/alice/img_2/a.txt").unwrap();
+            assert_eq!(fs.read_to_string(&copy).await.unwrap(), "x");
+            provider.delete(&alice, &fork).await.unwrap();
 
             provider.delete(&alice, &image).await.unwrap();
             provider.delete(&alice, &image).await.unwrap();

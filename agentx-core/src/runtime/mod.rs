@@ -7,6 +7,7 @@ mod builder;
 mod bus;
 mod core;
 mod events;
+mod fork;
 mod history;
 mod recover;
 mod shift;
@@ -320,40 +321,6 @@ impl Runtime {
         Ok(session.map(|session| session.image_id))
     }
 
-    /// A new image whose session begins as a copy of another's: of all its messages, or of those before a message of the
-    /// user's. What is queued there, or waits for an approval, is not copied.
-    ///
-    /// # Errors
-    /// `NotFound` for a missing image or message; `InvalidInput` for a message that is not the user's; `Busy` while the
-    /// image's agent is at work, unless a message is given; whatever the store reports.
-    pub async fn fork_image(
-        &self,
-        image: &ImageId,
-        before: Option<&MessageId>,
-        spec: ImageSpec,
-    ) -> Result<ImageRecord> {
-        let host = &self.shared.host;
-        let source = self.find(image).await?;
-        let place = match before {
-            Some(message) => Some(self.place_of_user(&source.session_id, message).await?),
-            None => None,
-        };
-        let (now, session) = (host.now(), SessionId::fresh(&*host.ids));
-        let id = ImageId::fresh(&*host.ids);
-        let mut fork = ImageRecord::new(id, source.container_id.clone(), session.clone(), spec, now);
-        fork.parent_image_id = Some(source.image_id);
-        let session = SessionRecord::new(session, fork.image_id.clone(), source.container_id.clone(), now);
-        let sessions = self.shared.repositories.sessions.clone();
-        let (made, source) = (fork.clone(), source.session_id);
-        let copy = async move { sessions.fork_session(&source, place, &made, &session).await };
-        match place {
-            Some(_) => copy.await?,
-            // All of it: nobody may be in the middle of a turn.
-            None => self.run(image).await?.between(Box::new(|_| Box::pin(copy))).await?,
-        }
-        Ok(fork)
-    }
-
     /// The place of a message of the user's.
     async fn place_of_user(&self, session: &SessionId, message: &MessageId) -> Result<u64> {
         let found = self.shared.repositories.sessions.find_message(session, message).await?;
@@ -438,6 +405,10 @@ mod tests {
     impl WorkspaceProvider for Stubborn {
         async fn open(&self, _: &ContainerId, _: &ImageId) -> Result<Vec<Arc<dyn Tool>>> {
             Ok(Vec::new())
+        }
+
+        async fn fork(&self, _: &ContainerId, _: &ImageId, _: &ImageId) -> Result<()> {
+            Ok(())
         }
 
         async fn delete(&self, _: &ContainerId, _: &ImageId) -> Result<()> {

@@ -15,6 +15,14 @@ pub trait WorkspaceProvider: fmt::Debug + Send + Sync + 'static {
     /// Whatever the platform reports.
     async fn open(&self, container: &ContainerId, image: &ImageId) -> Result<Vec<Arc<dyn Tool>>>;
 
+    /// Makes the workspace of an image, where there is none yet, a copy of another's in the same container. From then on, each
+    /// changes alone. Of a workspace that was never opened, the copy is empty. What fails or is dropped on the way may leave
+    /// a part, which [`WorkspaceProvider::delete`] removes.
+    ///
+    /// # Errors
+    /// `Unsupported` where workspaces can't be copied; whatever the platform reports.
+    async fn fork(&self, container: &ContainerId, from: &ImageId, to: &ImageId) -> Result<()>;
+
     /// Removes an image's workspace. Removing what is not there does nothing.
     ///
     /// # Errors

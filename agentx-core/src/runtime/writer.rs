@@ -1,8 +1,9 @@
 //! The right to write a session, and what is written under it.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use agentx_resource::BoxFuture;
+use futures::future::{self, Either};
 
 use super::{Shared, core::AgentCore, history};
 use crate::{
@@ -152,6 +153,18 @@ impl Writer {
     /// Moves the end of the lease.
     pub(super) async fn renew(&mut self) -> Result<()> {
         self.send(Append::default(), false).await.map(drop)
+    }
+
+    /// Holds the lease during some long work, which is dropped where the lease is lost.
+    pub(super) async fn hold_during(&mut self, work: impl Future<Output = Result<()>>) -> Result<()> {
+        let mut work = pin!(work);
+        loop {
+            match future::select(&mut work, pin!(self.renewal())).await {
+                Either::Left((done, _)) => return done,
+                Either::Right(((), _)) => {}
+            }
+            self.renew().await?;
+        }
     }
 
     /// Gives the lease back, unless messages are queued; tells whether it is.

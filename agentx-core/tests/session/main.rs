@@ -3,6 +3,7 @@
 
 mod elsewhere;
 mod ending;
+mod forks;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -8,7 +8,7 @@ use agentx::{
     isolated_runtime,
     local::{Isolation, LocalFileSystem},
     local_runtime,
-    resource::FileSystem,
+    resource::{FileSystem, ResourcePath, TransferOptions},
     sandbox::Sandbox,
 };
 use agentx_server::WorkspaceFiles;
@@ -60,6 +60,14 @@ impl WorkspaceProvider for Workspaces {
         Ok(Sandbox::new(runtime).tools())
     }
 
+    async fn fork(&self, container: &ContainerId, from: &ImageId, to: &ImageId) -> Result<()> {
+        let at = |image: &ImageId| ResourcePath::new(format!("/{image}"));
+        self.create(container, from)?;
+        // It follows no link out of the container, whatever an agent does meanwhile.
+        let container = LocalFileSystem::open(self.root.join(container.as_str()))?;
+        container.copy(&at(from)?, &at(to)?, TransferOptions::create_new()).await
+    }
+
     async fn delete(&self, container: &ContainerId, image: &ImageId) -> Result<()> {
         match fs::remove_dir_all(self.path(container, image)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -74,5 +82,38 @@ impl WorkspaceProvider for Workspaces {
 impl WorkspaceFiles for Workspaces {
     async fn files(&self, container: &ContainerId, image: &ImageId) -> Result<Arc<dyn FileSystem>> {
         Ok(Arc::new(LocalFileSystem::open(self.create(container, image)?)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentx::ImageId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fork_has_all_files_and_no_more_than_those() {
+        let root = tempfile::tempdir().unwrap();
+        let workspaces = Workspaces::new(root.path().to_owned(), None);
+        let alice = ContainerId::new("alice").unwrap();
+        let [one, two, three] = ["img_1", "img_2", "img_3"].map(|id| ImageId::new(id).unwrap());
+        let (source, copy) = (workspaces.create(&alice, &one).unwrap(), workspaces.path(&alice, &two));
+        fs::create_dir_all(source.join("a/b")).unwrap();
+        fs::write(source.join("a/b/c.txt"), "kept").unwrap();
+        fs::write(root.path().join("secret"), "secret").unwrap();
+        std::os::unix::fs::symlink(root.path().join("secret"), source.join("link")).unwrap();
+
+        workspaces.fork(&alice, &one, &two).await.unwrap();
+        fs::write(source.join("a/b/c.txt"), "changed").unwrap();
+        assert_eq!(fs::read_to_string(copy.join("a/b/c.txt")).unwrap(), "kept");
+        assert!(fs::symlink_metadata(copy.join("link")).unwrap().is_symlink());
+        let error = workspaces.fork(&alice, &one, &two).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+
+        workspaces.delete(&alice, &two).await.unwrap();
+        assert!(!copy.exists());
+        // One that was never opened.
+        workspaces.fork(&alice, &three, &two).await.unwrap();
+        assert_eq!(fs::read_dir(&copy).unwrap().count(), 0);
     }
 }
