@@ -21,11 +21,14 @@ async fn a_client_hears_the_next_agent_of_a_session_too() {
     let mut client = Client::connect(&served, None).await;
     let image = json!({"imageId": client.image("c1").await["imageId"]});
     client.call("image.run", image.clone()).await;
+    // Is told of both at once, between two looks.
+    let mut listener = Client::connect(&served, None).await;
+    listener.call("container.list", json!({})).await;
     let again = json!([rpc("stop", "image.stop", &image), rpc("run", "image.run", &image)]);
     client.say(again.to_string()).await;
     let run = client.find(|frame| frame["id"] == "run").await;
     client.call("message.send", json!({"imageId": image["imageId"], "content": "hello"})).await;
-    let events = client.events_until("turn_response").await;
+    let events = listener.events_until("turn_response").await;
     assert!(events.iter().any(|event| event["type"] == "agent_stopped"));
     assert_eq!(events.last().unwrap()["context"]["agentId"], run["result"]["agentId"]);
 }
