@@ -153,15 +153,20 @@ impl ServerBuilder {
 }
 
 impl Shared {
-    /// Does what `owner` asks for, and counts it.
+    /// Does what `owner` asks for, and counts it. What was begun is done, whether or not the asker is still there: half of
+    /// a stop or of a deletion is worse than none.
     pub(crate) async fn call(
-        &self,
+        self: &Arc<Self>,
         owner: &Owner,
         method: Method,
         params: Object,
     ) -> Result<Answer, Failure> {
         let done = match self.rate.admit(owner) {
-            Ok(()) => self.service.call(owner, method, params).await,
+            Ok(()) => {
+                let (shared, owner) = (self.clone(), owner.clone());
+                let doing = tokio::spawn(async move { shared.service.call(&owner, method, params).await });
+                doing.await.unwrap_or_else(|_| Err(Failure::new(Code::Failed, "the request was given up")))
+            }
             Err(failure) => Err(failure),
         };
         self.metrics.count(method, &done);

@@ -38,7 +38,8 @@ impl Agents {
     pub(super) fn shut(&self) -> Vec<Arc<AgentSlot>> {
         let mut state = self.lock();
         state.shut = true;
-        state.slots.drain().map(|(_, slot)| slot).collect()
+        // They stay: what is still being opened is found again when the runtime is dropped.
+        state.slots.values().cloned().collect()
     }
 
     /// Fails where no agent is opened any more.

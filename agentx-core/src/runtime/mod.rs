@@ -205,7 +205,7 @@ impl Runtime {
 
     /// Ends all agents: they take no more messages, the turns that are under way have so long to end, and what remains is
     /// left as [`Agent::close`] leaves it, at once where it waits for approvals. When this returns, all sessions are free
-    /// for others, whose program may end. It takes a few seconds more than `within` at most. What is queued waits for whoever
+    /// for others, whose program may end. Dropped before, it ends all turns at once, as dropping the runtime does. It takes a few seconds more than `within` at most. What is queued waits for whoever
     /// opens the image next. No agent is opened any more.
     ///
     /// # Errors
@@ -216,11 +216,11 @@ impl Runtime {
         let ends = self.agents.shut().into_iter().map(|slot| {
             let patience = patience.clone();
             async move {
-                let agent = slot.lock().await.take();
-                match agent {
-                    Some(agent) => agent.leave("shut_down", patience).await,
-                    None => Ok(()),
-                }
+                let Some(agent) = slot.lock().await.take() else { return Ok(()) };
+                let leaving = Leaving(Some(agent.clone()));
+                let left = agent.leave("shut_down", patience).await;
+                leaving.done();
+                left
             }
         });
         let limit = clock.sleep(within.saturating_add(CLOSE_TIME * 2));
@@ -362,6 +362,23 @@ impl Runtime {
             workspaces.delete(&record.container_id, image).await?;
         }
         images.delete_image(image).await
+    }
+}
+
+/// An agent on its way out, which is ended at once where nobody waits for it any more.
+struct Leaving(Option<Arc<AgentCore>>);
+
+impl Leaving {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(agent) = &self.0 {
+            agent.abort("runtime_dropped");
+        }
     }
 }
 

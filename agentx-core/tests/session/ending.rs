@@ -70,6 +70,18 @@ fn a_runtime_that_is_shut_down_lets_turns_end() {
 }
 
 #[test]
+fn a_shutdown_that_nobody_waits_for_ends_turns_at_once() {
+    block_on(async {
+        let world = World::new();
+        let (echo, _open) = Echo::gated();
+        let runtime = world.runtime(echo_once(), echo);
+        let (_agent, turn) = at_work(&runtime).await;
+        assert!(runtime.shutdown(Duration::from_mins(1)).now_or_never().is_none());
+        assert_eq!(turn.finish().await.unwrap_err().kind(), ErrorKind::Cancelled);
+    });
+}
+
+#[test]
 fn a_shutdown_waits_neither_for_approvals_nor_for_ever() {
     block_on(async {
         let world = World::new();

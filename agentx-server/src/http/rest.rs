@@ -23,7 +23,7 @@ type Answered = Result<Json<Value>, Failure>;
 
 /// Asks the service, with one more parameter from the path.
 async fn call(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     owner: &Owner,
     method: Method,
     mut params: Object,

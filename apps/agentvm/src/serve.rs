@@ -78,7 +78,10 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         // Whoever gets a key while it serves would have a shell among this owner's files.
         keys.admit_nobody_else();
     }
-    let isolation = (held == Held::Full).then(Isolation::full);
+    let isolation = match held {
+        Held::Full => Some(verified(Isolation::full()).await?),
+        Held::None => None,
+    };
 
     let executor = SqliteExecutor::open(data.join("agentvm.db")).await?;
     let repositories = Repositories::new(SqlRepositories::open(Arc::new(executor)).await?);
@@ -128,6 +131,15 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     runtime.shutdown(SHUTDOWN).await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The isolation, where all that it promises was tried on this machine and holds.
+async fn verified(isolation: Isolation) -> Result<Isolation, Failure> {
+    let report = isolation.probe().await?;
+    if report.holds() {
+        return Ok(isolation);
+    }
+    Err(format!("`--isolation full` does not hold on this machine, so no command may run:\n{report}").into())
 }
 
 /// Passes when the server is told to stop.

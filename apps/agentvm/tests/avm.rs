@@ -295,3 +295,31 @@ fn the_doctor_tells_what_holds() {
     }
     assert!(told.contains("SQLite opens") && told.contains("scripted model"), "{told}");
 }
+
+/// As root on this kind of machine all of it holds; elsewhere the server says what does not, and serves nobody.
+#[test]
+fn full_isolation_is_tried_before_anybody_is_served() {
+    let data = TempDir::new().unwrap();
+    let mut serving = avm(data.path());
+    serving
+        .args(["serve", "--port", "0", "--isolation", "full"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = serving.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    drop(child.kill());
+    let told = complained(&child.wait_with_output().unwrap());
+    assert!(line.contains("http://") || told.contains("does not hold on this machine"), "{line}{told}");
+    if line.contains("http://") {
+        let served = Served::start(data.path(), &["--isolation", "full"]);
+        let ran = served.chat(data.path(), &["$ ls /etc/shadow; ls /; echo here"]);
+        assert!(
+            said(&ran).contains("here") && !said(&ran).contains("root:"),
+            "{} {}",
+            said(&ran),
+            complained(&ran)
+        );
+        assert!(said(&ran).contains("No such file"), "{} {}", said(&ran), complained(&ran));
+    }
+}
