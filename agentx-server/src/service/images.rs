@@ -170,9 +170,10 @@ impl Service {
         let limit = params.limit.unwrap_or(MESSAGES).clamp(1, MESSAGES);
         let page =
             params.after.map_or_else(|| MessagePage::first(limit), |after| MessagePage::after(after, limit));
+        let rewound = self.rewound(&image.session_id).await?;
         let stored = self.repositories.sessions.list_messages(&image.session_id, page).await?;
-        let messages: Vec<Value> =
-            stored.iter().filter_map(|stored| wire::message(&stored.message)).collect();
+        let kept = stored.iter().filter(|stored| rewound.keeps(stored));
+        let messages: Vec<Value> = kept.filter_map(|stored| wire::message(&stored.message)).collect();
         let mut result = json!({"imageId": params.image_id, "messages": messages});
         if let (Some(last), Value::Object(result)) =
             (stored.last().filter(|_| stored.len() == limit), &mut result)

@@ -70,13 +70,15 @@ impl Service {
         let missing = || Failure::not_found("Message", shown(message));
         let id = MessageId::new(message).map_err(|_| missing())?;
         let sessions = &self.repositories.sessions;
-        let mut place = sessions.find_message(agent.session_id(), &id).await?.ok_or_else(missing)?.seq;
+        let rewound = self.rewound(agent.session_id()).await?;
+        let kept = sessions.find_message(agent.session_id(), &id).await?;
+        let mut place = kept.filter(|stored| rewound.keeps(stored)).ok_or_else(missing)?.seq;
         let (mut first, mut count) = (None, 0);
         loop {
             let page = sessions.list_messages(agent.session_id(), MessagePage::after(place, PAGE)).await?;
             let Some(last) = page.last() else { return Ok((first, count)) };
             place = last.seq;
-            for stored in &page {
+            for stored in page.iter().filter(|stored| rewound.keeps(stored)) {
                 if first.is_none() && matches!(stored.message.body, MessageBody::User { .. }) {
                     first = Some(stored.message.id.clone());
                 }

@@ -7,6 +7,7 @@ mod files;
 mod images;
 mod messages;
 mod method;
+mod rewound;
 mod running;
 
 use std::sync::{

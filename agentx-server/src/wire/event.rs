@@ -1,4 +1,4 @@
-use agentx_core::{Cursor, Event, EventData};
+use agentx_core::{Cursor, Event, EventData, Message, MessageBody};
 use serde_json::{Value, json};
 
 use super::{INSTANCE, Wire, message};
@@ -7,7 +7,14 @@ use crate::Owner;
 /// An event as its owner sees it: JSON text of one object.
 pub(crate) fn event(owner: &Owner, event: &Event, wire: Wire) -> String {
     let data = match (event.data.message(), &event.data, wire) {
-        (Some(stored), ..) => json!({"type": event.data.name(), "data": message(stored)}).to_string(),
+        (Some(Message { body: MessageBody::Rewind { before }, .. }), ..) => {
+            let data = json!({INSTANCE: event.context.agent_id, "before": before});
+            json!({"type": "rewind", "data": data}).to_string()
+        }
+        (Some(stored), ..) => {
+            let data = message(stored).unwrap_or_else(|| json!(stored));
+            json!({"type": event.data.name(), "data": data}).to_string()
+        }
         // The clients of the later generations know it by its driver's name.
         (_, EventData::ErrorReceived { message, error_code }, Wire::Rpc) => {
             json!({"type": "error", "data": {"message": message, "errorCode": error_code}}).to_string()
@@ -65,9 +72,7 @@ pub(crate) fn parse_cursor(text: &str) -> Option<Cursor> {
 mod tests {
     use std::sync::Arc;
 
-    use agentx_core::{
-        AgentId, EventContext, ImageId, Message, MessageBody, MessageId, SessionId, Timestamp,
-    };
+    use agentx_core::{AgentId, EventContext, ImageId, MessageId, SessionId, Timestamp};
 
     use super::*;
 

@@ -80,7 +80,19 @@ async fn the_newest_clients_prefix_and_call_agents_instances() {
     let messages = client.call("runtime.image.messages", image.clone()).await["messages"].clone();
     let answer = &messages[1]["id"];
     let rewound = json!({"instanceId": run["instanceId"], "messageId": answer});
+    assert_eq!(client.call("runtime.rewind", rewound.clone()).await["truncatedCount"], 2);
+    let told = client.find(|frame| frame["params"]["event"]["type"] == "rewind").await;
+    assert_eq!(told["params"]["event"]["data"]["before"], messages[2]["id"]);
+    // What was cut off is no longer shown, and is not cut off again; what is said next stays.
+    let left = client.call("runtime.image.messages", image.clone()).await["messages"].clone();
+    assert_eq!(left, json!([messages[0], messages[1]]));
+    assert_eq!(client.call("runtime.rewind", rewound.clone()).await["truncatedCount"], 0);
+    let gone = json!({"instanceId": run["instanceId"], "messageId": messages[2]["id"]});
+    assert_eq!(client.ask("runtime.rewind", gone).await["error"]["code"], 404);
+    client.call("runtime.message.send", json!({"instanceId": run["instanceId"], "content": "three"})).await;
     assert_eq!(client.call("runtime.rewind", rewound).await["truncatedCount"], 2);
+    let left = client.call("runtime.image.messages", image.clone()).await["messages"].clone();
+    assert_eq!(left, json!([messages[0], messages[1]]));
     let interrupted = client.call("runtime.instance.interrupt", image).await;
     assert_eq!(interrupted["instanceId"], run["instanceId"]);
     assert_eq!(client.call("runtime.instance.destroy", instance).await["success"], true);
