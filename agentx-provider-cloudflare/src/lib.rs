@@ -17,7 +17,6 @@ mod api;
 mod client;
 #[cfg(feature = "container")]
 mod container;
-/// What is said between a container's server and its clients: for whoever writes either.
 #[cfg(feature = "_container-wire")]
 #[path = "container/wire/mod.rs"]
 pub mod container_wire;

@@ -54,9 +54,9 @@ impl Machine {
         }
     }
 
-    /// How many sleep while a tool runs.
+    /// How many sleep while a tool runs: the lease's renewal does, and may begin to after the tool.
     fn sleepers_of(&self, running: &AtomicUsize) -> usize {
-        while running.load(Ordering::SeqCst) == 0 {
+        while running.load(Ordering::SeqCst) == 0 || self.clock.sleepers() == 0 {
             std::thread::yield_now();
         }
         self.clock.sleepers()

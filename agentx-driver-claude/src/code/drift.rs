@@ -16,7 +16,7 @@ const KNOWN: &str = include_str!("known.txt");
 /// let mut drift = Drift::default();
 /// drift.push(br#"{"type":"result","is_error":false,"mood":"good"}"#);
 /// drift.push(br#"{"type":"hologram"}"#);
-/// assert_eq!(drift.unknown().collect::<Vec<_>>(), ["hologram", "result.mood"]);
+/// assert_eq!(drift.unknown().collect::<Vec<_>>(), ["hologram", "hologram.type", "result.mood"]);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drift {

@@ -50,10 +50,11 @@ async fn each_change_is_told_with_its_place() {
     assert_eq!(tools.hint, "the tools that the model is told of changed");
     run.cwd = "/";
 
-    // What ran at the same time now runs one after another.
+    // What ran at the same time now runs one after another: something else is asked first, or nothing at all.
     run.parallel = 1;
     let order = diverges(&run).await;
-    assert!(order.hint.contains("another order"), "{order}");
+    let is_told = order.hint.contains("another order") || order.hint.contains("fewer tools at a time");
+    assert!(is_told, "{order}");
     run.parallel = 8;
 
     run.play(None, no_model).await.unwrap();

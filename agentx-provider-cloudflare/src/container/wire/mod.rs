@@ -1,5 +1,5 @@
-//! What [`ContainerProcess`](super::ContainerProcess) and [`ContainerFileSystem`](super::ContainerFileSystem) say to the
-//! server in the container, beyond the published API of `@cloudflare/sandbox`.
+//! What `ContainerProcess` and `ContainerFileSystem` say to the server in the container, beyond the published API of
+//! `@cloudflare/sandbox`: for whoever writes either side.
 //!
 //! | request | answer |
 //! |---|---|
