@@ -57,7 +57,12 @@ impl Service {
         }
         let decision = match (params.decision, params.value) {
             (Answered::Allow, _) => Decision::Allow,
-            (Answered::AllowWith, input) => Decision::AllowWith(input),
+            (Answered::AllowWith, Value::Object(input)) => Decision::AllowWith(Value::Object(input)),
+            (Answered::AllowWith, _) => {
+                return Err(Failure::params(
+                    "value is required with allow_with: the input to run with, an object",
+                ));
+            }
             (Answered::Deny, Value::String(why)) => Decision::Deny(why),
             (Answered::Deny, _) => Decision::Deny("The user denied it.".to_owned()),
         };

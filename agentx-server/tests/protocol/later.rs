@@ -157,6 +157,10 @@ async fn an_approval_is_asked_for_and_answered_from_another_connection() {
     assert_eq!(listed["approvals"][0]["approvalId"], asked["approvalId"]);
     assert_eq!(listed["approvals"][0]["reason"], "It costs money.");
     let answer = json!({"imageId": image, "approvalId": asked["approvalId"], "decision": "allow"});
+    // An answer that lacks its half changes nothing.
+    let mut half = answer.clone();
+    half["decision"] = json!("allow_with");
+    assert_eq!(other.ask("approval.answer", half).await["error"]["code"], -32602);
     other.call("approval.answer", answer.clone()).await;
     one.find(|frame| frame["id"] == "paying").await;
     one.find(|frame| frame["params"]["event"]["data"]["result"]["value"] == "paid").await;

@@ -55,7 +55,10 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         eprint!("> ");
         let Some(line) = lines.next_line().await? else { return Ok(ExitCode::SUCCESS) };
         if !line.trim().is_empty() {
-            chat.say(&image, &line).await?;
+            // A turn that failed ends nothing: the next may not.
+            if let Err(failure) = chat.say(&image, &line).await {
+                eprintln!("[error: {failure}]");
+            }
         }
     }
 }
@@ -78,7 +81,7 @@ impl Chat {
     /// Says something, and shows what comes until the turn is over.
     async fn say(&mut self, image: &str, message: &str) -> Result<(), Failure> {
         let id = self.send("message.send", json!({"imageId": image, "content": message})).await?;
-        let (mut over, mut answered) = (false, false);
+        let (mut over, mut answered, mut failed) = (false, false, None);
         while !(over && answered) {
             let frame = self.next().await?;
             if frame.get("id") == Some(&json!(id)) {
@@ -90,10 +93,13 @@ impl Chat {
                 && event.pointer("/context/imageId").and_then(Value::as_str) == Some(image)
             {
                 over |= show(event)?;
+                if event.get("type").and_then(Value::as_str) == Some("error_occurred") {
+                    failed = event.pointer("/data/message").and_then(Value::as_str).map(str::to_owned);
+                }
             }
         }
         println!();
-        Ok(())
+        failed.map_or(Ok(()), |message| Err(message.into()))
     }
 
     async fn call(&mut self, method: &str, params: Value) -> Result<Value, Failure> {
@@ -105,7 +111,11 @@ impl Chat {
                 continue;
             }
             if let Some(error) = frame.pointer("/error/message") {
-                return Err(format!("{method}: {}", error.as_str().unwrap_or("refused")).into());
+                let hint = match frame.pointer("/error/code").and_then(Value::as_i64) {
+                    Some(401) => " (give a key with --key or AVM_KEY)",
+                    _ => "",
+                };
+                return Err(format!("{method}: {}{hint}", error.as_str().unwrap_or("refused")).into());
             }
             return Ok(frame.get_mut("result").map(Value::take).unwrap_or_default());
         }
@@ -148,9 +158,15 @@ fn show(event: &Value) -> Result<bool, Failure> {
         }
         "tool_failed" => eprintln!("[{} failed: {}]", text("/data/toolName"), text("/data/error")),
         "approval_requested" => {
-            eprintln!("[{} waits for an approval: {}]", text("/data/toolName"), text("/data/reason"));
+            let input = event.pointer("/data/input").cloned().unwrap_or_default();
+            eprintln!(
+                "\n[{} {input} waits for an approval, {}: {}]",
+                text("/data/toolName"),
+                text("/data/approvalId"),
+                text("/data/reason")
+            );
+            eprintln!("[answer it on the server's page, or over its API]");
         }
-        "error_occurred" => eprintln!("\n[error: {}]", text("/data/message")),
         "turn_response" => return Ok(true),
         _ => {}
     }

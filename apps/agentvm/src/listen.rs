@@ -26,8 +26,8 @@ const END: Duration = Duration::from_secs(5);
 /// How long it waits when the system has no more to give, such as files.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, and then what is under way.
-pub(crate) async fn serve(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
+/// Serves until `stop`, and then what is under way. Gives what `stop` gave.
+pub(crate) async fn serve<T>(listener: TcpListener, routes: Router, stop: impl Future<Output = T>) -> T {
     let (places, ending) = (Arc::new(Semaphore::new(CONNECTIONS)), watch::Sender::new(()));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
@@ -64,13 +64,15 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, stop: impl Futu
             }));
         }
     };
-    tokio::select! {
-        () = stop => {}
-        () = accept => {}
-    }
+    let mut stop = pin!(stop);
+    let stopped = tokio::select! {
+        stopped = &mut stop => stopped,
+        () = accept => stop.await,
+    };
     drop(listener);
     ending.send_replace(());
     if time::timeout(END, ending.closed()).await.is_err() {
         tracing::warn!("connections were still open");
     }
+    stopped
 }

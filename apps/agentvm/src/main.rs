@@ -44,7 +44,7 @@ enum Command {
 #[derive(Args, Clone)]
 struct DataDir {
     /// Where sessions, workspaces and hashes of keys are kept [default: ~/.agentvm].
-    #[arg(long = "data-dir", env = "AVM_DATA_DIR", value_name = "DIR")]
+    #[arg(long = "data-dir", env = "AVM_DATA_DIR", value_name = "DIR", global = true)]
     path: Option<PathBuf>,
 }
 

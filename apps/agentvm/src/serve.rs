@@ -22,6 +22,9 @@ use crate::{
     DataDir, Failure, keys::Keys, listen, model, page, permission::AskBefore, workspaces::Workspaces,
 };
 
+/// The tools of an agent.
+const TOOLS: [&str; 7] = ["bash", "edit", "glob", "grep", "ls", "read", "write"];
+
 /// How long turns that run may take to end when the server stops.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
@@ -69,6 +72,9 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         );
         return Err(message.into());
     }
+    if let Some(unknown) = options.ask.iter().find(|tool| !TOOLS.contains(&tool.as_str())) {
+        return Err(format!("--ask {unknown}: there is no such tool; there are {}", TOOLS.join(", ")).into());
+    }
     let owners = keys.as_ref().map_or(1, Keys::owners);
     let held = options.isolation.unwrap_or(if keys.is_some() { Held::Full } else { Held::None });
     if held == Held::None && owners > 1 {
@@ -106,7 +112,9 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     }
     let server = server.build();
 
-    let listener = TcpListener::bind(SocketAddr::new(options.host, options.port)).await?;
+    let address = SocketAddr::new(options.host, options.port);
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| format!("listen on {address}: {error}"))?;
     let address = listener.local_addr()?;
     let mut banner = format!(
         "AgentVM {} on http://{address}  (WebSocket: ws://{address}/ws)\n",
@@ -120,15 +128,17 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     drop(std::io::stdout().write_all(banner.as_bytes()));
     tracing::info!(%address, owners, isolated = held == Held::Full, "serving");
 
-    let stopping = server.clone();
+    let (stopping, ending) = (server.clone(), runtime.clone());
     let stop = async move {
         stopped().await;
         tracing::info!("stopping");
+        // Turns first: whoever listens is told how they end.
+        let ended = ending.shutdown(SHUTDOWN).await;
         stopping.close();
+        ended
     };
     let routes = server.router().merge(page::routes());
-    listen::serve(listener, routes, stop).await;
-    runtime.shutdown(SHUTDOWN).await?;
+    listen::serve(listener, routes, stop).await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -323,3 +323,31 @@ fn full_isolation_is_tried_before_anybody_is_served() {
         assert!(said(&ran).contains("No such file"), "{} {}", said(&ran), complained(&ran));
     }
 }
+
+/// Whoever listens when the server is told to stop hears how the turn ends.
+#[test]
+fn a_stop_ends_turns_before_connections() {
+    let data = TempDir::new().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let image = image(&served.chat(data.path(), &["hello"]));
+    let url = format!("ws://{}/ws", served.address);
+    let mut chat = avm(data.path());
+    chat.args(["chat", "--url", &url, "--image", &image, "$ touch begun; sleep 1; echo slept"]);
+    let chat = chat.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = data.path().join("workspaces").join("local:chat").join(&image).join("begun");
+    while !begun.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    served.signal("-TERM");
+    let told = chat.wait_with_output().unwrap();
+    assert!(said(&told).contains("slept"), "{} {}", said(&told), complained(&told));
+}
+
+#[test]
+fn a_tool_that_is_not_there_can_not_be_asked_for() {
+    let data = TempDir::new().unwrap();
+    let refused = avm(data.path()).args(["serve", "--port", "0", "--ask", "bsh"]).output().unwrap();
+    assert!(complained(&refused).contains("there is no such tool"), "{}", complained(&refused));
+    let listed = avm(data.path()).args(["key", "list", "--data-dir"]).arg(data.path()).output().unwrap();
+    assert!(listed.status.success(), "{}", complained(&listed));
+}
