@@ -22,7 +22,7 @@ const { default: workerd, compatibilityDate } = require('workerd');
 const { build } = require('esbuild');
 
 // How many tests can have a database, and a namespace, of their own.
-const PLACES = 512;
+const PLACES = 1024;
 const places = (kind) => Object.fromEntries(Array.from({ length: PLACES }, (_, n) => [`${kind}-${n}`, `${kind}-${n}`]));
 
 const workers = dirname(fileURLToPath(import.meta.url));
