@@ -153,6 +153,8 @@ impl World {
                 self.files.mkdir(&parent, MkdirOptions::recursive()).await.unwrap();
             }
             self.files.write_file(&name, (*content).to_owned()).await.unwrap();
+            // Times differ by a millisecond at least, as finely as R2 tells them: glob lists by time.
+            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
         }
         self
     }
