@@ -98,7 +98,10 @@ async fn serve(runtime: &NodeRuntime) -> (Box<dyn Child>, String) {
         if let ExecEvent::Stdout(piece) | ExecEvent::Stderr(piece) = event {
             told.push_str(&String::from_utf8_lossy(&piece));
         }
-        let port = told.split_once("loopback port ").and_then(|(_, rest)| rest.split_once('\n')).map(|(port, _)| port);
+        let port = told
+            .split_once("loopback port ")
+            .and_then(|(_, rest)| rest.split_once('\n'))
+            .map(|(port, _)| port);
         if let Some(port) = port.and_then(|port| port.parse::<u16>().ok()) {
             return (child, format!("http://127.0.0.1:{port}/mcp"));
         }
