@@ -51,7 +51,7 @@ impl Served {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let address = runtime
             .spawn(async move {
-                let listener = TcpListener::bind(address).await.unwrap();
+                let listener = bind(address).await;
                 let address = listener.local_addr().unwrap();
                 let server = Server::new(settings).unwrap();
                 tokio::spawn(async move { server.serve(listener, std::future::pending()).await.unwrap() });
@@ -129,4 +129,17 @@ fn unfinished(dir: &Path) -> Vec<String> {
         }
     }
     left
+}
+
+/// Listens at an address, also at that of a server that was killed just now, whose sockets may be open for a moment.
+async fn bind(address: SocketAddr) -> TcpListener {
+    for _ in 0..1_000 {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            bound => return bound.unwrap(),
+        }
+    }
+    panic!("{address} stays in use");
 }
