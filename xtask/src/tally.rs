@@ -8,11 +8,13 @@ pub(crate) struct Tally {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
+    /// Those of `passed` that failed at their first try.
+    pub(crate) flaky: u64,
 }
 
 impl Tally {
-    pub(crate) const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
-    pub(crate) const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
+    pub(crate) const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0, flaky: 0 };
+    pub(crate) const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0, flaky: 0 };
 
     /// What one line of a runner's output adds: a summary of `cargo test` or of nextest; nothing for other lines.
     pub(crate) fn of_line(line: &str) -> Self {
@@ -31,6 +33,7 @@ impl Tally {
                 "passed" => tally.passed += count,
                 "failed" | "timed" | "exec" => tally.failed += count,
                 "skipped" | "ignored" => tally.skipped += count,
+                "flaky" => tally.flaky += count,
                 _ => {}
             }
         }
@@ -43,6 +46,7 @@ impl AddAssign for Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.flaky += other.flaky;
     }
 }
 
@@ -65,7 +69,7 @@ mod tests {
     use super::*;
 
     fn tally(passed: u64, failed: u64, skipped: u64) -> Tally {
-        Tally { passed, failed, skipped }
+        Tally { passed, failed, skipped, flaky: 0 }
     }
 
     #[test]
@@ -80,6 +84,12 @@ mod tests {
                     1 exec failed, 3 skipped";
         assert_eq!(Tally::of_line(line), tally(12, 4, 3));
         assert_eq!(Tally::of_line("Summary [0.1s] 1 test run: 1 passed, 0 skipped"), tally(1, 0, 0));
+    }
+
+    #[test]
+    fn a_second_try_is_counted() {
+        let line = "     Summary [   0.003s] 3 tests run: 3 passed (1 slow, 2 flaky), 0 skipped";
+        assert_eq!(Tally::of_line(line), Tally { flaky: 2, ..tally(3, 0, 0) });
     }
 
     #[test]

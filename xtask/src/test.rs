@@ -11,6 +11,9 @@ use crate::{
     tally::Tally,
 };
 
+/// How many tests of a run may pass only at their second try: each is a fault, and one must not stop all other work.
+const FLAKY: u64 = 3;
+
 /// What the user asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Request {
@@ -93,7 +96,10 @@ fn run(suite: &Suite) -> Outcome {
 /// Prints the table, what to type after a failure, what was left out, and the sum. Whether all is well.
 fn tell(results: &[(&Suite, Outcome)], strict: bool) -> bool {
     let mut sum = Tally::default();
-    println!("\n{:<14}{:>8}{:>9}{:>9}{:>9}  result", "suite", "seconds", "passed", "failed", "skipped");
+    println!(
+        "\n{:<14}{:>8}{:>9}{:>9}{:>9}{:>9}  result",
+        "suite", "seconds", "passed", "failed", "skipped", "flaky"
+    );
     for (suite, outcome) in results {
         let (seconds, tally, result) = match outcome {
             Outcome::Ran(report, time) => {
@@ -107,8 +113,8 @@ fn tell(results: &[(&Suite, Outcome)], strict: bool) -> bool {
             ),
         };
         println!(
-            "{:<14}{seconds:>8}{:>9}{:>9}{:>9}  {result}",
-            suite.name, tally.passed, tally.failed, tally.skipped
+            "{:<14}{seconds:>8}{:>9}{:>9}{:>9}{:>9}  {result}",
+            suite.name, tally.passed, tally.failed, tally.skipped, tally.flaky
         );
         sum += tally;
     }
@@ -129,8 +135,11 @@ fn tell(results: &[(&Suite, Outcome)], strict: bool) -> bool {
             println!("LEFT OUT: {} ({why})", suite.name);
         }
     }
-    println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
-    !results.iter().any(|(_, outcome)| outcome.failed(strict))
+    if sum.flaky > FLAKY {
+        println!("FAILED: {} tests passed only at their second try; {FLAKY} may", sum.flaky);
+    }
+    println!("{} passed ({} flaky), {} failed, {} skipped", sum.passed, sum.flaky, sum.failed, sum.skipped);
+    sum.flaky <= FLAKY && !results.iter().any(|(_, outcome)| outcome.failed(strict))
 }
 
 #[cfg(test)]
@@ -168,6 +177,17 @@ mod tests {
         let outcome = Outcome::LeftOut("no node".to_owned());
         assert!(outcome.failed(true));
         assert!(!outcome.failed(false));
+    }
+
+    #[test]
+    fn too_many_second_tries_are_a_failure() {
+        let told = |flaky| {
+            let tally = Tally { passed: 10, flaky, ..Tally::default() };
+            let report = Report { tally, failures: Vec::new() };
+            tell(&[(&SUITES[0], Outcome::Ran(report, Duration::ZERO))], true)
+        };
+        assert!(told(FLAKY));
+        assert!(!told(FLAKY + 1));
     }
 
     #[test]
