@@ -2,6 +2,7 @@
 
 use crate::{
     AssistantMessage, AssistantPart, ContentPart, Message, MessageBody, MessageId, Timestamp, ToolOutput,
+    message::place_of_result,
 };
 
 /// How much of an output that was left out is still shown, at its beginning and at its end, in bytes.
@@ -26,7 +27,8 @@ impl History {
         Self { ids: Vec::new(), shown: Vec::new(), keep_thinking, measured: None, rewritten: None }
     }
 
-    /// Takes the next message, in the order of the session or with the latest summary in front.
+    /// Takes the next message, in the order of the session or with the latest summary in front. Results are stored in the
+    /// order in which they end, and shown in that of their calls.
     pub(crate) fn push(&mut self, message: Message) {
         let Message { id, timestamp, body } = message;
         if matches!(body, MessageBody::Summary { .. } | MessageBody::Offload { .. }) {
@@ -37,8 +39,8 @@ impl History {
                 // What it stands for may be here, or may have been left out before.
                 if let Some(last) = self.ids.iter().position(|id| *id == through) {
                     let kept = self.ids.len() - last - 1;
-                    self.ids.splice(..=last, [id]);
-                    summarize(&mut self.shown, content, kept, self.keep_thinking);
+                    let kept = summarize(&mut self.shown, content, kept, self.keep_thinking);
+                    self.ids.splice(..self.ids.len() - kept, [id]);
                 } else {
                     self.rewritten = Some(timestamp);
                     self.ids.push(id);
@@ -50,6 +52,12 @@ impl History {
             }
             body => {
                 let Some(body) = body.into_shown() else { return };
+                if let MessageBody::Tool(result) = &body {
+                    let place = place_of_result(&self.shown, |body| body, result);
+                    self.ids.insert(place, id);
+                    self.shown.insert(place, body);
+                    return;
+                }
                 self.ids.push(id);
                 self.shown.push(body);
                 let old = self.rewritten.is_some_and(|until| timestamp <= until);
@@ -223,6 +231,21 @@ mod tests {
         paged.insert(0, summary);
         assert_eq!(shown(paged.clone(), false), expected);
         assert_eq!(shown(paged, true)[1], "assistant 3");
+    }
+
+    #[test]
+    fn results_stand_in_the_order_of_their_calls_and_a_summary_through_the_last_to_end_stands_for_all() {
+        let calls = ["a", "b"].map(|id| AssistantPart::ToolCall(ToolCall::new(id, "t", json!({}))));
+        let answer = MessageBody::Assistant(AssistantMessage::new(calls.to_vec()));
+        let bodies = [MessageBody::user("one"), answer, result("b", 2), result("a", 1), thought("c")];
+        let mut stored: Vec<_> = (1..).zip(bodies).map(|(at, body)| message(at, body)).collect();
+        let ordered = ["one", "assistant 2", "tool 2", "tool 4", "assistant 3"];
+        assert_eq!(shown(stored.clone(), true), ordered);
+        // The last that ended is the first that is shown.
+        stored.push(message(6, summary(4)));
+        assert_eq!(shown(stored.clone(), true), ["so far", "assistant 3"]);
+        stored.extend([message(7, result("c", 1)), message(8, summary(5)), message(9, thought("d"))]);
+        assert_eq!(shown(stored, true), ["so far", "assistant 3"]);
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub struct Turn {
     pub system: Option<String>,
     /// The session so far. It is valid (each tool call has its result), and its last message is the user's. In a turn
     /// that resumes, the calls without a result are those in `resume`, and they belong to the last assistant message.
+    /// Results stand in the order in which they ended; [`Turn::shown_history`] puts them in that of their calls.
     pub history: Vec<Message>,
     /// Calls of the last assistant message that are to be dealt with first.
     pub resume: Vec<ResumedCall>,

@@ -8,6 +8,7 @@ mod tool;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use self::shown::place_of_result;
 pub use self::{
     part::{AssistantPart, ContentPart},
     stop_reason::{StopDetails, StopReason},

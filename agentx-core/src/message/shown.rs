@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::{ContentPart, MessageBody, ToolOutput, ToolResult};
 
 impl MessageBody {
@@ -11,6 +13,31 @@ impl MessageBody {
             _ => None,
         }
     }
+}
+
+/// Where a result belongs behind these messages, whose bodies `body` gives: the results of an answer stand in the order
+/// of its calls, whichever ended first.
+pub(crate) fn place_of_result<M>(
+    before: &[M],
+    body: impl Fn(&M) -> &MessageBody,
+    result: &ToolResult,
+) -> usize {
+    let end = before.len();
+    let is_result = |message: &M| matches!(body(message), MessageBody::Tool(_));
+    // Mostly, no other result of the answer is there yet.
+    if !before.last().is_some_and(is_result) {
+        return end;
+    }
+    let Some(answer) = before.iter().rposition(|message| !is_result(message)) else { return end };
+    let Some(MessageBody::Assistant(message)) = before.get(answer).map(&body) else { return end };
+    let mut later =
+        message.tool_calls().skip_while(|call| call.id != result.tool_call_id).map(|call| call.id.as_str());
+    if later.next().is_none() {
+        return end;
+    }
+    let later: HashSet<&str> = later.collect();
+    let is_later = |message: &M| matches!(body(message), MessageBody::Tool(result) if later.contains(result.tool_call_id.as_str()));
+    before.iter().rposition(|message| !is_later(message)).map_or(end, |last| last + 1)
 }
 
 impl ToolResult {
@@ -44,6 +71,32 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::{AssistantMessage, AssistantPart, ToolCall};
+
+    #[test]
+    fn a_result_stands_where_its_call_does_whichever_ended_first() {
+        let calls = ["a", "b", "c"].map(|id| AssistantPart::ToolCall(ToolCall::new(id, "t", json!({}))));
+        let answer = MessageBody::Assistant(AssistantMessage::new(calls.to_vec()));
+        let result = |id: &str| ToolResult::new(id, "t", ToolOutput::text(id));
+        for ended in ["abc", "acb", "bac", "bca", "cab", "cba", "xcba"] {
+            let mut shown = vec![MessageBody::Tool(result("c")), MessageBody::user("go"), answer.clone()];
+            for id in ended.chars().map(String::from) {
+                let place = place_of_result(&shown, |body| body, &result(&id));
+                shown.insert(place, MessageBody::Tool(result(&id)));
+            }
+            let placed: String = shown
+                .iter()
+                .skip(3)
+                .map(|body| match body {
+                    MessageBody::Tool(result) => result.output.to_text(),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            // One that answers no call stays where it came.
+            assert_eq!(placed, if ended.len() == 3 { "abc" } else { "xabc" }, "{ended}");
+        }
+        assert_eq!(place_of_result(&[MessageBody::Tool(result("b"))], |body| body, &result("a")), 1);
+    }
 
     #[test]
     fn a_model_is_told_that_its_input_was_replaced() {

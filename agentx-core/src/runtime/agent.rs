@@ -175,7 +175,7 @@ impl Agent {
         self.core.subscribe(Some(seen.into()))
     }
 
-    /// A page of the session's messages, as they are stored.
+    /// A page of the session's messages, in the order in which they were stored.
     ///
     /// # Errors
     /// Whatever the store reports.
@@ -183,7 +183,8 @@ impl Agent {
         self.core.shared.repositories.sessions.list_messages(self.session_id(), page).await
     }
 
-    /// All messages of the session as they are stored, oldest first, summaries and rewinds among them.
+    /// All messages of the session as they are stored, oldest first, summaries and rewinds among them. The results of an
+    /// answer stand in the order of its calls, in whatever order they ended and were stored.
     ///
     /// # Errors
     /// Whatever the store reports.

@@ -2,15 +2,24 @@
 
 use crate::{
     Error, ErrorKind, Message, MessageBody, MessageId, MessagePage, Result, SessionId, SessionRepository,
-    ToolCall,
+    ToolCall, message::place_of_result,
 };
 
 const PAGE: usize = 1000;
 
-/// All messages of a session as they are stored, oldest first.
+/// All messages of a session, oldest first, the results of an answer in the order of its calls.
 pub(super) async fn read(sessions: &dyn SessionRepository, session: &SessionId) -> Result<Vec<Message>> {
     let mut messages = Vec::new();
-    read_range(sessions, session, Range { after: 0, before: None }, |message| messages.push(message)).await?;
+    read_range(sessions, session, Range { after: 0, before: None }, |message| {
+        let place = match &message.body {
+            MessageBody::Tool(result) => {
+                place_of_result(&messages, |message: &Message| &message.body, result)
+            }
+            _ => messages.len(),
+        };
+        messages.insert(place, message);
+    })
+    .await?;
     Ok(messages)
 }
 

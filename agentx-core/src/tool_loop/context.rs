@@ -2,8 +2,10 @@ use std::sync::Arc;
 
 use super::Options;
 use crate::{
-    Compaction, Error, ErrorKind, Message, MessageBody, ModelSettings, Result, Thinking, Turn, Usage,
+    AssistantMessage, Compaction, Error, ErrorKind, Message, MessageBody, ModelSettings, Result, Thinking,
+    ToolResult, Turn, Usage,
     compaction::{self, History, tokens_of, tokens_of_text},
+    message::place_of_result,
 };
 
 /// The window of a model that nobody knows, in tokens.
@@ -40,8 +42,15 @@ impl Context {
         &self.messages
     }
 
-    pub(super) fn push(&mut self, message: MessageBody) {
-        Arc::make_mut(&mut self.messages).push(message);
+    pub(super) fn push(&mut self, message: AssistantMessage) {
+        Arc::make_mut(&mut self.messages).push(MessageBody::Assistant(message));
+    }
+
+    /// Adds a result where its call has its place, so that the model is shown the same whichever tool ends first.
+    pub(super) fn push_result(&mut self, result: ToolResult) {
+        let messages: &mut Vec<_> = Arc::make_mut(&mut self.messages);
+        let place = place_of_result(messages, |body| body, &result);
+        messages.insert(place, MessageBody::Tool(result.into_shown()));
     }
 
     /// A model has counted all messages so far, its own answer included. Some servers count nothing.

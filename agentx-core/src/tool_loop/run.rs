@@ -340,7 +340,7 @@ impl<M: Model> Run<M> {
         let calls: Vec<_> = message.tool_calls().cloned().collect();
         if !message.content.is_empty() {
             let usage = message.usage;
-            self.context.push(MessageBody::Assistant(message));
+            self.context.push(message);
             if let Some(usage) = usage {
                 self.context.measure(usage);
             }
@@ -412,7 +412,7 @@ impl<M: Model> Run<M> {
     }
 
     fn record(&mut self, result: &ToolResult) {
-        self.context.push(MessageBody::Tool(result.clone().into_shown()));
+        self.context.push_result(result.clone());
     }
 }
 
