@@ -71,8 +71,12 @@ impl Family {
         self.members.insert(pid, Member::Adopted(number));
     }
 
-    /// Takes what belongs to a holder from its command, if that is nothing. The holder is then nobody's.
+    /// Takes what belongs to a holder from its command, if that is nothing and the holder was not killed. It is then
+    /// nobody's.
     pub(crate) fn let_go(&mut self, pid: u32) -> bool {
+        if self.doomed.contains(&pid) {
+            return false;
+        }
         let is_empty = match &self.list {
             // It has one thread.
             Some(_) => fs::read(format!("/proc/{pid}/task/{pid}/children")).is_ok_and(|list| list.is_empty()),

@@ -17,6 +17,7 @@ use std::{
     ffi::{CString, c_int, c_void},
     os::fd::RawFd,
     sync::atomic::{AtomicI32, AtomicU32, Ordering},
+    time::Duration,
 };
 
 use super::{
@@ -41,8 +42,9 @@ const READY: usize = 2;
 const MAX_READY: usize = 16;
 /// How many networks are kept for later.
 const MAX_NETWORKS: usize = 64;
-/// How many seconds one may take to get ready.
-const PATIENCE: usize = 10;
+/// How often the helper looks whether one that is to get ready still lives: ten seconds in all.
+const PATIENCE: usize = 500;
+const LOOK: Duration = Duration::from_millis(20);
 const STACK: usize = 16 << 10;
 
 const MAKING: u32 = 0;
@@ -209,7 +211,9 @@ impl Pool {
         let Some(Used { slot, .. }) = self.slots.get(&holder.pid) else { return Err(Errno::ESRCH) };
         for _ in 0..PATIENCE {
             match slot.state.load(Ordering::Acquire) {
-                state @ (MAKING | RENEW) => sys::sleep_while(&slot.state, state, true),
+                // One that was killed, by the system, say, will never answer.
+                MAKING | RENEW if sys::has_ended(holder.pid.cast_signed()) => return Err(Errno::ESRCH),
+                state @ (MAKING | RENEW) => sys::sleep_while(&slot.state, state, Some(LOOK)),
                 MADE => return Ok(()),
                 _ => return Err(Errno(slot.errno.load(Ordering::Acquire).cast_signed())),
             }
@@ -265,7 +269,7 @@ extern "C" fn hold(slot: *mut c_void) -> c_int {
     loop {
         match slot.state.load(Ordering::Acquire) {
             RENEW => tell(slot, renew(slot)),
-            state => sys::sleep_while(&slot.state, state, false),
+            state => sys::sleep_while(&slot.state, state, None),
         }
     }
 }

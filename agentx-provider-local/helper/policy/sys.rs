@@ -406,6 +406,22 @@ pub(crate) fn has_children() -> bool {
     waited != Err(Errno::ECHILD)
 }
 
+/// Whether a child, of any kind, has ended. It stays on the books.
+pub(crate) fn has_ended(pid: i32) -> bool {
+    const P_PID: usize = 1;
+    const WNOHANG: usize = 1;
+    const WEXITED: usize = 4;
+    const WNOWAIT: usize = 0x100_0000;
+    const WALL: usize = 0x4000_0000;
+    // The kernel's record, whose first word is the signal: none, where nothing has ended.
+    let mut record = [0_i32; 32];
+    let options = WEXITED | WNOHANG | WNOWAIT | WALL;
+    // SAFETY: the kernel writes within the record.
+    let waited =
+        unsafe { call(number::WAITID, [P_PID, pid as usize, record.as_mut_ptr() as usize, options, 0, 0]) };
+    waited.is_err() || record.first() != Some(&0)
+}
+
 /// How much a directory holds: the bytes of its first entries, as the kernel lists them.
 pub(crate) fn list(dir: c_int, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes within the buffer.
@@ -445,10 +461,14 @@ pub(crate) fn exit(code: i32) -> ! {
     }
 }
 
-/// Sleeps while a word has this value, for one second at most where `bounded`.
-pub(crate) fn sleep_while(word: &core::sync::atomic::AtomicU32, value: u32, bounded: bool) {
-    let second: [i64; 2] = [1, 0];
-    let time = if bounded { second.as_ptr() as usize } else { 0 };
+/// Sleeps while a word has this value, and for this long at most: below a second, or without a bound.
+pub(crate) fn sleep_while(
+    word: &core::sync::atomic::AtomicU32,
+    value: u32,
+    most: Option<core::time::Duration>,
+) {
+    let time: [i64; 2] = [0, most.map_or(0, |most| most.subsec_nanos().into())];
+    let time = if most.is_some() { time.as_ptr() as usize } else { 0 };
     // SAFETY: the word and the time live through the call.
     let _ = unsafe { call(number::FUTEX, [word.as_ptr() as usize, 0, value as usize, time, 0, 0]) };
 }
