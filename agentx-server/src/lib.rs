@@ -28,6 +28,7 @@ mod quota;
 mod server;
 mod service;
 mod socket;
+pub mod tenant;
 mod wire;
 
 pub use self::{

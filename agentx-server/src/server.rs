@@ -2,18 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentx_core::{Repositories, Runtime};
+use agentx_core::{Repositories, Runtime, Timestamp};
 use axum::{Router, http::HeaderMap};
-use tokio::sync::watch;
+use tokio::{sync::watch, time};
 
 use crate::{
     Owner, Quotas, WorkspaceFiles,
-    auth::{self, Authenticator, Credentials},
+    auth::{self, Authenticator, Credentials, Identity, Scope},
     failure::{Code, Failure},
     http,
     metrics::Metrics,
     quota::Rate,
     service::{Answer, Method, Numbers, Object, Running, Service},
+    tenant::{self, Tenants},
 };
 
 /// The largest frame or body that a client may send, in bytes: room for a few images.
@@ -21,6 +22,9 @@ const LARGEST_REQUEST: usize = 32 << 20;
 
 /// How often a connection is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether who opened a connection or a stream may still have it.
+const RECHECK: Duration = Duration::from_secs(10);
 
 /// How long a request for a turn waits for the turn's end before it is answered all the same. Clients of the protocol
 /// give up after 30 seconds.
@@ -51,6 +55,7 @@ pub(crate) struct Shared {
 pub(crate) struct Limits {
     pub(crate) request: usize,
     pub(crate) ping: Duration,
+    pub(crate) recheck: Duration,
     pub(crate) turn_wait: Duration,
 }
 
@@ -61,7 +66,8 @@ impl Server {
         let (running, connections) = (Running::default(), Numbers::default());
         let quotas = Quotas::default();
         let rate = Rate::new(&quotas);
-        let service = Service { runtime, repositories, running, files: None, connections, quotas };
+        let service =
+            Service { runtime, repositories, running, files: None, connections, quotas, tenants: None };
         ServerBuilder {
             shared: Shared {
                 service,
@@ -70,7 +76,12 @@ impl Server {
                 authenticator: None,
                 origins: Vec::new(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                limits: Limits { request: LARGEST_REQUEST, ping: PING, turn_wait: TURN_WAIT },
+                limits: Limits {
+                    request: LARGEST_REQUEST,
+                    ping: PING,
+                    recheck: RECHECK,
+                    turn_wait: TURN_WAIT,
+                },
                 closing: watch::Sender::new(false),
             },
         }
@@ -99,6 +110,21 @@ impl ServerBuilder {
     /// Serves whom this authenticator knows, and nobody else.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.shared.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Serves tenants: of owners, those alone whom this store has and does not keep out, whoever the authenticator says
+    /// they are, and manages them at `/v1/tenants`.
+    pub fn tenants(mut self, tenants: Tenants) -> Self {
+        self.shared.service.tenants = Some(tenants);
+        self
+    }
+
+    /// Looks so often whether who opened a connection or a stream may still have it, every 10 seconds by default: a key
+    /// that is revoked ends what it opened within this time, beside that in which the authenticator hears of it. An
+    /// expiry is kept to the moment.
+    pub fn recheck_interval(mut self, interval: Duration) -> Self {
+        self.shared.limits.recheck = interval;
         self
     }
 
@@ -164,13 +190,22 @@ impl Shared {
         let done = match self.rate.admit(owner) {
             Ok(()) => {
                 let (shared, owner) = (self.clone(), owner.clone());
-                let doing = tokio::spawn(async move { shared.service.call(&owner, method, params).await });
-                doing.await.unwrap_or_else(|_| Err(Failure::new(Code::Failed, "the request was given up")))
+                self.whole(async move { shared.service.call(&owner, method, params).await }).await
             }
             Err(failure) => Err(failure),
         };
         self.metrics.count(method, &done);
         done
+    }
+
+    /// Does this to its end, whether or not the asker is still there.
+    pub(crate) async fn whole<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        tokio::spawn(work)
+            .await
+            .unwrap_or_else(|_| Err(Failure::new(Code::Failed, "the request was given up")))
     }
 
     /// Passes when connections end.
@@ -188,11 +223,82 @@ impl Shared {
         Err(Failure::new(Code::Forbidden, "this page, or this name of the server, is not allowed"))
     }
 
-    /// Whose these credentials are; none where they are nobody's.
-    pub(crate) async fn owner(&self, credentials: &Credentials) -> Result<Option<Owner>, Failure> {
-        match &self.authenticator {
-            None => Ok(Some(Owner::local())),
-            Some(authenticator) => Ok(authenticator.authenticate(credentials).await?),
+    /// Whom these credentials stand for; none where they are nobody's.
+    pub(crate) async fn identity(&self, credentials: &Credentials) -> Result<Option<Identity>, Failure> {
+        let Some(authenticator) = &self.authenticator else {
+            return Ok(Some(Identity::owner(Owner::local())));
+        };
+        let known = authenticator.authenticate(credentials).await?;
+        let Some(identity) = known.filter(|identity| identity.holds_at(tenant::now())) else {
+            return Ok(None);
+        };
+        if let (Scope::Owner(owner), Some(tenants)) = (&identity.scope, &self.service.tenants) {
+            match tenants.find(owner).await? {
+                None => return Ok(None),
+                Some(tenant) if tenant.is_suspended => {
+                    return Err(Failure::new(Code::Forbidden, "this tenant is suspended"));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(Some(identity))
+    }
+
+    /// The owner that these credentials stand for; none where they are nobody's.
+    pub(crate) async fn caller(&self, credentials: Credentials) -> Result<Option<Caller>, Failure> {
+        match self.identity(&credentials).await? {
+            Some(Identity { scope: Scope::Owner(owner), until, .. }) => {
+                Ok(Some(Caller { owner, credentials, until }))
+            }
+            Some(_) => {
+                Err(Failure::new(Code::Forbidden, "this key manages tenants, and has nothing of its own"))
+            }
+            None => Ok(None),
         }
     }
+
+    /// Lets those pass who manage tenants: whoever has an administrator's key; without an authenticator whoever calls,
+    /// who is of this machine.
+    pub(crate) async fn administers(&self, credentials: &Credentials) -> Result<(), Failure> {
+        if self.authenticator.is_none() {
+            return Ok(());
+        }
+        match self.identity(credentials).await? {
+            Some(Identity { scope: Scope::Admin, .. }) => Ok(()),
+            Some(_) => Err(Failure::new(Code::Forbidden, "this needs an administrator's key")),
+            None => Err(Failure::new(Code::Unauthorized, "who asks is not known")),
+        }
+    }
+
+    /// Passes when a caller may no longer have what it opened.
+    pub(crate) fn lapsed(self: &Arc<Self>, caller: Caller) -> impl Future<Output = ()> + Send + 'static {
+        let shared = self.clone();
+        async move {
+            if shared.authenticator.is_none() {
+                return std::future::pending().await;
+            }
+            loop {
+                let left = caller.until.map(|until| until.since(tenant::now()));
+                time::sleep(left.unwrap_or(Duration::MAX).min(shared.limits.recheck)).await;
+                match shared.caller(caller.credentials.clone()).await {
+                    Ok(Some(now)) if now.owner == caller.owner => {}
+                    // What can't be found out ends nothing.
+                    Err(failure) if failure.code != Code::Forbidden => {
+                        if caller.until.is_some_and(|until| until <= tenant::now()) {
+                            return;
+                        }
+                    }
+                    _ => return,
+                }
+            }
+        }
+    }
+}
+
+/// An owner that asks, and what it showed to say so.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) owner: Owner,
+    pub(crate) credentials: Credentials,
+    pub(crate) until: Option<Timestamp>,
 }

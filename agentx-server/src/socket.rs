@@ -13,7 +13,11 @@ use std::{
 
 use agentx_core::{Cursor, Event, SessionId};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream::FuturesUnordered,
+};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     time::{self, Instant, MissedTickBehavior},
@@ -24,7 +28,7 @@ use crate::{
     Owner,
     auth::Credentials,
     failure::{Code, Failure},
-    server::Shared,
+    server::{Caller, Shared},
     service::{Answer, RunningAgent},
     wire::{self, Asked, Control, Frame, FramesOf, Request, Wire},
 };
@@ -44,20 +48,15 @@ const NOBODYS: usize = 16 << 10;
 /// Hears of everything that happens to an owner's agents.
 const EVERYTHING: &str = "global";
 
-/// Serves a connection until either side ends it. `owner` is whoever the handshake told of, by these credentials.
-pub(crate) async fn serve(
-    socket: WebSocket,
-    shared: Arc<Shared>,
-    credentials: Credentials,
-    owner: Option<Owner>,
-) {
+/// Serves a connection until either side ends it. `caller` is whoever the handshake told of.
+pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, caller: Option<Caller>) {
     let _connected = shared.metrics.connected();
     let connection = Connection {
         id: format!("conn_{}_{}", now(), shared.service.connections.next()),
         socket,
         shared,
-        credentials,
         owner: None,
+        lapsed: future::pending().boxed(),
         wire: Wire::Rpc,
         topics: Topics::default(),
         started: None,
@@ -68,7 +67,7 @@ pub(crate) async fn serve(
         alive: true,
         code: close_code::NORMAL,
     };
-    connection.run(owner).await;
+    connection.run(caller).await;
 }
 
 /// The time, in milliseconds since 1970.
@@ -84,9 +83,9 @@ struct Connection {
     id: String,
     socket: WebSocket,
     shared: Arc<Shared>,
-    /// What it said to say who it is.
-    credentials: Credentials,
     owner: Option<Owner>,
+    /// Passes when it may no longer be open for its owner.
+    lapsed: BoxFuture<'static, ()>,
     /// What it spoke last.
     wire: Wire,
     topics: Topics,
@@ -109,9 +108,9 @@ struct Connection {
 struct Closed;
 
 impl Connection {
-    async fn run(mut self, owner: Option<Owner>) {
-        if let Some(owner) = owner {
-            self.admit(owner);
+    async fn run(mut self, caller: Option<Caller>) {
+        if let Some(caller) = caller {
+            self.admit(caller);
         }
         let mut ping = time::interval(self.shared.limits.ping);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -126,6 +125,10 @@ impl Connection {
                 biased;
                 () = &mut closed => {
                     self.code = close_code::AWAY;
+                    Err(Closed)
+                }
+                () = &mut self.lapsed => {
+                    self.code = close_code::POLICY;
                     Err(Closed)
                 }
                 () = &mut nobody, if self.owner.is_none() => Err(Closed),
@@ -151,20 +154,14 @@ impl Connection {
         drop(time::timeout(WRITE, self.socket.send(Message::Close(Some(close)))).await);
     }
 
-    fn admit(&mut self, owner: Owner) {
-        self.started = Some(self.shared.service.running.listen(&owner));
-        self.owner = Some(owner);
+    fn admit(&mut self, caller: Caller) {
+        self.started = Some(self.shared.service.running.listen(&caller.owner));
+        self.owner = Some(caller.owner.clone());
+        self.lapsed = self.shared.lapsed(caller).boxed();
     }
 
     async fn ping(&mut self) -> Result<(), Closed> {
         if !std::mem::take(&mut self.alive) {
-            return Err(Closed);
-        }
-        if let Some(owner) = &self.owner
-            && self.shared.owner(&self.credentials).await.is_ok_and(|known| known.as_ref() != Some(owner))
-        {
-            // Its key was revoked.
-            self.code = close_code::POLICY;
             return Err(Closed);
         }
         self.send(Message::Ping(axum::body::Bytes::new())).await
@@ -224,10 +221,9 @@ impl Connection {
         if self.owner.is_some() {
             return Ok(());
         }
-        let failure = match self.shared.owner(&credentials).await {
-            Ok(Some(owner)) => {
-                self.credentials = credentials;
-                self.admit(owner);
+        let failure = match self.shared.caller(credentials).await {
+            Ok(Some(caller)) => {
+                self.admit(caller);
                 return Ok(());
             }
             Ok(None) => Failure::new(Code::Unauthorized, "these credentials are not known"),

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Authenticator, Credentials};
+use super::{Authenticator, Credentials, Identity};
 use crate::Owner;
 
 /// The SHA-256 hash of an API key: what is kept of it. Keys are long and random, so that nobody finds one from its hash.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct KeyHash([u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyHash(pub(crate) [u8; 32]);
 
 impl KeyHash {
     /// The hash of a key.
@@ -53,17 +53,37 @@ impl fmt::Debug for KeyHash {
     }
 }
 
+/// How many random bytes a key has.
+const KEY_BYTES: usize = 32;
+
+/// A key that nobody has: `avm_` and 64 hexadecimal digits, 256 random bits of the system's.
+///
+/// # Errors
+/// `Unavailable` where the system has no random bytes.
+pub fn generate_key() -> Result<String> {
+    Ok(format!("avm_{}", random_hex::<KEY_BYTES>()?))
+}
+
+/// So many random bytes, as hexadecimal digits.
+pub(crate) fn random_hex<const BYTES: usize>() -> Result<String> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(ErrorKind::Unavailable, "generate key").with_message(error.to_string())
+    })?;
+    Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+}
+
 /// API keys, of which only hashes are kept. Keys may be added and revoked while a server runs.
 ///
 /// ```
-/// use agentx_server::{Owner, auth::{ApiKeys, Authenticator, Credentials, KeyHash}};
+/// use agentx_server::{Owner, auth::{ApiKeys, Authenticator, Credentials, Identity, KeyHash}};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> agentx_core::Result<()> {
 /// let keys = ApiKeys::new();
 /// keys.replace(vec![(KeyHash::of("key-of-ann"), Owner::new("ann")?)]);
 /// let ann = keys.authenticate(&Credentials::bearer("key-of-ann")).await?;
-/// assert_eq!(ann, Some(Owner::new("ann")?));
+/// assert_eq!(ann, Some(Identity::owner(Owner::new("ann")?)));
 /// assert_eq!(keys.authenticate(&Credentials::bearer("guess")).await?, None);
 /// # Ok(())
 /// # }
@@ -85,7 +105,7 @@ impl ApiKeys {
 
 #[async_trait]
 impl Authenticator for ApiKeys {
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Owner>> {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
         let Some(token) = &credentials.token else { return Ok(None) };
         let hash = KeyHash::of(token);
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +117,7 @@ impl Authenticator for ApiKeys {
                     if bool::from(known.0.ct_eq(&hash.0)) { Some(owner) } else { found }
                 },
             );
-        Ok(found.cloned())
+        Ok(found.cloned().map(Identity::owner))
     }
 }
 
@@ -118,8 +138,8 @@ mod tests {
     async fn a_revoked_key_opens_nothing() {
         let keys = ApiKeys::new();
         keys.replace(vec![(KeyHash::of("a"), Owner::local()), (KeyHash::of("b"), Owner::new("b").unwrap())]);
-        let owner = keys.authenticate(&Credentials::bearer("b")).await.unwrap();
-        assert_eq!(owner.as_ref().map(Owner::as_str), Some("b"));
+        let known = keys.authenticate(&Credentials::bearer("b")).await.unwrap();
+        assert_eq!(known, Some(Identity::owner(Owner::new("b").unwrap())));
         keys.replace(vec![(KeyHash::of("a"), Owner::local())]);
         assert_eq!(keys.authenticate(&Credentials::bearer("b")).await.unwrap(), None);
         assert_eq!(keys.authenticate(&Credentials::default()).await.unwrap(), None);

@@ -1,6 +1,8 @@
 //! Who asks.
 
+mod any;
 mod api_key;
+mod identity;
 mod origin;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -9,23 +11,27 @@ use agentx_core::Result;
 use async_trait::async_trait;
 use axum::http::HeaderMap;
 
-pub use self::api_key::{ApiKeys, KeyHash};
-pub(crate) use self::origin::is_allowed;
-use crate::Owner;
+pub use self::{
+    any::AnyOf,
+    api_key::{ApiKeys, KeyHash, generate_key},
+    identity::{Identity, Scope},
+};
+pub(crate) use self::{api_key::random_hex, origin::is_allowed};
 
 /// Finds out who asks, from what a request brings along.
 #[async_trait]
 pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
-    /// The owner that these credentials stand for; none where they stand for nobody.
+    /// Whom these credentials stand for; none where they stand for nobody. It is asked again and again while a connection
+    /// is open, so that what is revoked ends what it opened.
     ///
     /// # Errors
-    /// Whatever keeps it from finding out. The request is refused then, too.
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Owner>>;
+    /// Whatever keeps it from finding out. The request is refused then, too; what is open stays so.
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>>;
 }
 
 #[async_trait]
 impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Owner>> {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
         (**self).authenticate(credentials).await
     }
 }

@@ -16,7 +16,7 @@ use super::body::Body;
 use crate::{
     Owner,
     failure::Failure,
-    server::Shared,
+    server::{Caller, Shared},
     service::Method,
     wire::{self, Wire},
 };
@@ -30,31 +30,31 @@ type Events = Sse<sse::KeepAliveStream<stream::BoxStream<'static, Result<sse::Ev
 /// asks again at `…/events`, with the last id in `Last-Event-ID`.
 pub(super) async fn send(
     State(shared): State<Arc<Shared>>,
-    Extension(owner): Extension<Owner>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Body(mut params): Body,
 ) -> Result<Events, Failure> {
     params.insert("agentId".to_owned(), json!(id));
-    let agent = agent(&shared, &owner, &id)?;
+    let agent = agent(&shared, &caller.owner, &id)?;
     // From before the message on: the first event is the message itself.
     let subscription = agent.subscribe();
-    let answer = shared.call(&owner, Method::MessageSend, params).await?;
+    let answer = shared.call(&caller.owner, Method::MessageSend, params).await?;
     let end = match (&answer.turn, answer.result.get("messageId").and_then(Value::as_str)) {
         (Some(turn), _) => End::Turn(turn.turn_id().clone()),
         (None, Some(message)) => End::Queued(message.to_owned()),
         (None, None) => End::Over,
     };
-    Ok(told(&shared, &owner, until(end, subscription)))
+    Ok(told(&shared, caller, until(end, subscription)))
 }
 
 /// All events of an agent, from now on, or from behind `Last-Event-ID` on.
 pub(super) async fn listen(
     State(shared): State<Arc<Shared>>,
-    Extension(owner): Extension<Owner>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
-    let agent = agent(&shared, &owner, &id)?;
+    let agent = agent(&shared, &caller.owner, &id)?;
     let subscription = match headers.get("last-event-id") {
         None => agent.subscribe(),
         Some(id) => {
@@ -64,7 +64,7 @@ pub(super) async fn listen(
             agent.subscribe_from(cursor)
         }
     };
-    Ok(told(&shared, &owner, subscription))
+    Ok(told(&shared, caller, subscription))
 }
 
 fn agent(shared: &Shared, owner: &Owner, id: &str) -> Result<Agent, Failure> {
@@ -115,11 +115,12 @@ impl End {
 
 fn told(
     shared: &Arc<Shared>,
-    owner: &Owner,
+    caller: Caller,
     events: impl Stream<Item = Arc<Event>> + Send + 'static,
 ) -> Events {
-    let owner = owner.clone();
-    let events = events.take_until(shared.closed()).map(move |event| {
+    let owner = caller.owner.clone();
+    let over = futures::future::select(Box::pin(shared.closed()), Box::pin(shared.lapsed(caller)));
+    let events = events.take_until(over).map(move |event| {
         let told = sse::Event::default().event(event.data.name()).id(wire::cursor(event.cursor()));
         Ok(told.data(wire::event(&owner, &event, Wire::Event)))
     });

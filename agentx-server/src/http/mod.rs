@@ -3,6 +3,7 @@
 mod body;
 mod messages;
 mod rest;
+mod tenants;
 
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/ws", get(connect))
         .nest("/api", api)
+        .nest("/v1", tenants::routes(&shared))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
@@ -91,14 +93,15 @@ async fn connect(
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Failure> {
     let credentials = Credentials::of_headers(&headers);
-    let owner = shared.owner(&credentials).await?;
+    let said = credentials.token.is_some();
+    let caller = shared.caller(credentials).await?;
     // A browser can't send headers: it says who it is in its first frame. Wrong ones are refused at once.
-    if owner.is_none() && credentials.token.is_some() {
+    if caller.is_none() && said {
         return Err(Failure::new(Code::Unauthorized, "these credentials are not known"));
     }
     let limit = shared.limits.request;
     let upgrade = upgrade.max_message_size(limit).max_frame_size(limit).read_buffer_size(READ_BUFFER);
-    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, shared, credentials, owner)))
+    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, shared, caller)))
 }
 
 /// Refuses pages, and names of the server, that are not allowed.
@@ -111,9 +114,10 @@ async fn admitted(State(shared): State<Arc<Shared>>, request: Request, next: Nex
 
 /// Finds out whose a request is.
 async fn authenticated(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    match shared.owner(&Credentials::of_headers(request.headers())).await {
-        Ok(Some(owner)) => {
-            request.extensions_mut().insert(owner);
+    match shared.caller(Credentials::of_headers(request.headers())).await {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller.owner.clone());
+            request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Ok(None) => Failure::new(Code::Unauthorized, "who asks is not known").into_response(),

@@ -88,7 +88,7 @@ impl Service {
         Ok(running.agent)
     }
 
-    async fn stop(&self, running: &RunningAgent) {
+    pub(super) async fn stop(&self, running: &RunningAgent) {
         let image = running.agent.image_id();
         self.running.remove(image);
         self.runtime.stop(image).await;

@@ -9,6 +9,7 @@ mod messages;
 mod method;
 mod rewound;
 mod running;
+mod tenants;
 
 use std::sync::{
     Arc,
@@ -24,7 +25,7 @@ pub(crate) use self::{
     method::Method,
     running::{Running, RunningAgent},
 };
-use crate::{Owner, Quotas, failure::Failure};
+use crate::{Owner, Quotas, failure::Failure, tenant::Tenants};
 
 /// Parameters, and results, by name.
 pub(crate) type Object = Map<String, Value>;
@@ -38,6 +39,7 @@ pub(crate) struct Service {
     pub(crate) files: Option<Arc<dyn WorkspaceFiles>>,
     pub(crate) connections: Numbers,
     pub(crate) quotas: Quotas,
+    pub(crate) tenants: Option<Tenants>,
 }
 
 /// 1, 2, 3, …

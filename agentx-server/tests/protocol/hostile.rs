@@ -93,7 +93,8 @@ async fn a_revoked_key_ends_its_connections() {
     keys.replace(vec![key("ann"), key("bob")]);
     let known = keys.clone();
     let served =
-        serve_with(move |server| server.authenticator(known).ping_interval(Duration::from_millis(20))).await;
+        serve_with(move |server| server.authenticator(known).recheck_interval(Duration::from_millis(20)))
+            .await;
     let mut by_header = Client::connect(&served, Some("ann")).await;
     let mut by_frame = Client::connect(&served, None).await;
     by_frame.call("auth", json!({"headers": {"authorization": "Bearer ann"}})).await;

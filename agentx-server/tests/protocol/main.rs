@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod api;
 mod first;
 mod hostile;
 mod http;
@@ -15,3 +16,4 @@ mod noise;
 mod owners;
 mod resume;
 mod support;
+mod tenants;
