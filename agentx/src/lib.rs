@@ -16,11 +16,12 @@ pub use agentx_core as core;
 #[cfg(feature = "tracing")]
 pub use agentx_core::telemetry::Telemetry;
 pub use agentx_core::{
-    Agent, AgentState, AgentTool, Budget, ContainerId, Decision, Error, ErrorKind, Event, EventData, Hook,
-    HookAction, HookPoint, Host, ImageId, ImageSpec, Message, MessageBody, MicroDollars, Model,
-    ModelSettings, ModelTable, Outcome, Permission, PermissionRequest, Reply, Repositories, Result, Retry,
-    Runtime, ScriptedModel, Tool, ToolCall, ToolContext, ToolDefinition, ToolLoop, ToolOutput, TurnEvents,
-    TurnReport, Usage, tool_fn,
+    Agent, AgentState, AgentTool, ApprovalId, ApprovalPage, ApprovalRecord, Budget, ContainerId, Cursor,
+    Decision, Driver, Error, ErrorKind, Event, EventData, Hook, HookAction, HookPoint, Host, ImageId,
+    ImageRecord, ImageSpec, Message, MessageBody, MicroDollars, Model, ModelSettings, ModelTable, Outcome,
+    PendingApproval, Permission, PermissionRequest, Reply, Repositories, Result, Retry, Runtime,
+    ScriptedModel, Subscription, Tool, ToolCall, ToolContext, ToolDefinition, ToolLoop, ToolOutput,
+    TurnEvents, TurnReport, Usage, tool_fn,
 };
 #[cfg(feature = "claude")]
 pub use agentx_driver_claude as claude;
@@ -65,6 +66,12 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/approvals.md")]
     struct Approvals;
+
+    #[doc = include_str!("../../docs/guides/embedding.md")]
+    struct Embedding;
+
+    #[doc = include_str!("../../docs/guides/isolation.md")]
+    struct IsolatingCommands;
 
     #[cfg(feature = "claude-code")]
     #[doc = include_str!("../../docs/guides/claude-code.md")]

@@ -94,7 +94,8 @@ impl RecordingBuilder {
             _ => std::path::Path::new("."),
         };
         let store = Arc::new(agentx_provider_local::LocalFileSystem::open(directory)?);
-        Ok(Recording::of(Cassette::open(store, path, self.options).await?))
+        let options = self.options.with_shown_as(self.file.display().to_string());
+        Ok(Recording::of(Cassette::open(store, path, options).await?))
     }
 }
 
@@ -202,5 +203,35 @@ impl Recording {
     /// Those of [`Cassette::finish`].
     pub async fn finish(&self) -> Result<()> {
         self.cassette.finish().await
+    }
+}
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use agentx_core::{Reply, ScriptedModel};
+
+    use super::*;
+
+    /// Whatever goes wrong with a recording, its error names the file as the program named it.
+    #[tokio::test]
+    async fn errors_name_the_file_that_was_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("run.jsonl");
+        let said = |error: Error| (error.kind(), error.path().map(str::to_owned));
+        let named = |kind| (kind, Some(file.display().to_string()));
+
+        let missing = recording(&file).mode(CassetteMode::Replay).open().await.unwrap_err();
+        assert_eq!(said(missing), named(ErrorKind::NotFound));
+
+        let recorded = recording(&file).open().await.unwrap();
+        drop(recorded.model("m", || Ok(ScriptedModel::replies([Reply::text("Hello!")]))).unwrap());
+        recorded.finish().await.unwrap();
+        let replayed = recording(&file).open().await.unwrap();
+        let diverged = replayed.mark("one that was never set").await.unwrap_err();
+        assert_eq!(said(diverged), named(ErrorKind::Diverged));
+
+        std::fs::write(&file, "no recording\n").unwrap();
+        let corrupt = recording(&file).open().await.unwrap_err();
+        assert_eq!(said(corrupt), named(ErrorKind::Corrupt));
     }
 }

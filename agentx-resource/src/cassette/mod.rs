@@ -89,6 +89,8 @@ pub struct Cassette(Arc<Inner>);
 
 struct Inner {
     path: ResourcePath,
+    /// What errors call it.
+    shown: String,
     watch: Option<(Arc<dyn Clock>, Duration)>,
     side: Side,
 }
@@ -119,15 +121,15 @@ impl Cassette {
                 Err(error) => return Err(error),
             },
         };
-        let watch = options.watch.clone();
+        let (watch, shown) = (options.watch.clone(), options.shown(&path));
         let side = match found {
             None => Side::Record(Recorder::begin(store, path.clone(), &options).await?),
             Some(text) => {
-                let (entries, whole) = entry::parse(&text).map_err(|error| error.with_path(&path))?;
-                Side::Replay(Mutex::new(Player::new(path.clone(), entries, whole, &options)))
+                let (entries, whole) = entry::parse(&text).map_err(|error| error.with_path(&shown))?;
+                Side::Replay(Mutex::new(Player::new(shown.clone(), entries, whole, &options)))
             }
         };
-        Ok(Self(Arc::new(Inner { path, watch, side })))
+        Ok(Self(Arc::new(Inner { path, shown, watch, side })))
     }
 
     /// Whether everything is answered from the cassette, and nothing goes through.
@@ -302,7 +304,7 @@ impl Cassette {
     }
 
     fn unreadable(&self, index: usize, error: &Error) -> Error {
-        entry::corrupt(index + entry::HEADER_LINES + 1, error.message()).with_path(&self.0.path)
+        entry::corrupt(index + entry::HEADER_LINES + 1, error.message()).with_path(&self.0.shown)
     }
 }
 
@@ -342,7 +344,7 @@ impl Call {
         match self.next(async { live.await.map(Some) }).await? {
             Some(answer) => Ok(answer),
             None => Err(Error::new(ErrorKind::Corrupt, "replay")
-                .with_path(self.cassette.path())
+                .with_path(&self.cassette.0.shown)
                 .with_message(format!("call {} has no answer, and one is needed", self.number))),
         }
     }

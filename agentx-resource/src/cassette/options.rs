@@ -27,13 +27,14 @@ pub struct CassetteOptions {
     pub max_bytes: u64,
     pub(super) secrets: Vec<Secret>,
     pub(super) relaxed: bool,
+    pub(super) shown_as: Option<String>,
     pub(super) watch: Option<(Arc<dyn Clock>, Duration)>,
 }
 
 impl CassetteOptions {
     /// Opens in this mode, in exact order, and knows of no secret.
     pub fn new(mode: CassetteMode) -> Self {
-        Self { mode, max_bytes: MAX_BYTES, secrets: Vec::new(), relaxed: false, watch: None }
+        Self { mode, max_bytes: MAX_BYTES, secrets: Vec::new(), relaxed: false, shown_as: None, watch: None }
     }
 
     /// Replaces each of these values by `[redacted]` before a line is written, also in its JSON and base64 forms, and where
@@ -57,6 +58,12 @@ impl CassetteOptions {
         self
     }
 
+    /// Is called this in errors, in place of the path in its store: by whoever knows where that store lies.
+    pub fn with_shown_as(mut self, name: impl Into<String>) -> Self {
+        self.shown_as = Some(name.into());
+        self
+    }
+
     /// Ends a replay that stands still: one that waits for something, while the recording goes on with what the program
     /// has not asked for in this time. `clock` is the real time.
     pub fn with_patience(mut self, clock: Arc<dyn Clock>, time: Duration) -> Self {
@@ -64,17 +71,23 @@ impl CassetteOptions {
         self
     }
 
+    /// What errors call the cassette at `path`.
+    pub(super) fn shown(&self, path: &ResourcePath) -> String {
+        self.shown_as.clone().unwrap_or_else(|| path.to_string())
+    }
+
     pub(super) async fn read(&self, store: &dyn FileSystem, path: &ResourcePath) -> Result<String> {
-        let bytes = store.read(path, ReadOptions::default()).await?.bytes(self.max_bytes).await?;
+        let read = async { store.read(path, ReadOptions::default()).await?.bytes(self.max_bytes).await };
+        let bytes = read.await.map_err(|error| error.with_path(self.shown(path)))?;
         String::from_utf8(bytes.to_vec()).map_err(|error| {
             let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
             let line = valid.split(|byte| *byte == b'\n').count();
-            super::entry::corrupt(line, "it is not UTF-8").with_path(path)
+            super::entry::corrupt(line, "it is not UTF-8").with_path(self.shown(path))
         })
     }
 
     pub(super) fn too_long(&self, path: &ResourcePath) -> Error {
-        Error::new(ErrorKind::LimitExceeded, "record").with_path(path).with_message(format!(
+        Error::new(ErrorKind::LimitExceeded, "record").with_path(self.shown(path)).with_message(format!(
             "the recording has more than {} bytes, and was ended before that",
             self.max_bytes
         ))

@@ -16,10 +16,11 @@ use super::{
     options::CassetteOptions,
     redact::Redactor,
 };
-use crate::{Error, ErrorKind, ResourcePath, Result};
+use crate::{Error, ErrorKind, Result};
 
 pub(super) struct Player {
-    path: ResourcePath,
+    /// What errors call the recording.
+    shown: String,
     entries: Vec<Entry>,
     /// Whether the recording has its end.
     whole: bool,
@@ -43,14 +44,9 @@ pub(super) struct Player {
 }
 
 impl Player {
-    pub(super) fn new(
-        path: ResourcePath,
-        entries: Vec<Entry>,
-        whole: bool,
-        options: &CassetteOptions,
-    ) -> Self {
+    pub(super) fn new(shown: String, entries: Vec<Entry>, whole: bool, options: &CassetteOptions) -> Self {
         let mut player = Self {
-            path,
+            shown,
             given: vec![false; entries.len()],
             claimed: vec![false; entries.len()],
             whole,
@@ -289,7 +285,7 @@ impl Player {
     }
 
     fn cut_off(&mut self) -> Error {
-        let error = Error::new(ErrorKind::Truncated, "replay").with_path(&self.path).with_message(format!(
+        let error = Error::new(ErrorKind::Truncated, "replay").with_path(&self.shown).with_message(format!(
             "the recording was cut off behind event {}: it was not finished, or its program was killed",
             self.entries.len()
         ));
@@ -316,7 +312,7 @@ impl Player {
             hint,
         };
         let error = Error::new(ErrorKind::Diverged, "replay")
-            .with_path(&self.path)
+            .with_path(&self.shown)
             .with_message(divergence.to_string())
             .with_source(divergence);
         self.fail(error)

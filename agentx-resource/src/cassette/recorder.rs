@@ -62,7 +62,8 @@ impl Recorder {
         };
         let header = entry::header();
         let bytes = header.len() as u64;
-        store.write(&path, Bytes::from(header), mode.into()).await?;
+        let begun = store.write(&path, Bytes::from(header), mode.into()).await;
+        begun.map_err(|error| error.with_path(options.shown(&path)))?;
         Ok(Self {
             redactor: Redactor::new(&options.secrets),
             state: Mutex::new(State { bytes, first: 1, ..State::default() }),
@@ -163,7 +164,12 @@ impl Recorder {
 
     fn append(&self, lines: Bytes) -> BoxFuture<'static, Result<()>> {
         let (store, path) = (self.store.clone(), self.path.clone());
-        async move { store.write(&path, lines, WriteMode::Append.into()).await.map(drop) }.boxed()
+        let shown = self.options.shown(&path);
+        async move {
+            let written = store.write(&path, lines, WriteMode::Append.into()).await;
+            written.map(drop).map_err(|error| error.with_path(shown))
+        }
+        .boxed()
     }
 
     pub(super) async fn finish(&self) -> Result<()> {

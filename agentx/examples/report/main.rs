@@ -37,7 +37,8 @@ Writes a report about DIRECTORY (by default this repository).
 const PROMPT: &str = "\
 Write a report about the directory that you are in, as Markdown, and save it with write_output as report.md. Say how \
 many files, directories and bytes there are; how many lines, by extension; which files are the largest; and whatever \
-else you find worth saying. Take every figure from a command, and mind file names with spaces, quotes and newlines. \
+else you find worth saying. Leave out history and what a build can make again (.git, target, node_modules and the \
+like), and say what you left out. Take every figure from a command, and mind file names with spaces, quotes and newlines. \
 Change nothing in the directory.";
 
 #[tokio::main(flavor = "current_thread")]

@@ -6,9 +6,8 @@
 use agentx::{MessageBody, Reply, ScriptedModel, core::ModelRequest};
 use serde_json::json;
 
-/// Directories that hold no work of their own: history, and what a build can make again.
-const SET_ASIDE: [&str; 8] =
-    [".git", ".hg", ".svn", ".venv", "__pycache__", "build", "node_modules", "target"];
+/// Directories that hold no work of their own, wherever they are: history, and what a build can make again.
+const SET_ASIDE: [&str; 7] = [".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules", "target"];
 
 /// The scripted model.
 pub(crate) fn model() -> ScriptedModel {
@@ -47,19 +46,34 @@ fn look(seen: &Seen<'_>) -> Reply {
     } else {
         "I'll look at the directory as a whole first.\n\n"
     };
-    let set_aside = SET_ASIDE.map(|name| format!("-name {name}")).join(" -o ");
     Reply::text(opening)
         .call("ls", "ls", json!({"path": "."}))
-        .call("totals", "bash", json!({"description": "Count files, bytes and directories", "command": TOTALS}))
-        .call("aside", "bash", json!({
-            "description": "Find directories of history and build output",
-            "command": format!("find . -mindepth 1 -maxdepth 1 -type d \\( {set_aside} \\) -printf '%f\\n' | sort"),
-        }))
+        .call(
+            "totals",
+            "bash",
+            json!({"description": "Count files, bytes and directories", "command": totals()}),
+        )
+        .call(
+            "aside",
+            "bash",
+            json!({
+                "description": "Find directories of history and build output",
+                "command": format!("find . {} -prune -printf '%f\\n' 2>/dev/null | sort -u", aside()),
+            }),
+        )
+}
+
+/// What `find` calls a directory that is set aside.
+fn aside() -> String {
+    format!("-type d \\( {} \\)", SET_ASIDE.map(|name| format!("-name {name}")).join(" -o "))
 }
 
 /// Only sizes and counts are printed, so that no file name can be mistaken for a figure.
+fn totals() -> String {
+    format!("all() {{ find . -mindepth 1 {} -prune -o \"$@\" 2>/dev/null; }}\n{TOTALS}", aside())
+}
+
 const TOTALS: &str = "\
-all() { find . -mindepth 1 \"$@\" 2>/dev/null; }
 printf 'directory %q\\n' \"$PWD\"
 all -printf '%y %s\\n' | awk '
   $1 == \"f\" { files++; bytes += $2; if ($2 == 0) empty++ }
@@ -71,7 +85,7 @@ printf 'unreadable %s\\n' \"$(all ! -type l ! -readable -printf x | wc -c)\"
 printf 'odd-names %s\\n' \"$(all -print0 | LC_ALL=C.UTF-8 grep -zaxvc '.*')\"";
 
 fn survey(seen: &Seen<'_>) -> Reply {
-    let files = seen.files();
+    let files = files();
     let text = match seen.set_aside().as_slice() {
         [] => "Now what kinds of files there are, and the largest.\n\n".to_owned(),
         aside => format!(
@@ -104,7 +118,7 @@ fn survey(seen: &Seen<'_>) -> Reply {
 }
 
 fn count(seen: &Seen<'_>) -> Reply {
-    let files = seen.files();
+    let files = files();
     let extensions = seen.extensions();
     let mut rest = files.clone();
     let mut reply = Reply::text("Now the lines, one kind after another.\n\n");
@@ -127,6 +141,11 @@ fn count(seen: &Seen<'_>) -> Reply {
             "command": count_command(&rest),
         }),
     )
+}
+
+/// The `find` command for all files that are not set aside.
+fn files() -> String {
+    format!("find . {} -prune -o -type f", aside())
 }
 
 fn count_command(files: &str) -> String {
@@ -160,10 +179,7 @@ fn report(seen: &Seen<'_>) -> serde_json::Value {
     let aside = seen.set_aside();
     if !aside.is_empty() {
         let names: Vec<_> = aside.iter().map(code).collect();
-        text += &format!(
-            "\nHistory and build output are counted above and left out below: {}.\n",
-            names.join(", ")
-        );
+        text += &format!("\nHistory and build output are left out of all figures: {}.\n", names.join(", "));
     }
     if seen.answered("lines-rest") {
         text += "\n## Lines by extension\n\n| extension | files | lines | bytes |\n|---|---:|---:|---:|\n";
@@ -276,15 +292,6 @@ impl Seen<'_> {
 
     fn set_aside(&self) -> Vec<String> {
         self.text("aside").lines().filter(|name| SET_ASIDE.contains(name)).map(str::to_owned).collect()
-    }
-
-    /// The `find` command for all files that are not set aside.
-    fn files(&self) -> String {
-        let aside: Vec<_> = self.set_aside().iter().map(|name| format!("-path ./{name}")).collect();
-        match aside.as_slice() {
-            [] => "find . -type f".to_owned(),
-            _ => format!("find . \\( {} \\) -prune -o -type f", aside.join(" -o ")),
-        }
     }
 
     fn extensions(&self) -> Vec<String> {

@@ -110,12 +110,14 @@ fn a_change_is_seen_and_the_session_goes_on() {
     let first = program.run(directory.path());
     write(directory.path(), "new.py", "a\nb\nc\n");
     fs::remove_file(directory.path().join("archive.tar.gz")).unwrap();
-    fs::create_dir(directory.path().join("target")).unwrap();
+    // What is set aside, wherever it is, is in no figure.
+    write(directory.path(), "target/debug/made.py", "a\n");
+    write(directory.path(), "deep/er/node_modules/got.py", "a\n");
     let second = program.run(directory.path());
     assert_eq!((first.code, second.code), (Some(0), Some(0)), "{second:?}");
     let report = program.report(directory.path());
     let census = Census::take(directory.path());
-    assert_eq!(report.figure("Files"), census.files);
+    assert_eq!(report.figure("Files"), census.files - 2);
     assert_eq!(report.extensions().get("py"), Some(&[1, 3, 6]), "{}", report.text);
     assert!(!report.extensions().contains_key("gz"));
     // The calls follow from what was found.
@@ -126,7 +128,7 @@ fn a_change_is_seen_and_the_session_goes_on() {
     assert!(new.iter().any(|call| call.contains(".py files")), "{new:?}");
     let gone: HashSet<_> = calls(&first).difference(&calls(&second)).cloned().collect();
     assert!(gone.iter().any(|call| call.contains(".gz files")), "{gone:?}");
-    assert!(second.stdout.contains("I'll set target aside"), "{}", second.stdout);
+    assert!(second.stdout.contains("I'll set node_modules, target aside"), "{}", second.stdout);
     assert!(second.stdout.contains("I have been here before"), "{}", second.stdout);
     assert!(report.text.contains("At the last report: 13 files"), "{}", report.text);
 }
