@@ -39,6 +39,9 @@ const IN_FLIGHT: usize = 64;
 /// How long a client may take to read one frame.
 const WRITE: Duration = Duration::from_secs(30);
 
+/// How long a connection may take to tell what had happened when the server ends it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How long a connection may stay nobody's.
 const AUTH: Duration = Duration::from_secs(10);
 
@@ -125,6 +128,8 @@ impl Connection {
                 biased;
                 () = &mut closed => {
                     self.code = close_code::AWAY;
+                    // Whoever reads no more hears it when it comes back.
+                    drop(time::timeout(LAST_WORDS, self.last_words()).await);
                     Err(Closed)
                 }
                 () = &mut self.lapsed => {
@@ -152,6 +157,19 @@ impl Connection {
         let close = CloseFrame { code: self.code, reason: Utf8Bytes::from_static("") };
         // Whoever is gone does not hear it.
         drop(time::timeout(WRITE, self.socket.send(Message::Close(Some(close)))).await);
+    }
+
+    /// Tells what has happened by now, and no more: how the last turns ended.
+    async fn last_words(&mut self) -> Result<(), Closed> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(done) = self.in_flight.next() => self.done(done).await?,
+                Some((event, frames)) = self.topics.next() => self.tell(&event, &frames).await?,
+                Some((asked, done)) = self.turns.next() => self.answer(asked, done).await?,
+                () = tokio::task::yield_now() => return Ok(()),
+            }
+        }
     }
 
     fn admit(&mut self, caller: Caller) {

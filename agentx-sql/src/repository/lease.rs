@@ -14,6 +14,9 @@ const ACQUIRE: &str = "INSERT INTO leases (session_id, token, holder, held, unti
 const FIND: &str = "SELECT l.token AS token, l.holder AS holder, l.until AS until \
     FROM sessions s LEFT JOIN leases l ON l.session_id = s.session_id AND l.held = 1 WHERE s.session_id = ?1";
 
+/// They stay held, which tells that something may be open.
+const END: &str = "UPDATE leases SET until = 0 WHERE held = 1";
+
 const HOLD: &str = "UPDATE leases SET until = ?4 \
     WHERE session_id = ?1 AND token = ?2 AND holder = ?3 AND held = 1 RETURNING held";
 
@@ -31,6 +34,18 @@ impl Guard<'_> {
     /// Adds the token and the holder, as the last two parameters.
     pub(super) fn bind(&self, statement: Statement) -> Statement {
         statement.bind(column::clamped(self.0.token)).bind(self.0.holder.as_str())
+    }
+}
+
+impl SqlRepositories {
+    /// Ends all leases, so that nobody has to wait for the end of those that a dead process left. For a host that knows
+    /// that no other process uses the database: who holds one all the same is refused from the next append on that another
+    /// made its own.
+    ///
+    /// # Errors
+    /// Whatever the database reports.
+    pub async fn end_leases(&self) -> Result<()> {
+        self.run("end leases", "leases", vec![Statement::new(END)]).await.map(drop)
     }
 }
 

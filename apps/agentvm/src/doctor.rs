@@ -1,44 +1,130 @@
 //! `avm doctor`.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use agentx::local::Isolation;
+use agentx::{
+    MessageBody, SystemClock,
+    claude::messages::{MessagesModel, ReqwestTransport},
+    core::ModelRequest,
+    local::{ApiKey, Isolation},
+};
 use agentx_provider_local::SqliteExecutor;
-use clap::Args;
+use clap::{ArgMatches, Args};
 
-use crate::{DataDir, Failure, keys::Keys, model};
+use crate::{
+    Failure, data,
+    data::Lock,
+    keys::Keys,
+    limits, model,
+    settings::{DriverKind, Held, Place, Settings},
+};
+
+/// How long the model's API may take to answer.
+const MODEL: Duration = Duration::from_secs(20);
+
+/// Less free space than this is too little, in bytes: the store could not grow.
+const LEAST_FREE: u64 = 256 << 20;
+
+/// Fewer open files than this are too few for a server: each client is one.
+const LEAST_FILES: u64 = 1_024;
 
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    data: DataDir,
+    place: Place,
+    #[command(flatten)]
+    settings: Settings,
 }
 
-/// Tries each thing, and tells what came of it. Fails where a server could not work.
-pub(crate) async fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let data = options.data.create()?;
-    println!("data        {}", data.display());
+/// What was found out about one thing: what holds, or what does not.
+type Finding = Result<String, Failure>;
+
+/// Tries each thing that a server with these settings needs, and tells what came of it. Fails where it could not work.
+pub(crate) async fn run(options: Options, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let found = options.place.find()?;
+    let data = found.data;
+    data::create(&data)?;
+    let told = options.settings.told(&found.file, matches);
+    let settings = options.settings.or(found.file)?;
+    let config = found.config.map_or_else(|| "no file".to_owned(), |config| config.display().to_string());
     let mut works = true;
-    let mut tell = |what: &str, found: Result<String, String>| {
+    let mut tell = |what: &str, found: Finding| {
         works &= found.is_ok();
-        let (mark, text) = match &found {
+        let (mark, text) = match found {
             Ok(text) => ("ok", text),
-            Err(text) => ("FAILED", text),
+            Err(failure) => ("FAILED", failure.to_string()),
         };
-        println!("{what:<12}{mark:<8}{text}");
+        println!("{what:<12}{mark:<8}{}", text.replace('\n', "\n                    "));
     };
-    let store = SqliteExecutor::open(data.join("agentvm.db")).await;
-    tell("store", store.map(|_| "SQLite opens".to_owned()).map_err(|error| error.to_string()));
-    let keys = Keys::open(&data).map(|keys| keys.map_or(0, |keys| keys.owners()));
-    let keys = keys.map(|owners| match owners {
-        0 => "none: the server is open to this machine's users, and to them alone".to_owned(),
-        owners => format!("of {owners} owners"),
-    });
-    tell("keys", keys.map_err(|error| error.to_string()));
-    let model = model::key()
-        .map_or_else(|| model::NO_KEY.to_owned(), |variable| format!("Claude, with the key in {variable}"));
-    tell("model", Ok(model));
-    let report = Isolation::full().probe().await;
-    tell("isolation", report.map(|report| report.to_string()).map_err(|error| error.to_string()));
+    tell("data", Ok(format!("{}, {}", data.display(), in_use(&data)?)));
+    tell("settings", Ok([vec![config], told].concat().join("\n")));
+    tell("store", store(&data).await);
+    let keys = Keys::open(&data);
+    let owners = keys.as_ref().ok().and_then(Option::as_ref).map(Keys::owners);
+    tell(
+        "keys",
+        keys.map(|_| match owners {
+            None => "none: the server is open to this machine's users, and to them alone".to_owned(),
+            Some(owners) => format!("of {owners} owners"),
+        }),
+    );
+    tell("model", asked(&settings).await);
+    let needs =
+        settings.isolation.unwrap_or(if owners.is_some() { Held::Full } else { Held::None }) == Held::Full;
+    tell("isolation", isolation(needs).await);
+    tell("disk", disk(&data));
+    tell("limits", files());
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether a server is there already.
+fn in_use(data: &Path) -> Result<&'static str, Failure> {
+    Ok(if Lock::try_take(data)?.is_some() { "not in use" } else { "in use by a server" })
+}
+
+async fn store(data: &Path) -> Finding {
+    SqliteExecutor::open(data.join(data::STORE)).await?;
+    Ok("SQLite opens".to_owned())
+}
+
+/// Counts the tokens of a word, which costs nothing, and needs the network, the key and the model.
+async fn asked(settings: &Settings) -> Finding {
+    if settings.driver() == DriverKind::Full {
+        model::claude(settings)?;
+    }
+    let Some(variable) = model::key() else {
+        return match settings.driver() {
+            DriverKind::Light => Ok(model::NO_KEY.to_owned()),
+            DriverKind::Full => Err("--driver full needs LLM_API_KEY or ANTHROPIC_API_KEY".into()),
+        };
+    };
+    let key = ApiKey::from_env(variable).with_base_url_from_env(model::base_url());
+    let claude = MessagesModel::new(Arc::new(key), ReqwestTransport::new()?, Arc::new(SystemClock));
+    let mut request = ModelRequest::new(vec![MessageBody::user("hello")]);
+    request.settings.model.clone_from(&settings.model);
+    match tokio::time::timeout(MODEL, claude.count_tokens(&request)).await {
+        Ok(Ok(_)) => Ok(format!("Claude answers, with the key in {variable}")),
+        Ok(Err(error)) => Err(format!("the key in {variable}: {error}").into()),
+        Err(_) => Err(format!("the model's API did not answer within {} seconds", MODEL.as_secs()).into()),
+    }
+}
+
+async fn isolation(needs: bool) -> Finding {
+    let report = Isolation::full().probe().await?;
+    if report.holds() || !needs { Ok(report.to_string()) } else { Err(report.to_string().into()) }
+}
+
+fn disk(data: &Path) -> Finding {
+    let found = rustix::fs::statvfs(data)?;
+    let (free, all) = (found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize);
+    let told = format!("{} MiB of {} MiB free, and {} files", free >> 20, all >> 20, found.f_favail);
+    // Some file systems count no files.
+    if free < LEAST_FREE || (found.f_favail == 0 && found.f_files > 0) { Err(told.into()) } else { Ok(told) }
+}
+
+fn files() -> Finding {
+    let (now, most) = limits::files();
+    let shown = |limit: Option<u64>| limit.map_or_else(|| "any number".to_owned(), |limit| limit.to_string());
+    let told = format!("{} open files, {} where a server asks for more", shown(now), shown(most));
+    if most.is_some_and(|most| most < LEAST_FILES) { Err(told.into()) } else { Ok(told) }
 }

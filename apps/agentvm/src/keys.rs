@@ -17,7 +17,7 @@ use agentx_server::{
 };
 use clap::Subcommand;
 
-use crate::{DataDir, Failure};
+use crate::{Failure, data, settings::Place};
 
 /// The file in the data directory.
 const FILE: &str = "keys";
@@ -44,8 +44,10 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) fn run(data: &DataDir, command: Command) -> Result<ExitCode, Failure> {
-    let file = KeyFile(data.create()?.join(FILE));
+pub(crate) fn run(place: &Place, command: Command) -> Result<ExitCode, Failure> {
+    let path = place.find()?.data;
+    data::create(&path)?;
+    let file = KeyFile(path.join(FILE));
     match command {
         Command::Create { owner } => {
             let owner = Owner::new(owner)?;

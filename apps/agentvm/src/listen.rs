@@ -1,6 +1,12 @@
 //! Connections: how many, and how long each may take to say what it wants.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -9,8 +15,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, Semaphore, watch},
     time,
 };
 
@@ -20,14 +27,22 @@ const CONNECTIONS: usize = 8_192;
 /// How long the headers of a request may take to come.
 const HEADERS: Duration = Duration::from_secs(5);
 
-/// How long requests that are under way may take to end when the server stops.
-const END: Duration = Duration::from_secs(5);
+/// How long a connection that has said nothing is listened to when the server stops.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
+/// How long requests and sockets that are open may take to end when the server stops.
+pub(crate) const END: Duration = Duration::from_secs(5);
 
 /// How long it waits when the system has no more to give, such as files.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, and then what is under way. Gives what `stop` gave.
-pub(crate) async fn serve<T>(listener: TcpListener, routes: Router, stop: impl Future<Output = T>) -> T {
+/// Serves until `stop`, and then what is under way; from `leave` on, it takes no more connections. Gives what `stop` gave.
+pub(crate) async fn serve<T>(
+    listener: &TcpListener,
+    routes: Router,
+    leave: impl Future<Output = ()>,
+    stop: impl Future<Output = T>,
+) -> T {
     let (places, ending) = (Arc::new(Semaphore::new(CONNECTIONS)), watch::Sender::new(()));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
@@ -45,16 +60,24 @@ pub(crate) async fn serve<T>(listener: TcpListener, routes: Router, stop: impl F
             };
             // Events are small, and each is awaited.
             drop(stream.set_nodelay(true));
+            let mut told = ending.subscribe();
+            let heard = Arc::new(Notify::new());
+            let stream = Counted { stream, heard: heard.clone(), _open: told.clone() };
             let service = TowerToHyperService::new(routes.clone());
             let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-            let mut told = ending.subscribe();
             drop(tokio::spawn(async move {
                 let mut connection = pin!(connection);
                 let ended = tokio::select! {
                     ended = &mut connection => ended,
                     _ = told.changed() => {
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
+                        // Its first request may be on its way: hyper would close it unheard.
+                        tokio::select! {
+                            ended = &mut connection => ended,
+                            _ = time::timeout(FIRST_WORD, heard.notified()) => {
+                                connection.as_mut().graceful_shutdown();
+                                connection.await
+                            }
+                        }
                     }
                 };
                 if let Err(error) = ended {
@@ -67,12 +90,61 @@ pub(crate) async fn serve<T>(listener: TcpListener, routes: Router, stop: impl F
     let mut stop = pin!(stop);
     let stopped = tokio::select! {
         stopped = &mut stop => stopped,
+        () = leave => stop.await,
         () = accept => stop.await,
     };
-    drop(listener);
     ending.send_replace(());
     if time::timeout(END, ending.closed()).await.is_err() {
         tracing::warn!("connections were still open");
     }
     stopped
+}
+
+/// A connection that is open for as long as anybody has it, also as a WebSocket.
+struct Counted {
+    stream: TcpStream,
+    /// Has a permit once anything was heard.
+    heard: Arc<Notify>,
+    _open: watch::Receiver<()>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        if into.filled().len() > before {
+            self.heard.notify_one();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

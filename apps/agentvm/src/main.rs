@@ -1,19 +1,30 @@
 //! `avm`: agents as a service on your own machine.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
 
+mod backup;
 mod chat;
+mod container;
+mod data;
 mod doctor;
+mod handover;
 mod keys;
+mod limits;
 mod listen;
 mod model;
 mod page;
 mod permission;
+mod rpc;
 mod serve;
+mod settings;
 mod workspaces;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use tokio::runtime::Runtime;
+
+use self::settings::Place;
 
 /// Agents as a service on your own machine: one process, many isolated containers.
 #[derive(Parser)]
@@ -30,59 +41,57 @@ enum Command {
     /// Makes, lists and revokes the keys of those who may use this server.
     Key {
         #[command(flatten)]
-        data: DataDir,
+        place: Place,
         #[command(subcommand)]
         command: keys::Command,
     },
+    /// Writes everything that a server knows into one file, also while it serves.
+    Backup(backup::Options),
+    /// Puts what a backup has into an empty data directory.
+    Restore(backup::Options),
+    /// Lists, shows and removes the containers of a running server.
+    Container {
+        #[command(flatten)]
+        remote: rpc::Remote,
+        #[command(subcommand)]
+        command: container::Command,
+    },
     /// Talks to an agent of a running server.
     Chat(chat::Options),
-    /// Tells what holds on this machine: the store, the model, isolation.
+    /// Tells what a server would go by, and what holds on this machine: the store, the model, isolation, limits.
     Doctor(doctor::Options),
-}
-
-/// Where a server keeps what it knows.
-#[derive(Args, Clone)]
-struct DataDir {
-    /// Where sessions, workspaces and hashes of keys are kept [default: ~/.agentvm].
-    #[arg(long = "data-dir", env = "AVM_DATA_DIR", value_name = "DIR", global = true)]
-    path: Option<PathBuf>,
-}
-
-impl DataDir {
-    fn path(&self) -> Result<PathBuf, Failure> {
-        if let Some(path) = &self.path {
-            return Ok(path.clone());
-        }
-        let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-        home.map(|home| PathBuf::from(home).join(".agentvm"))
-            .ok_or_else(|| "--data-dir is needed: HOME is not set".into())
-    }
-
-    /// The directory, made where there is none; for this user's eyes alone.
-    fn create(&self) -> Result<PathBuf, Failure> {
-        use std::os::unix::fs::DirBuilderExt;
-        let path = self.path()?;
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(path)
-    }
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+/// How long what can't be cancelled may go on at the end, such as a read from a terminal.
+const LEFTOVERS: Duration = Duration::from_millis(500);
+
+fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let done = Runtime::new().map_err(Failure::from).and_then(|runtime| {
+        let done = runtime.block_on(run(cli.command, &matches));
+        runtime.shutdown_timeout(LEFTOVERS);
+        done
+    });
+    done.unwrap_or_else(|failure| {
+        eprintln!("avm: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    match command {
         Command::Serve(options) => serve::run(options).await,
-        Command::Key { data, command } => keys::run(&data, command),
+        Command::Key { place, command } => keys::run(&place, command),
+        Command::Backup(options) => backup::backup(&options),
+        Command::Restore(options) => backup::restore(&options),
+        Command::Container { remote, command } => container::run(&remote, command).await,
         Command::Chat(options) => chat::run(options).await,
-        Command::Doctor(options) => doctor::run(&options).await,
-    };
-    match done {
-        Ok(code) => code,
-        Err(failure) => {
-            eprintln!("avm: {failure}");
-            ExitCode::FAILURE
+        // Who said what is known to the matches alone.
+        Command::Doctor(options) => {
+            doctor::run(options, matches.subcommand().map_or(matches, |of| of.1)).await
         }
     }
 }

@@ -1,61 +1,58 @@
 //! `avm serve`.
 
 use std::{
-    io::Write,
-    net::{IpAddr, SocketAddr},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
+    io::Write, net::SocketAddr, os::fd::AsFd, path::Path, process::ExitCode, sync::Arc, time::Duration,
 };
 
 use agentx::{Repositories, Runtime, core::ModelSettings, local::Isolation, tokio_host};
 use agentx_provider_local::SqliteExecutor;
 use agentx_server::Server;
 use agentx_sql::SqlRepositories;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::watch,
 };
 
 use crate::{
-    DataDir, Failure, keys::Keys, listen, model, page, permission::AskBefore, workspaces::Workspaces,
+    Failure, data,
+    data::Lock,
+    handover::{self, Door},
+    keys::Keys,
+    limits, listen,
+    model::{self, Answering},
+    page,
+    permission::AskBefore,
+    settings::{Held, Place, Settings},
+    workspaces::Workspaces,
 };
 
-/// The tools of an agent.
-const TOOLS: [&str; 7] = ["bash", "edit", "glob", "grep", "ls", "read", "write"];
+/// How much longer than its turns a server may take to end: requests, the claude CLI's processes, the store.
+const ENDING: Duration = Duration::from_secs(30);
 
-/// How long turns that run may take to end when the server stops.
-const SHUTDOWN: Duration = Duration::from_secs(10);
+/// How long each process of the claude CLI may take to end.
+const CLAUDE_END: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The port; 0 takes a free one.
-    #[arg(short, long, default_value_t = 8080, env = "AVM_PORT")]
-    port: u16,
-    /// The address to listen on. Any but this machine's own needs keys: see `avm key`.
-    #[arg(long, default_value = "127.0.0.1", env = "AVM_HOST")]
-    host: IpAddr,
     #[command(flatten)]
-    data: DataDir,
-    /// The model to ask for; the provider's own choice by default.
-    #[arg(long, env = "AVM_MODEL")]
-    model: Option<String>,
-    /// Asks a person before this tool runs, such as `bash`; may be given several times.
-    #[arg(long, env = "AVM_ASK", value_delimiter = ',', value_name = "TOOL")]
-    ask: Vec<String>,
-    /// What holds the commands that agents run [default: full where there are keys, else none].
-    #[arg(long, env = "AVM_ISOLATION")]
-    isolation: Option<Held>,
+    place: Place,
+    #[command(flatten)]
+    settings: Settings,
+    /// Takes the place of the server that this data directory has, if it has one: its address, its clients, its
+    /// conversations. No connection is refused meanwhile.
+    #[arg(long)]
+    upgrade: bool,
 }
 
-/// What holds commands.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Held {
-    /// Nothing: they may do what the server's user may do.
-    None,
-    /// Landlock, seccomp and namespaces: they see their workspace, and no network.
-    Full,
+/// What was found to hold before anything was touched.
+struct Checked {
+    settings: Settings,
+    keys: Option<Keys>,
+    isolation: Option<Isolation>,
+    answering: Answering,
 }
 
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
@@ -63,20 +60,20 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter).init();
 
-    let data = options.data.create()?;
-    let mut keys = Keys::open(&data)?;
-    if keys.is_none() && !options.host.is_loopback() {
-        let message = format!(
-            "{} can be reached by others: make a key first, with `avm key create NAME`",
-            options.host
-        );
-        return Err(message.into());
-    }
-    if let Some(unknown) = options.ask.iter().find(|tool| !TOOLS.contains(&tool.as_str())) {
-        return Err(format!("--ask {unknown}: there is no such tool; there are {}", TOOLS.join(", ")).into());
-    }
+    let found = options.place.find()?;
+    let data = found.data;
+    data::create(&data)?;
+    limits::raise();
+    let checked = check(options.settings.or(found.file)?, &data).await?;
+    let (lock, listener) = take(&checked, &data, options.upgrade).await?;
+    serve(checked, &data, lock, listener).await
+}
+
+/// Everything that may refuse to work is asked before a server that runs is asked for its place.
+async fn check(settings: Settings, data: &Path) -> Result<Checked, Failure> {
+    let mut keys = Keys::open(data)?;
     let owners = keys.as_ref().map_or(1, Keys::owners);
-    let held = options.isolation.unwrap_or(if keys.is_some() { Held::Full } else { Held::None });
+    let held = settings.isolation.unwrap_or(if keys.is_some() { Held::Full } else { Held::None });
     if held == Held::None && owners > 1 {
         return Err("several owners share this server: their commands need `--isolation full`".into());
     }
@@ -88,19 +85,67 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         Held::Full => Some(verified(Isolation::full()).await?),
         Held::None => None,
     };
+    let answering = model::driver(&settings, data).await?;
+    Ok(Checked { settings, keys, isolation, answering })
+}
 
-    let executor = SqliteExecutor::open(data.join("agentvm.db")).await?;
-    let repositories = Repositories::new(SqlRepositories::open(Arc::new(executor)).await?);
-    let workspaces = Workspaces::new(data.join("workspaces"), isolation);
-    let (driver, real) = model::driver()?;
-    let mut settings = ModelSettings::default();
-    settings.model = options.model;
-    let runtime = Runtime::builder(driver, tokio_host()?)
+/// The data directory and a listening socket, which may be those of the server before.
+async fn take(checked: &Checked, data: &Path, upgrade: bool) -> Result<(Lock, TcpListener), Failure> {
+    let admit = |address: SocketAddr| {
+        if checked.keys.is_some() || address.ip().is_loopback() {
+            return Ok(());
+        }
+        let told = "can be reached by others: make a key first, with `avm key create NAME`";
+        Err(format!("{} {told}", address.ip()).into())
+    };
+    let address = SocketAddr::new(checked.settings.host(), checked.settings.port());
+    admit(address)?;
+    let (lock, listener) = match (upgrade, Lock::try_take(data)?) {
+        (_, Some(lock)) => (lock, None),
+        (true, None) => {
+            let place = handover::take_over(data, checked.settings.drain() + ENDING, admit).await?;
+            (place.lock, place.listener)
+        }
+        (false, None) => {
+            return Err(format!("{}; take its place with --upgrade", Lock::is_taken(data)).into());
+        }
+    };
+    lock.is_whole()?;
+    let listener = match listener {
+        Some(listener) => {
+            let taken = listener.local_addr()?;
+            if taken.ip() != address.ip() || ![0, taken.port()].contains(&address.port()) {
+                tracing::warn!(%address, %taken, "another address needs a stop and a start: it stays what it was");
+            }
+            TcpListener::from_std(listener)?
+        }
+        None => TcpListener::bind(address).await.map_err(|error| format!("listen on {address}: {error}"))?,
+    };
+    Ok((lock, listener))
+}
+
+async fn serve(
+    checked: Checked,
+    data: &Path,
+    lock: Lock,
+    listener: TcpListener,
+) -> Result<ExitCode, Failure> {
+    let Checked { settings, keys, isolation, answering } = checked;
+    let executor = SqliteExecutor::open(data.join(data::STORE)).await?;
+    let repositories = SqlRepositories::open(Arc::new(executor)).await?;
+    // Whoever had them is gone: this process has the lock.
+    repositories.end_leases().await?;
+    let repositories = Repositories::new(repositories);
+    let isolated = isolation.is_some();
+    let workspaces = Workspaces::new(data.join(data::WORKSPACES), isolation);
+    let mut model = ModelSettings::default();
+    model.model = settings.model.clone();
+    let runtime = Runtime::builder(answering.driver, tokio_host()?)
         .name("avm")
         .repositories(repositories.clone())
         .workspaces(Arc::new(workspaces.clone()))
-        .permission(Arc::new(AskBefore(options.ask.into_iter().collect())))
-        .settings(settings)
+        .permission(Arc::new(AskBefore(settings.ask().map(str::to_owned).collect())))
+        .settings(model)
         .build()?;
     let runtime = Arc::new(runtime);
     let mut server = Server::builder(runtime.clone(), repositories)
@@ -111,36 +156,51 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         drop(tokio::spawn(keys.follow()));
     }
     let server = server.build();
+    let door = Door::open(data, &lock)?;
+    drop(tokio::spawn(handover::follow_hangups()));
+    announce(listener.local_addr()?, answering.is_real);
+    tracing::info!(address = %listener.local_addr()?, isolated, "serving");
 
-    let address = SocketAddr::new(options.host, options.port);
-    let listener =
-        TcpListener::bind(address).await.map_err(|error| format!("listen on {address}: {error}"))?;
-    let address = listener.local_addr()?;
-    let mut banner = format!(
-        "AgentVM {} on http://{address}  (WebSocket: ws://{address}/ws)\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    if !real {
+    let follows = watch::Sender::new(false);
+    let leave = async {
+        door.taken(listener.as_fd()).await;
+        tracing::info!("another process takes this one's place");
+        follows.send_replace(true);
+    };
+    let mut followed = follows.subscribe();
+    let stop = async {
+        tokio::select! {
+            () = stopped() => {}
+            // The sender lives as long as this.
+            _ = followed.wait_for(|follows| *follows) => {}
+        }
+        tracing::info!("stopping");
+        // Turns first: whoever listens is told how they end.
+        let ended = runtime.shutdown(settings.drain()).await;
+        server.close();
+        ended
+    };
+    let routes = server.router().merge(page::routes());
+    let ended = listen::serve(&listener, routes, leave, stop).await;
+    if let Some(claude) = answering.claude {
+        claude.close(CLAUDE_END).await?;
+    }
+    ended?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says where it serves, to whoever started it.
+fn announce(address: SocketAddr, is_real: bool) {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut banner = format!("AgentVM {version} on http://{address}  (WebSocket: ws://{address}/ws)\n");
+    if !is_real {
         banner += model::NO_KEY;
         banner += "\n";
     }
     // Whoever started it may have stopped reading: it serves all the same.
     drop(std::io::stdout().write_all(banner.as_bytes()));
-    tracing::info!(%address, owners, isolated = held == Held::Full, "serving");
-
-    let (stopping, ending) = (server.clone(), runtime.clone());
-    let stop = async move {
-        stopped().await;
-        tracing::info!("stopping");
-        // Turns first: whoever listens is told how they end.
-        let ended = ending.shutdown(SHUTDOWN).await;
-        stopping.close();
-        ended
-    };
-    let routes = server.router().merge(page::routes());
-    listen::serve(listener, routes, stop).await?;
-    tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    handover::notify(&[NotifyState::Ready]);
 }
 
 /// The isolation, where all that it promises was tried on this machine and holds.

@@ -1,92 +1,14 @@
-//! `avm`, as its users run it: a process, its flags, its signals.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+//! What it serves, to whom, and what it refuses.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
-    sync::mpsc,
+    process::Stdio,
 };
 
 use tempfile::TempDir;
 
-/// `avm` with a clean environment: no key, no home of anybody's.
-fn avm(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_avm"));
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
-        .env("AVM_DATA_DIR", data)
-        .stdin(Stdio::null());
-    command
-}
-
-/// A server that is killed with its test.
-struct Served {
-    child: Child,
-    address: String,
-}
-
-impl Served {
-    fn start(data: &Path, flags: &[&str]) -> Self {
-        let mut command = avm(data);
-        let mut child = command
-            .args(["serve", "--port", "0"])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address =
-            line.split_once("http://").expect("it serves").1.split_whitespace().next().unwrap().to_owned();
-        Self { child, address }
-    }
-
-    fn chat(&self, data: &Path, flags: &[&str]) -> Output {
-        let url = format!("ws://{}/ws", self.address);
-        avm(data).args(["chat", "--url", &url]).args(flags).output().unwrap()
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn complained(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// The image that a chat tells of.
-fn image(output: &Output) -> String {
-    let complaint = complained(output);
-    let line = complaint
-        .lines()
-        .find_map(|line| line.strip_prefix("image "))
-        .unwrap_or_else(|| panic!("{complaint}"));
-    line.to_owned()
-}
+use crate::support::{Served, avm, complained, image, said};
 
 #[test]
 fn a_chat_is_answered_runs_commands_in_its_workspace_and_goes_on_after_a_restart() {
@@ -100,6 +22,7 @@ fn a_chat_is_answered_runs_commands_in_its_workspace_and_goes_on_after_a_restart
     let file = data.path().join("workspaces").join("local:chat").join(&image).join("made.txt");
     assert_eq!(std::fs::read_to_string(file).unwrap(), "made\n");
 
+    drop(served);
     // Told to stop, it ends well; killed, it loses nothing either.
     for signal in ["-TERM", "-KILL"] {
         let mut served = Served::start(data.path(), &[]);
@@ -192,71 +115,6 @@ fn a_connection_that_says_nothing_whole_is_ended() {
     assert!(served.child.wait().unwrap().success());
 }
 
-/// Clients that talk until the server is gone: what each was answered, and the image that it talked to.
-fn talk(served: &Served, data: &Path, name: &str, answered: &mpsc::Sender<()>) -> (String, Vec<String>) {
-    let first = served.chat(data, &[&format!("{name}.0")]);
-    let image = image(&first);
-    let (mut said, mut last) = (Vec::new(), first);
-    while last.status.success() {
-        said.push(format!("{name}.{}", said.len()));
-        // Nobody counts any more once the server is killed.
-        let _ = answered.send(());
-        let next = format!("{name}.{}", said.len());
-        last = served.chat(data, &["--image", &image, &next]);
-    }
-    (image, said)
-}
-
-/// The texts of an image's messages.
-fn stored(served: &Served, image: &str) -> Vec<String> {
-    let mut stream = TcpStream::connect(&served.address).unwrap();
-    let head =
-        format!("GET /api/images/{image}/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-    let text = |message: &serde_json::Value| match message["content"].as_str() {
-        Some(text) => text.to_owned(),
-        None => message["content"][0]["text"].as_str().unwrap().to_owned(),
-    };
-    body["messages"].as_array().unwrap_or_else(|| panic!("{body}")).iter().map(text).collect()
-}
-
-#[test]
-fn a_server_that_is_killed_under_load_loses_and_doubles_nothing_that_it_answered() {
-    let data = TempDir::new().unwrap();
-    let mut talks = Vec::new();
-    for round in 0..20 {
-        let served = Served::start(data.path(), &[]);
-        let (answered, answers) = mpsc::channel();
-        let told = std::thread::scope(|scope| {
-            let talkers: Vec<_> = (0..3)
-                .map(|number| {
-                    let (served, answered, path) = (&served, answered.clone(), data.path());
-                    scope.spawn(move || talk(served, path, &format!("{round}.{number}"), &answered))
-                })
-                .collect();
-            // All of them began; it is killed in the middle of whatever comes then.
-            for _ in 0..4 + round % 3 {
-                answers.recv().unwrap();
-            }
-            served.signal("-KILL");
-            talkers.into_iter().map(|talker| talker.join().unwrap()).collect::<Vec<_>>()
-        });
-        talks.extend(told);
-    }
-    let served = Served::start(data.path(), &[]);
-    for (image, said) in talks {
-        let stored = stored(&served, &image);
-        let count = |text: &str| stored.iter().filter(|stored| *stored == text).count();
-        for text in &said {
-            assert_eq!((count(text), count(&format!("You said: {text}"))), (1, 1), "{text} in {stored:?}");
-        }
-        assert!(stored.iter().all(|text| count(text) == 1), "{stored:?}");
-    }
-}
-
 #[test]
 fn what_would_be_unsafe_is_refused_with_the_reason() {
     let data = TempDir::new().unwrap();
@@ -284,16 +142,6 @@ fn what_would_be_unsafe_is_refused_with_the_reason() {
         "{}",
         complained(&broken)
     );
-}
-
-#[test]
-fn the_doctor_tells_what_holds() {
-    let data = TempDir::new().unwrap();
-    let told = said(&avm(data.path()).arg("doctor").output().unwrap());
-    for what in ["store", "keys", "model", "isolation"] {
-        assert!(told.lines().any(|line| line.starts_with(what)), "{told}");
-    }
-    assert!(told.contains("SQLite opens") && told.contains("scripted model"), "{told}");
 }
 
 /// As root on this kind of machine all of it holds; elsewhere the server says what does not, and serves nobody.

@@ -1,0 +1,266 @@
+//! What a server is told: by flags, by variables and by a file, in this order.
+
+use std::{
+    fmt::Display,
+    fs, io,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{ArgMatches, Args, ValueEnum, parser::ValueSource};
+use serde::Deserialize;
+
+use crate::Failure;
+
+/// The file in the data directory that is read where none is named.
+const FILE: &str = "config.toml";
+
+/// The longest time that turns may have to end, in seconds.
+const LONGEST_DRAIN: u32 = 3_600;
+
+/// The tools of an agent.
+const TOOLS: [&str; 7] = ["bash", "edit", "glob", "grep", "ls", "read", "write"];
+
+/// Where everything is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Place {
+    /// Where sessions, workspaces and hashes of keys are kept [default: ~/.agentvm].
+    #[arg(long, env = "AVM_DATA_DIR", value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// A TOML file with any of a server's flags by their long names [default: config.toml in the data directory].
+    #[arg(long, env = "AVM_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+/// Where everything is, and what the file says.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) data: PathBuf,
+    pub(crate) file: Settings,
+    /// The file, where there is one.
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl Place {
+    /// Reads the file, and says where the data directory is, which need not be there.
+    pub(crate) fn find(&self) -> Result<Found, Failure> {
+        if let Some(config) = &self.config {
+            let file = read(config)?.ok_or_else(|| format!("{}: there is no such file", config.display()))?;
+            let data = self.data_dir.clone().or_else(|| file.data_dir.clone());
+            let data = data.map_or_else(home, Ok)?;
+            return Ok(Found { data, file, config: Some(config.clone()) });
+        }
+        let data = self.data_dir.clone().map_or_else(home, Ok)?;
+        let config = data.join(FILE);
+        match read(&config)? {
+            Some(file) if file.data_dir.is_some() => {
+                Err(format!("{}: `data-dir` can't be set by a file in it", config.display()).into())
+            }
+            Some(file) => Ok(Found { data, file, config: Some(config) }),
+            None => Ok(Found { data, file: Settings::default(), config: None }),
+        }
+    }
+}
+
+fn home() -> Result<PathBuf, Failure> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    home.map(|home| PathBuf::from(home).join(".agentvm"))
+        .ok_or_else(|| "--data-dir is needed: HOME is not set".into())
+}
+
+/// What a file says; none where there is none.
+fn read(path: &Path) -> Result<Option<Settings>, Failure> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", path.display()).into()),
+    };
+    toml::from_str(&text).map(Some).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// How a server serves. What nobody said is none.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// The port; 0 takes a free one [default: 8080].
+    #[arg(short, long, env = "AVM_PORT")]
+    port: Option<u16>,
+    /// The address to listen on; any but this machine's own needs keys, see `avm key` [default: 127.0.0.1].
+    #[arg(long, env = "AVM_HOST")]
+    host: Option<IpAddr>,
+    /// The model to ask for; the provider's own choice by default.
+    #[arg(long, env = "AVM_MODEL")]
+    pub(crate) model: Option<String>,
+    /// What runs a turn [default: light].
+    #[arg(long, env = "AVM_DRIVER")]
+    driver: Option<DriverKind>,
+    /// The program of `--driver full` [default: claude, on the PATH].
+    #[arg(long, env = "AVM_CLAUDE", value_name = "PROGRAM")]
+    pub(crate) claude: Option<PathBuf>,
+    /// Asks a person before this tool runs, such as `bash`; may be given several times.
+    #[arg(long, env = "AVM_ASK", value_delimiter = ',', value_name = "TOOL")]
+    ask: Option<Vec<String>>,
+    /// What holds the commands that agents run [default: full where there are keys, else none].
+    #[arg(long, env = "AVM_ISOLATION")]
+    pub(crate) isolation: Option<Held>,
+    /// How long turns may take to end when the server stops or another takes its place, in seconds [default: 10].
+    #[arg(long, env = "AVM_DRAIN", value_name = "SECONDS")]
+    drain: Option<u32>,
+    /// In a file that is named by `--config`, beside the flag of this name.
+    #[arg(skip)]
+    data_dir: Option<PathBuf>,
+}
+
+/// What runs a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DriverKind {
+    /// The server itself, which asks the model's API.
+    #[default]
+    Light,
+    /// The claude CLI, one process for each conversation that is at work.
+    Full,
+}
+
+/// What holds commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Held {
+    /// Nothing: they may do what the server's user may do.
+    None,
+    /// Landlock, seccomp and namespaces: they see their workspace, and no network.
+    Full,
+}
+
+impl Settings {
+    /// These, and those of a file where these say nothing.
+    pub(crate) fn or(self, file: Self) -> Result<Self, Failure> {
+        let merged = Self {
+            port: self.port.or(file.port),
+            host: self.host.or(file.host),
+            model: self.model.or(file.model),
+            driver: self.driver.or(file.driver),
+            claude: self.claude.or(file.claude),
+            ask: self.ask.or(file.ask),
+            isolation: self.isolation.or(file.isolation),
+            drain: self.drain.or(file.drain),
+            data_dir: None,
+        };
+        if let Some(unknown) = merged.ask().find(|tool| !TOOLS.contains(tool)) {
+            let tools = TOOLS.join(", ");
+            return Err(format!("--ask {unknown}: there is no such tool; there are {tools}").into());
+        }
+        match merged.drain {
+            Some(seconds) if seconds > LONGEST_DRAIN => {
+                Err(format!("--drain {seconds}: at most {LONGEST_DRAIN} seconds").into())
+            }
+            _ => Ok(merged),
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.unwrap_or(8080)
+    }
+
+    pub(crate) fn host(&self) -> IpAddr {
+        self.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    pub(crate) fn driver(&self) -> DriverKind {
+        self.driver.unwrap_or_default()
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain.unwrap_or(10).into())
+    }
+
+    /// The tools that a person is asked for.
+    pub(crate) fn ask(&self) -> impl Iterator<Item = &str> {
+        self.ask.iter().flatten().map(String::as_str)
+    }
+
+    /// Each setting that somebody made, and who: these are what flags and variables say, before a file is asked.
+    pub(crate) fn told(&self, file: &Self, matches: &ArgMatches) -> Vec<String> {
+        let (ours, theirs) = (self.rows(), file.rows());
+        let rows = ours.into_iter().zip(theirs).filter_map(|((name, ours), (_, theirs))| {
+            let value = ours.or(theirs)?;
+            let from = match matches.value_source(name) {
+                Some(ValueSource::CommandLine) => "flag".to_owned(),
+                Some(ValueSource::EnvVariable) => format!("AVM_{}", name.to_uppercase()),
+                _ => "file".to_owned(),
+            };
+            Some(format!("{name} = {value}  ({from})"))
+        });
+        rows.collect()
+    }
+
+    fn rows(&self) -> [(&'static str, Option<String>); 8] {
+        fn text(value: Option<&impl Display>) -> Option<String> {
+            value.map(ToString::to_string)
+        }
+        fn name(value: Option<&impl ValueEnum>) -> Option<String> {
+            Some(value?.to_possible_value()?.get_name().to_owned())
+        }
+        [
+            ("port", text(self.port.as_ref())),
+            ("host", text(self.host.as_ref())),
+            ("model", text(self.model.as_ref())),
+            ("driver", name(self.driver.as_ref())),
+            ("claude", text(self.claude.as_ref().map(|path| path.display()).as_ref())),
+            ("ask", self.ask.as_ref().map(|tools| tools.join(","))),
+            ("isolation", name(self.isolation.as_ref())),
+            ("drain", text(self.drain.as_ref())),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(data_dir: Option<&Path>, config: Option<PathBuf>) -> Place {
+        Place { data_dir: data_dir.map(Path::to_owned), config }
+    }
+
+    #[test]
+    fn what_a_file_says_holds_where_nobody_says_otherwise() {
+        let data = tempfile::tempdir().unwrap();
+        let file = data.path().join(FILE);
+        fs::write(&file, "port = 1\nisolation = \"none\"\nask = [\"bash\"]\n").unwrap();
+        let found = place(Some(data.path()), None).find().unwrap();
+        assert_eq!(found.config, Some(file));
+        let flags = Settings { port: Some(2), ..Settings::default() };
+        let merged = flags.or(found.file).unwrap();
+        assert_eq!((merged.port(), merged.isolation), (2, Some(Held::None)));
+        assert_eq!(merged.ask().collect::<Vec<_>>(), ["bash"]);
+        assert_eq!((merged.host(), merged.driver()), (IpAddr::V4(Ipv4Addr::LOCALHOST), DriverKind::Light));
+    }
+
+    #[test]
+    fn a_file_that_says_what_nobody_understands_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        let told = |text: &str| {
+            fs::write(data.path().join(FILE), text).unwrap();
+            let found = place(Some(data.path()), None).find();
+            found.and_then(|found| Settings::default().or(found.file)).unwrap_err().to_string()
+        };
+        assert!(told("prot = 80").contains("unknown field `prot`"));
+        assert!(told("port = \"80\"").contains("port"));
+        assert!(told("driver = \"heavy\"").contains("heavy"));
+        assert!(told("ask = [\"bsh\"]").contains("no such tool"));
+        assert!(told("data-dir = \"/tmp\"").contains("can't be set by a file in it"));
+    }
+
+    #[test]
+    fn a_named_file_says_where_the_data_is_and_must_be_there() {
+        let place_of = tempfile::tempdir().unwrap();
+        let file = place_of.path().join("avm.toml");
+        let missing = place(None, Some(file.clone())).find().unwrap_err().to_string();
+        assert!(missing.contains("no such file"), "{missing}");
+        fs::write(&file, "data-dir = \"/var/lib/agentvm\"").unwrap();
+        assert_eq!(place(None, Some(file.clone())).find().unwrap().data, Path::new("/var/lib/agentvm"));
+        let flag = place(Some(Path::new("/elsewhere")), Some(file)).find().unwrap();
+        assert_eq!(flag.data, Path::new("/elsewhere"));
+    }
+}

@@ -1,0 +1,15 @@
+//! `avm`, as its users run it: a process, its flags, its signals.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod backup;
+mod handover;
+mod kill;
+mod serve;
+mod settings;
+mod support;

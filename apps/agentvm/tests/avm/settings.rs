@@ -1,0 +1,120 @@
+//! What a server goes by: flags, variables and a file.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::support::{Served, avm, complained, image, said};
+
+#[test]
+fn the_doctor_tells_who_said_what() {
+    let data = TempDir::new().unwrap();
+    fs::write(data.path().join("config.toml"), "port = 1\nhost = \"127.0.0.2\"\ndrain = 7\n").unwrap();
+    let mut doctor = avm(data.path());
+    let told = doctor.args(["doctor", "--port", "3"]).env("AVM_HOST", "127.0.0.1").env("AVM_PORT", "2");
+    let told = said(&told.output().unwrap());
+    for line in ["port = 3  (flag)", "host = 127.0.0.1  (AVM_HOST)", "drain = 7  (file)", "config.toml"] {
+        assert!(told.contains(line), "{line} in {told}");
+    }
+    for what in ["store", "keys", "model", "isolation", "disk", "limits"] {
+        assert!(told.lines().any(|line| line.starts_with(what)), "{what} in {told}");
+    }
+    assert!(told.contains("SQLite opens") && told.contains("scripted model"), "{told}");
+}
+
+#[test]
+fn a_model_that_can_not_be_reached_is_told_by_the_doctor() {
+    let data = TempDir::new().unwrap();
+    // Nobody listens at a port that was free a moment ago, and whoever does is no model.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut doctor = avm(data.path());
+    doctor.arg("doctor").env("LLM_API_KEY", "sk-hush").env("LLM_BASE_URL", format!("http://{free}"));
+    let told = doctor.output().unwrap();
+    let line = said(&told).lines().find(|line| line.starts_with("model")).unwrap().to_owned();
+    assert!(!told.status.success() && line.contains("FAILED"), "{line}");
+    assert!(!said(&told).contains("sk-hush") && !complained(&told).contains("sk-hush"));
+}
+
+#[test]
+fn a_file_that_is_not_understood_is_no_server() {
+    let data = TempDir::new().unwrap();
+    fs::write(data.path().join("config.toml"), "prot = 80\n").unwrap();
+    let refused = avm(data.path()).args(["serve", "--port", "0"]).output().unwrap();
+    let told = complained(&refused);
+    assert!(!refused.status.success() && told.contains("unknown field `prot`"), "{told}");
+}
+
+#[test]
+fn the_full_driver_says_what_it_lacks() {
+    let data = TempDir::new().unwrap();
+    let serve = |program: &str, key: &str| {
+        let mut command = avm(data.path());
+        command
+            .args(["serve", "--port", "0", "--driver", "full", "--claude", program])
+            .env("LLM_API_KEY", key);
+        complained(&command.output().unwrap())
+    };
+    assert!(serve("claude", "").contains("needs a key"));
+    assert!(serve("no-such-program", "sk").contains("there is no `no-such-program` on the PATH"));
+    assert!(serve("/dev/null", "sk").contains("/dev/null is no program"));
+    // One that is something else.
+    assert!(serve("/bin/true", "sk").contains("--driver full: /bin/true: "));
+}
+
+#[test]
+fn a_directory_that_others_could_read_is_closed() {
+    let data = TempDir::new().unwrap();
+    fs::set_permissions(data.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    drop(Served::start(data.path(), &[]));
+    let mode = fs::metadata(data.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn a_chat_answers_what_it_is_asked() {
+    let data = TempDir::new().unwrap();
+    let served = Served::start(data.path(), &["--ask", "bash"]);
+    let url = format!("ws://{}/ws", served.address);
+    let answer = |answer: &str| {
+        let mut chat = avm(data.path());
+        chat.args(["chat", "--url", &url, "please run `echo made`"]);
+        let mut chat =
+            chat.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // It is read when it is asked for.
+        chat.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+        chat.wait_with_output().unwrap()
+    };
+    let allowed = answer("y\n");
+    assert!(said(&allowed).contains("made"), "{} {}", said(&allowed), complained(&allowed));
+    let denied = answer("not on a Sunday\n");
+    assert!(complained(&denied).contains("asks for a permission"), "{}", complained(&denied));
+    assert!(said(&denied).contains("not on a Sunday"), "{} {}", said(&denied), complained(&denied));
+}
+
+#[test]
+fn containers_are_listed_shown_and_removed() {
+    let data = TempDir::new().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let image = image(&served.chat(data.path(), &["hello"]));
+    let url = format!("ws://{}/ws", served.address);
+    let container =
+        |args: &[&str]| avm(data.path()).args(["container", "--url", &url]).args(args).output().unwrap();
+    assert_eq!(said(&container(&["list"])), "chat\n");
+    assert!(said(&container(&["show", "chat"])).starts_with(&image));
+    assert_eq!(said(&container(&["remove", "chat"])), "removed: chat\n");
+    assert_eq!(said(&container(&["list"])), "");
+    assert!(complained(&container(&["remove", "chat"])).contains("there is no container chat"));
+    assert!(
+        !Command::new("test")
+            .arg("-e")
+            .arg(data.path().join("workspaces/local:chat").join(&image))
+            .status()
+            .unwrap()
+            .success()
+    );
+}
