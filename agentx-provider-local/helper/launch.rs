@@ -138,10 +138,10 @@ impl Launcher {
         }
     }
 
-    /// Waits until the child is done with what it shares, at most so many milliseconds.
-    pub(crate) fn finish(&mut self, launch: Launch, millis: u16) -> Progress {
+    /// Looks whether the child is done with what it shares.
+    pub(crate) fn finish(&mut self, launch: Launch) -> Progress {
         let Launch { pid, holder, start } = launch;
-        let (stack, outcome) = match start.wait(millis) {
+        let (stack, outcome) = match start.finish() {
             Ok(done) => done,
             Err(start) => return Progress::Delayed(Launch { pid, holder, start }),
         };
@@ -223,7 +223,9 @@ impl Command {
         let at = |stage| move |errno: Errno| (stage, errno.0);
         // Before anything that may take its time: who kills the helper meanwhile finds this child by its tag.
         child::limit(sys::RLIMIT_LOCKS, self.tag, self.tag).map_err(at(Stage::Limits))?;
-        child::new_session().map_err(at(Stage::Session))?;
+        // A session costs as much as a hundred other calls: the scheduler makes a group of tasks for each.
+        let lead = if self.terminal { child::new_session() } else { child::new_group() };
+        lead.map_err(at(Stage::Session))?;
         child::die_with_parent(self.helper).map_err(at(Stage::Session))?;
         for (from, to) in [(self.stdin.as_fd(), 0), (self.stdout.as_fd(), 1), (self.stderr.as_fd(), 2)] {
             child::place(from, to).map_err(at(Stage::Handles))?;

@@ -1,7 +1,7 @@
 //! What the helper does all day.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, hash_map::Entry},
     os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
@@ -25,19 +25,19 @@ const MAX_WALKS: usize = 16;
 /// How often it looks again meanwhile, without being told that a child has ended.
 const KILL_PAUSE_MS: u16 = 20;
 
-/// How long the helper waits for a command to execute its program before it serves others, and how often it looks for
-/// one that takes longer.
-const LAUNCH_MS: u16 = 50;
-const LAUNCH_PAUSE_MS: u16 = 5;
-
+/// How long a command may take to execute its program before the host is told so.
+const LAUNCH: Duration = Duration::from_millis(50);
 /// When the helper looks whether all of a command that was told to go on does so, counted from then. A process that was
 /// being forked between a stop and that has been seen to stay behind, stopped before its first instruction.
 const GO_ON_LOOKS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 const GO_ON_PAUSE_MS: u16 = 20;
 
 /// How long the start of a command is kept from the host. Most commands have ended by then, and the end tells of the
-/// start too: the host is then woken once.
+/// start too: the host is then woken once, and so is the helper, which does not wait for the start itself.
 const START_DELAY_MS: u16 = 2;
+const START_DELAY: Duration = Duration::from_millis(START_DELAY_MS as u64);
+/// How often the helper looks for one that takes long to execute its program.
+const LAUNCH_PAUSE_MS: u16 = 5;
 
 pub(crate) struct Server {
     epoll: Epoll,
@@ -45,24 +45,36 @@ pub(crate) struct Server {
     launcher: Launcher,
     family: Family,
     commands: HashMap<u32, Command>,
-    /// The commands whose start was not told, the oldest first, and when it is to be.
-    untold: VecDeque<(u32, Instant)>,
-    /// The commands that take long to execute their programs.
-    delayed: Vec<u32>,
+    /// The lines that the host holds open, by their names in `epoll`.
+    lines: HashMap<u64, Line>,
+    next_line: u64,
+    /// The commands whose start was not told.
+    untold: Vec<u32>,
     /// The commands that were told to go on, and when the next look is due.
     going_on: Vec<(u32, Instant)>,
     first_tag: u64,
     buffer: Vec<u8>,
 }
 
+/// Whom a line serves.
+enum Line {
+    /// Nobody: the next thing to come is a request.
+    Idle(OwnedFd),
+    /// This command, which has the socket.
+    Of(u32),
+}
+
 /// A command of which something lives, or may.
 struct Command {
-    /// None when the host has let go.
-    line: Option<OwnedFd>,
+    /// Its line and that one's name. None when the host has let go.
+    line: Option<(u64, OwnedFd)>,
+    begun: Instant,
     /// Its first process, until that has ended.
     first: Option<u32>,
-    /// Until that has executed its program.
+    /// Until it was seen that that has executed its program.
     launch: Option<Launch>,
+    /// The host was told that this takes long.
+    delayed: bool,
     /// The namespaces that are its own.
     holder: Option<Holder>,
     /// Since when it is being ended.
@@ -74,10 +86,18 @@ struct Command {
 }
 
 impl Command {
-    fn new(line: OwnedFd, launch: Launch) -> Self {
-        let (first, holder) = (Some(launch.pid), launch.holder);
-        let (launch, killed) = (Some(launch), None);
-        Self { line: Some(line), first, launch, holder, killed, stuck: false, told: false }
+    fn new(name: u64, line: OwnedFd, launch: Launch) -> Self {
+        Self {
+            line: Some((name, line)),
+            begun: Instant::now(),
+            first: Some(launch.pid),
+            holder: launch.holder,
+            launch: Some(launch),
+            delayed: false,
+            killed: None,
+            stuck: false,
+            told: false,
+        }
     }
 
     /// Signals the first process and its group, which it may not have made yet.
@@ -92,8 +112,16 @@ impl Command {
     }
 
     fn tell(&self, reply: Reply) {
-        if let Some(line) = &self.line {
+        if let Some((_, line)) = &self.line {
             sys::send_now(line, &reply.encode());
+        }
+    }
+
+    /// Tells the last there is to tell, after which the line serves another.
+    fn tell_last(&mut self, reply: Reply, lines: &mut HashMap<u64, Line>) {
+        self.tell(reply);
+        if let Some((name, line)) = self.line.take() {
+            lines.insert(name, Line::Idle(line));
         }
     }
 }
@@ -109,8 +137,9 @@ impl Server {
             launcher: Launcher::new(policy)?,
             family: Family::new(first_tag),
             commands: HashMap::new(),
-            untold: VecDeque::new(),
-            delayed: Vec::new(),
+            lines: HashMap::new(),
+            next_line: 0,
+            untold: Vec::new(),
             going_on: Vec::new(),
             first_tag,
             buffer: vec![0; MAX_PACKET],
@@ -127,9 +156,10 @@ impl Server {
         let mut events = [Event::NONE; 64];
         loop {
             let pause = self.commands.values().any(|command| command.killed.is_some() && !command.stuck);
+            let is_delayed = |number| self.commands.get(number).is_some_and(|command| command.delayed);
             let pauses = [
-                (!self.untold.is_empty(), START_DELAY_MS),
-                (!self.delayed.is_empty(), LAUNCH_PAUSE_MS),
+                (!self.untold.iter().all(is_delayed), START_DELAY_MS),
+                (!self.untold.is_empty(), LAUNCH_PAUSE_MS),
                 (pause || !self.going_on.is_empty(), GO_ON_PAUSE_MS.min(KILL_PAUSE_MS)),
             ];
             let millis = pauses.into_iter().find_map(|(is_due, millis)| is_due.then_some(millis));
@@ -138,7 +168,6 @@ impl Server {
                 sys::drain(&self.signals);
                 self.settle();
             }
-            self.finish_delayed();
             self.look_who_stays();
             for event in found {
                 match event.data {
@@ -148,7 +177,11 @@ impl Server {
                             return self.end_all();
                         }
                     }
-                    line => self.take_orders(u32::try_from(line).unwrap_or(u32::MAX)),
+                    name => match self.lines.get(&name) {
+                        Some(Line::Of(number)) => self.take_orders(*number),
+                        Some(Line::Idle(_)) => self.take_request(name),
+                        None => {}
+                    },
                 }
             }
             self.tell_starts();
@@ -157,21 +190,24 @@ impl Server {
 
     /// Tells of the commands that have not ended soon.
     fn tell_starts(&mut self) {
-        while let Some((number, due)) = self.untold.front() {
-            match self.commands.get(number) {
-                Some(command) if !command.told && command.launch.is_none() => {
-                    if *due > Instant::now() {
-                        return;
-                    }
-                    command.tell(Reply::Started);
-                }
-                _ => {}
+        for number in std::mem::take(&mut self.untold) {
+            self.look_at_launch(number);
+            let Some(command) = self.commands.get_mut(&number).filter(|command| !command.told) else {
+                continue;
+            };
+            let age = command.begun.elapsed();
+            if command.launch.is_none() && age >= START_DELAY {
+                command.tell(Reply::Started);
+                continue;
             }
-            self.untold.pop_front();
+            if age >= LAUNCH && !std::mem::replace(&mut command.delayed, true) {
+                command.tell(Reply::Delayed);
+            }
+            self.untold.push(number);
         }
     }
 
-    /// False when the host has let go.
+    /// Takes requests that bring a new line. False when the host has let go.
     fn take_requests(&mut self, control: &OwnedFd) -> bool {
         for _ in 0..MAX_REQUESTS {
             let packet = match sys::receive(control, &mut self.buffer, false) {
@@ -180,21 +216,59 @@ impl Server {
                 Ok(packet) if packet.length == 0 => return false,
                 Ok(packet) => packet,
             };
+            let whole = packet.whole();
             let mut handles = packet.handles.into_iter();
             // Without a line there is nobody to answer.
             let Some(line) = handles.next() else { continue };
-            let bytes = self.buffer.get(..packet.length).filter(|_| !packet.cut).unwrap_or_default();
-            let started = Request::parse(bytes, handles).and_then(|request| self.start(request));
-            match started {
-                Ok((number, launch)) => {
-                    self.take_on(line, number, launch);
-                    self.finish(number, LAUNCH_MS);
-                    self.launcher.policy.refill();
-                }
-                Err((stage, errno)) => sys::send_now(&line, &Reply::Refused { stage, errno }.encode()),
+            let name = self.next_line;
+            // Where nothing could be heard of the host, it learns by the line's end that nothing is known.
+            if self.epoll.add(line.as_fd(), name).is_ok() {
+                self.next_line += 1;
+                self.answer(name, line, whole, handles);
             }
         }
         true
+    }
+
+    /// Takes what comes over a line that serves nobody.
+    fn take_request(&mut self, name: u64) {
+        let Entry::Occupied(line) = self.lines.entry(name) else { return };
+        let Line::Idle(socket) = line.get() else { return };
+        match sys::receive(socket, &mut self.buffer, false) {
+            Err(sys::EAGAIN) => {}
+            // What was meant for a command that has ended.
+            Ok(packet) if self.buffer.get(..packet.length).is_some_and(Order::is_one) => {}
+            Ok(packet) if packet.length > 0 => {
+                let Line::Idle(socket) = line.remove() else { return };
+                let whole = packet.whole();
+                self.answer(name, socket, whole, packet.handles.into_iter());
+            }
+            // The host has let go.
+            Ok(_) | Err(_) => drop(line.remove()),
+        }
+    }
+
+    /// Does what a request of so many bytes wants, or says why not.
+    fn answer(
+        &mut self,
+        name: u64,
+        line: OwnedFd,
+        length: Option<usize>,
+        handles: impl Iterator<Item = OwnedFd>,
+    ) {
+        let bytes = length.and_then(|length| self.buffer.get(..length)).unwrap_or_default();
+        match Request::parse(bytes, handles).and_then(|request| self.start(request)) {
+            Ok((number, launch)) => {
+                self.lines.insert(name, Line::Of(number));
+                self.commands.insert(number, Command::new(name, line, launch));
+                self.untold.push(number);
+                self.launcher.policy.refill();
+            }
+            Err((stage, errno)) => {
+                sys::send_now(&line, &Reply::Refused { stage, errno }.encode());
+                self.lines.insert(name, Line::Idle(line));
+            }
+        }
     }
 
     fn start(&mut self, request: Request) -> Result<(u32, Launch), Refusal> {
@@ -213,59 +287,29 @@ impl Server {
         Ok((number, launch))
     }
 
-    /// While the command begins to run.
-    fn take_on(&mut self, line: OwnedFd, number: u32, launch: Launch) {
-        let mut command = Command::new(line, launch);
-        let watched = command.line.as_ref().map(|line| self.epoll.add(line.as_fd(), number.into()));
-        if !matches!(watched, Some(Ok(()))) {
-            // Nobody could end it. The host learns that nothing is known of it.
-            command.line = None;
-            command.killed = Some(Instant::now());
-        }
-        let due = Instant::now() + Duration::from_millis(START_DELAY_MS.into());
-        self.untold.push_back((number, due));
-        self.commands.insert(number, command);
-    }
-
-    /// Waits until the command has executed its program, at most so many milliseconds.
-    fn finish(&mut self, number: u32, millis: u16) {
+    /// Looks whether a command has executed its program, and gives up one that can't.
+    fn look_at_launch(&mut self, number: u32) {
         let Some(command) = self.commands.get_mut(&number) else { return };
         let Some(launch) = command.launch.take() else { return };
-        let pid = launch.pid;
-        match self.launcher.finish(launch, millis) {
-            Progress::Done => {
-                if self.delayed.contains(&number) {
-                    command.tell(Reply::Started);
-                }
-            }
-            Progress::Delayed(launch) => {
-                command.launch = Some(launch);
-                if !self.delayed.contains(&number) {
-                    command.tell(Reply::Delayed);
-                    self.delayed.push(number);
-                }
-                return;
-            }
+        match self.launcher.finish(launch) {
+            Progress::Done => {}
+            Progress::Delayed(launch) => command.launch = Some(launch),
             Progress::Refused((stage, errno)) => {
-                command.tell(Reply::Refused { stage, errno });
-                self.commands.remove(&number);
+                command.tell_last(Reply::Refused { stage, errno }, &mut self.lines);
                 // What came back is a zombie by now, or nearly: it is taken off the books as any other.
-                self.family.disown(pid);
+                if let Some(pid) = command.first {
+                    self.family.disown(pid);
+                }
+                self.commands.remove(&number);
             }
-        }
-        self.delayed.retain(|delayed| *delayed != number);
-    }
-
-    fn finish_delayed(&mut self) {
-        for number in self.delayed.clone() {
-            self.finish(number, 0);
         }
     }
 
     /// Does what the host says about one command.
     fn take_orders(&mut self, number: u32) {
+        self.look_at_launch(number);
         let Some(command) = self.commands.get_mut(&number) else { return };
-        let Some(line) = &command.line else { return };
+        let Some((name, line)) = &command.line else { return };
         let mut packet = [0; 16];
         let order = match sys::receive(line, &mut packet, false) {
             Err(sys::EAGAIN) => return,
@@ -274,6 +318,7 @@ impl Server {
             }
             // The host has let go.
             Ok(_) | Err(_) => {
+                self.lines.remove(name);
                 command.line = None;
                 Some(Order::Kill)
             }
@@ -337,8 +382,6 @@ impl Server {
 
     /// Takes off the books who has ended, tells the host, and goes on ending what is to be ended.
     fn settle(&mut self) {
-        // Who has ended is done with what it shared.
-        self.finish_delayed();
         let (ended, alone) = self.reap();
         self.let_go(&ended);
         let waits = |command: &Command| command.first.is_none() || command.killed.is_some();
@@ -352,15 +395,16 @@ impl Server {
             if let Some(command) = self.commands.get_mut(number) {
                 command.told = true;
                 let Ended { signalled, value, .. } = *ended;
-                command.tell(Reply::Exited { signalled, value, gone: !is_left(*number) });
+                let gone = !is_left(*number);
+                let reply = Reply::Exited { signalled, value, gone };
+                if gone { command.tell_last(reply, &mut self.lines) } else { command.tell(reply) }
             }
         }
-        let family = &mut self.family;
+        let (family, lines) = (&mut self.family, &mut self.lines);
         self.commands.retain(|number, command| {
             if command.first.is_none() && !is_left(*number) {
-                if !ended.iter().any(|(told, _)| told == number) {
-                    command.tell(Reply::Gone);
-                }
+                // Unless its end has told so.
+                command.tell_last(Reply::Gone, lines);
                 return false;
             }
             if let Some(since) = command.killed {
@@ -395,6 +439,8 @@ impl Server {
                     if let Some(command) = self.commands.get_mut(&number) {
                         command.first = None;
                     }
+                    // Who has ended is done with what it shared.
+                    self.look_at_launch(number);
                     firsts.push((number, ended));
                 }
                 Ok(Some((ended, _))) => self.launcher.policy.reaped(ended.pid),

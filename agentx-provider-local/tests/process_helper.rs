@@ -132,6 +132,30 @@ async fn without_a_helper_a_limit_is_refused() {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_comes_too_late_is_nobody_elses() {
+    let process = local();
+    for round in 0..100 {
+        // It ends while it is told to, by either way.
+        let child = process.spawn(ExecRequest::program("true", [""; 0])).await.unwrap();
+        if round % 2 == 0 {
+            child.kill().await.unwrap();
+        }
+        drop(child);
+        let output = process.exec(ExecRequest::program("echo", ["hi"])).await.unwrap();
+        assert!(output.status.success() && output.stdout_text() == "hi\n", "{round}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn commands_have_groups_of_their_own_and_no_terminal() {
+    let script = "ps -o pgid= -p $$; echo $$; sh -c ': </dev/tty' 2>/dev/null; echo $?";
+    let output = local().exec(ExecRequest::shell(script)).await.unwrap();
+    let words: Vec<_> = output.stdout_text().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(words[0], words[1]);
+    assert_ne!(words[2], "0");
+}
+
 #[tokio::test]
 async fn a_signal_reaches_the_group() {
     let script = "trap 'echo caught' USR1; sh -c 'trap \"echo too; exit\" USR1; echo ready; while :; do sleep 0.01; done' &

@@ -13,6 +13,13 @@ use super::{
     ptr,
 };
 
+/// Leads a process group of its own, in the helper's session, which has no terminal.
+pub(crate) fn new_group() -> Result<()> {
+    // SAFETY: takes numbers.
+    unsafe { call(number::SETPGID, [0; 6]) }.map(drop)
+}
+
+/// Leads a session of its own, and a process group.
 pub(crate) fn new_session() -> Result<()> {
     // SAFETY: takes nothing.
     unsafe { call(number::SETSID, [0; 6]) }.map(drop)

@@ -19,6 +19,13 @@ pub(crate) struct Packet {
     pub(crate) cut: bool,
 }
 
+impl Packet {
+    /// Its length, if nothing of it was cut off.
+    pub(crate) fn whole(&self) -> Option<usize> {
+        (!self.cut).then_some(self.length)
+    }
+}
+
 /// Takes one packet with its handles. No packet is `EAGAIN` unless `wait`; an empty one is the end.
 pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8], wait: bool) -> Result<Packet, i32> {
     const HEAD: usize = size_of::<ControlHead>();

@@ -3,14 +3,11 @@
 use std::{
     cell::UnsafeCell,
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
 };
 
 use super::{
     CLONE_CHILD_CLEARTID, CLONE_VM, MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE, SIGCHLD, c_int,
-    c_void,
-    call::{call, number},
-    check, clone, errno, mmap, mprotect, ptr,
+    c_void, check, clone, errno, mmap, mprotect, ptr,
 };
 
 /// What a new process does.
@@ -48,7 +45,7 @@ impl Stack {
 pub(crate) struct Start<T: Task> {
     pid: u32,
     stack: Stack,
-    /// Owned, and given back by [`Start::wait`] alone.
+    /// Owned, and given back by [`Start::finish`] alone.
     shared: *mut Shared<T>,
 }
 
@@ -90,14 +87,13 @@ impl<T: Task> Start<T> {
         self.pid
     }
 
-    /// Waits until the process has executed a program or has ended, at most so many milliseconds. Gives what it came
-    /// back with, if it did.
+    /// What the process shared, when it has executed a program or has ended, and what it came back with, if it did.
     ///
     /// # Errors
-    /// Itself, when the time is over.
-    pub(crate) fn wait(self, millis: u16) -> Result<(Stack, Option<T::Outcome>), Self> {
+    /// Itself, when it has done neither yet.
+    pub(crate) fn finish(self) -> Result<(Stack, Option<T::Outcome>), Self> {
         // SAFETY: it lives until it is given back below.
-        if !wait_for_zero(unsafe { &(*self.shared).word }, millis) {
+        if unsafe { &(*self.shared).word }.load(Ordering::Acquire) != 0 {
             return Err(self);
         }
         // SAFETY: the process does not share this memory any more, and nobody else has it.
@@ -114,21 +110,4 @@ extern "C" fn enter<T: Task>(argument: *mut c_void) -> c_int {
         *(*shared).outcome.get() = Some(outcome);
     }
     127
-}
-
-/// Whether a word has become zero, after at most so many milliseconds.
-fn wait_for_zero(word: &AtomicU32, millis: u16) -> bool {
-    let since = Instant::now();
-    let most = Duration::from_millis(millis.into());
-    loop {
-        let value = word.load(Ordering::Acquire);
-        let left = most.saturating_sub(since.elapsed());
-        if value == 0 || left.is_zero() {
-            return value == 0;
-        }
-        let time = [i64::try_from(left.as_secs()).unwrap_or(i64::MAX), i64::from(left.subsec_nanos())];
-        let (word, time) = (word.as_ptr() as usize, time.as_ptr() as usize);
-        // SAFETY: the word and the time live through the call. An error means that there is nothing to wait for.
-        let _ = unsafe { call(number::FUTEX, [word, 0, value as usize, time, 0, 0]) };
-    }
 }

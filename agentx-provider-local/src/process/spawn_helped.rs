@@ -135,7 +135,7 @@ fn message(stage: Stage) -> &'static str {
     match stage {
         Stage::Request => "the helper does not understand the request",
         Stage::Clone => "no process can be started",
-        Stage::Session => "the command can't be given a session of its own",
+        Stage::Session => "the command can't be given a process group of its own",
         Stage::Handles => "the command can't be given its input and output",
         Stage::Directory => "the working directory can't be entered",
         Stage::Limits => "the limits can't be set",

@@ -1,7 +1,7 @@
 use std::{
     future::poll_fn,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -13,7 +13,10 @@ use rustix::{
     io::Errno,
     net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair},
 };
-use tokio::{net::unix::pipe::Receiver, runtime::Handle};
+use tokio::{
+    net::unix::pipe::Receiver,
+    runtime::{self, Handle},
+};
 
 use super::{
     Helper, MAX_END,
@@ -22,7 +25,8 @@ use super::{
     wire::{Order, Reply, Stage},
 };
 
-/// How long the start of a command may take. A file system that does not answer holds it that long, and nobody else.
+/// How long the start of a command may take after the helper has told that it takes long. A file system that does not
+/// answer holds it that long, and nobody else.
 const MAX_LAUNCH: Duration = Duration::from_secs(30);
 /// How long the helper may say nothing of a command that it was told to end. It tries for two seconds, and then says so:
 /// one that is silent stands still.
@@ -39,7 +43,9 @@ pub(in crate::process) struct Line {
     /// The command's tag.
     id: String,
     /// Of a packet socket: a pipe's end waits for any handle.
-    socket: Receiver,
+    socket: Arc<Receiver>,
+    /// The one that waits for it.
+    runtime: runtime::Id,
     /// Keeps the helper.
     helper: Arc<Helper>,
     state: Mutex<State>,
@@ -51,6 +57,8 @@ struct State {
     status: Option<ExitStatus>,
     /// Nothing of the command is left, as far as that can be brought about.
     over: bool,
+    /// That was the last word, and the helper waits for another request.
+    idle: bool,
     /// The helper has let go without a last word.
     cut: bool,
 }
@@ -80,40 +88,24 @@ impl Line {
         handles: Handles<'_>,
     ) -> Result<Self, NotLaunched> {
         let Ok(turn) = helper.under_way.acquire().await else { return Err(NotLaunched::Gone) };
+        let watched = helper.watchdog.attend();
         let number = helper.next_number();
         let packet = Packet::new(number, command, handles.stdin.is_some())?;
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            None,
-        )?;
-        send_request(helper, &packet, &theirs, &handles).await?;
-        // While the helper is at it.
-        drop((theirs, handles));
-        // An error closes the socket, by which the helper ends the command.
-        let socket = Receiver::from_owned_fd_unchecked(ours)?;
-        let id = format!("{}", helper.first_tag | u64::from(number));
-        let line = Self { id, socket, helper: Arc::clone(helper), state: Mutex::default() };
-        let mut turn = Some(turn);
-        let reply = poll_fn(|cx| {
-            loop {
-                match ready!(line.poll_reply(cx)) {
-                    // It has taken the request, and waits for no more than this one.
-                    Ok(Some(Reply::Delayed)) => turn = None,
-                    reply => return Poll::Ready(reply),
-                }
-            }
-        });
-        let Ok(reply) = tokio::time::timeout(MAX_LAUNCH, reply).await else {
-            if turn.is_some() {
-                helper.abandon();
-            } else {
-                line.end(&Handle::current()).await;
-            }
-            return Err(NotLaunched::Stalled);
+        let runtime = Handle::current().id();
+        let socket = match send_over_idle(helper, runtime, &packet, &handles) {
+            Some(socket) => socket,
+            None => Arc::new(open(helper, &packet, &handles).await?),
         };
-        match reply? {
+        // While the helper is at it.
+        drop(handles);
+        let id = format!("{}", helper.first_tag | u64::from(number));
+        let line = Self { id, socket, runtime, helper: Arc::clone(helper), state: Mutex::default() };
+        let reply = poll_fn(|cx| line.poll_reply(cx)).await?;
+        // The helper has taken the request, and waits for no more than this one.
+        watched.answered();
+        drop(turn);
+        let reply = if reply == Some(Reply::Delayed) { line.await_delayed().await? } else { reply };
+        match reply {
             Some(Reply::Refused {
                 stage: Stage::Request | Stage::Clone | Stage::Handles | Stage::Limits,
                 ..
@@ -126,12 +118,24 @@ impl Line {
             }
             // It runs, or has run.
             Some(_) => Ok(line),
+            None if helper.watchdog.has_bitten() => Err(NotLaunched::Stalled),
             // The helper has ended meanwhile, or could not take what came with the request: nobody knows whether it ran.
             None => {
                 if helper.is_maimed() {
                     helper.retire();
                 }
                 Ok(line)
+            }
+        }
+    }
+
+    /// The word after [`Reply::Delayed`]. The command is ended where it does not come in time.
+    async fn await_delayed(&self) -> Result<Option<Reply>, NotLaunched> {
+        match tokio::time::timeout(MAX_LAUNCH, poll_fn(|cx| self.poll_reply(cx))).await {
+            Ok(reply) => Ok(reply?),
+            Err(_) => {
+                self.end(&Handle::current()).await;
+                Err(NotLaunched::Stalled)
             }
         }
     }
@@ -166,7 +170,7 @@ impl Line {
         }
         // Looked at only: whoever waits for it must be the one who takes it.
         let mut packet = [0; 16];
-        let look = recv(&self.socket, &mut packet, RecvFlags::DONTWAIT | RecvFlags::PEEK);
+        let look = recv(&*self.socket, &mut packet, RecvFlags::DONTWAIT | RecvFlags::PEEK);
         matches!(look, Err(Errno::AGAIN))
     }
 
@@ -177,7 +181,7 @@ impl Line {
 
     /// Has the helper do something with the command. Where the helper is there no more, so is the command.
     pub(in crate::process) fn order(&self, order: Order) {
-        let _ = sender::send(&self.socket, &order.encode(), &[]);
+        let _ = sender::send(&*self.socket, &order.encode(), &[]);
     }
 
     /// Ends the helper where it has not said that the command has ended, long after it was told to end it.
@@ -229,7 +233,7 @@ impl Line {
         while !self.is_over() {
             match self.receive() {
                 Err(errno) if errno.kind() == io::ErrorKind::WouldBlock => {
-                    if !wait_readable(&self.socket, deadline) {
+                    if !wait_readable(&*self.socket, deadline) {
                         return;
                     }
                 }
@@ -253,7 +257,7 @@ impl Line {
     fn receive(&self) -> io::Result<Option<Reply>> {
         let mut packet = [0; 64];
         let length = loop {
-            match recv(&self.socket, &mut packet, RecvFlags::DONTWAIT) {
+            match recv(&*self.socket, &mut packet, RecvFlags::DONTWAIT) {
                 Ok((_, length)) => break length,
                 // The helper has let go without reading the last order. That is told once, and before its last word.
                 Err(Errno::CONNRESET | Errno::INTR) => {}
@@ -267,8 +271,10 @@ impl Line {
                 let status = if signalled { ExitStatus::Signal(value) } else { ExitStatus::Code(value) };
                 state.status = Some(status);
                 state.over |= gone;
+                state.idle |= gone;
             }
-            Some(Reply::Gone | Reply::Stuck | Reply::Refused { .. }) => state.over = true,
+            Some(Reply::Gone | Reply::Refused { .. }) => (state.over, state.idle) = (true, true),
+            Some(Reply::Stuck) => state.over = true,
             Some(Reply::Started | Reply::Delayed | Reply::Ready { .. }) => {}
             None => state.cut = true,
         }
@@ -283,6 +289,9 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         self.end_now();
+        if self.state().idle {
+            self.helper.lines.give(self.runtime, Arc::clone(&self.socket));
+        }
     }
 }
 
@@ -298,15 +307,27 @@ impl From<Errno> for NotLaunched {
     }
 }
 
-async fn send_request(
+/// Sends a request over a line that was used before, if there is one.
+fn send_over_idle(
     helper: &Helper,
+    runtime: runtime::Id,
     packet: &Packet,
-    theirs: &OwnedFd,
     handles: &Handles<'_>,
-) -> Result<(), NotLaunched> {
+) -> Option<Arc<Receiver>> {
+    let socket = helper.lines.take(runtime)?;
+    // Whatever is the matter is found out on the way of a new line.
+    sender::send(&*socket, &packet.bytes, &packet.handles(None, handles)).ok()?;
+    Some(socket)
+}
+
+/// Opens a line by a request.
+async fn open(helper: &Helper, packet: &Packet, handles: &Handles<'_>) -> Result<Receiver, NotLaunched> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     for _ in 0..SEND_TRIES {
-        match sender::send(&helper.control, &packet.bytes, &packet.handles(theirs, handles)) {
-            Ok(()) => return Ok(()),
+        match sender::send(&helper.control, &packet.bytes, &packet.handles(Some(&theirs), handles)) {
+            // An error closes the socket, by which the helper ends the command.
+            Ok(()) => return Ok(Receiver::from_owned_fd_unchecked(ours)?),
             Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
                 helper.retire();
                 return Err(NotLaunched::Gone);
@@ -337,7 +358,10 @@ fn wait_readable(fd: impl AsFd, deadline: Instant) -> bool {
 mod tests {
     use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-    use super::{super::Attached, *};
+    use super::{
+        super::{Attached, watchdog::Watchdog},
+        *,
+    };
 
     #[tokio::test]
     async fn nobody_waits_for_what_can_not_be_ended() {
@@ -345,9 +369,11 @@ mod tests {
             || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::NONBLOCK, None).unwrap();
         let ((control, _theirs), (ours, theirs)) = (pair(), pair());
         let process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
-        let helper = Arc::new(Helper::new(control, process, 0, Arc::default(), Attached::default()));
+        let watchdog = Arc::new(Watchdog::new(process, Duration::MAX).unwrap());
+        let helper = Arc::new(Helper::new(control, watchdog, 0, Arc::default(), Attached::default()));
         let socket = Receiver::from_owned_fd_unchecked(ours).unwrap();
-        let line = Line { id: String::new(), socket, helper, state: Mutex::default() };
+        let (socket, runtime) = (Arc::new(socket), Handle::current().id());
+        let line = Line { id: String::new(), socket, runtime, helper, state: Mutex::default() };
         let mut exit = std::pin::pin!(poll_fn(|cx| line.poll_exit(cx)));
         assert!(futures::poll!(exit.as_mut()).is_pending());
         sender::send(&theirs, &Reply::Stuck.encode(), &[]).unwrap();

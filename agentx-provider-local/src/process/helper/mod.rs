@@ -2,9 +2,11 @@
 
 mod end;
 mod line;
+mod lines;
 mod request;
 mod sender;
 mod start;
+mod watchdog;
 #[cfg_attr(not(test), expect(dead_code, reason = "each side uses its half"))]
 pub(super) mod wire;
 
@@ -19,13 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    net::{Shutdown, shutdown},
-    process::{Signal, pidfd_send_signal},
-};
+use rustix::net::{Shutdown, shutdown};
 use tokio::{runtime::Handle, sync::Semaphore};
 
-use self::{end::End, wire::NUMBER_BITS};
+use self::{end::End, lines::IdleLines, watchdog::Watchdog, wire::NUMBER_BITS};
 pub(super) use self::{
     line::{Line, MAX_SILENCE, NotLaunched},
     request::{Command, Handles, List},
@@ -46,12 +45,13 @@ const MAX_END: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(super) struct Helper {
     control: OwnedFd,
-    process: OwnedFd,
+    watchdog: Arc<Watchdog>,
     /// No more commands are given to it.
     retired: AtomicBool,
     first_tag: u64,
     next: AtomicU32,
     under_way: Semaphore,
+    lines: IdleLines,
     end: Arc<End>,
     attached: Attached,
 }
@@ -89,14 +89,21 @@ impl Limits {
 }
 
 impl Helper {
-    fn new(control: OwnedFd, process: OwnedFd, first_tag: u64, end: Arc<End>, attached: Attached) -> Self {
+    fn new(
+        control: OwnedFd,
+        watchdog: Arc<Watchdog>,
+        first_tag: u64,
+        end: Arc<End>,
+        attached: Attached,
+    ) -> Self {
         Self {
             control,
-            process,
+            watchdog,
             retired: AtomicBool::new(false),
             first_tag,
             next: AtomicU32::new(0),
             under_way: Semaphore::new(MAX_UNDER_WAY),
+            lines: IdleLines::default(),
             end,
             attached,
         }
@@ -128,8 +135,7 @@ impl Helper {
     /// Ends a helper that stands still: a program or a directory does not let it go. All its commands end with it.
     fn abandon(&self) {
         self.retire();
-        // An error means that it has ended.
-        let _ = pidfd_send_signal(&self.process, Signal::KILL);
+        self.watchdog.kill();
     }
 
     /// The number of the next command.

@@ -96,10 +96,14 @@ impl Packet {
         Ok(Self { bytes, body: Some(in_memory(&body)?) })
     }
 
-    /// The handles in the order of the wire.
-    pub(super) fn handles<'a>(&'a self, line: &'a OwnedFd, handles: &'a Handles<'_>) -> Vec<BorrowedFd<'a>> {
-        let mut all =
-            vec![line.as_fd(), handles.directory.as_fd(), handles.stdout.as_fd(), handles.stderr.as_fd()];
+    /// The handles in the order of the wire, with a line where that is a new one.
+    pub(super) fn handles<'a>(
+        &'a self,
+        line: Option<&'a OwnedFd>,
+        handles: &'a Handles<'_>,
+    ) -> Vec<BorrowedFd<'a>> {
+        let mut all: Vec<_> = line.map(AsFd::as_fd).into_iter().collect();
+        all.extend([handles.directory.as_fd(), handles.stdout.as_fd(), handles.stderr.as_fd()]);
         all.extend(handles.stdin.as_ref().map(AsFd::as_fd));
         all.extend(self.body.as_ref().map(AsFd::as_fd));
         all

@@ -24,6 +24,7 @@ use super::{
     Attached, Helper, Limits,
     end::End,
     sender,
+    watchdog::Watchdog,
     wire::{NUMBER_BITS, Reply, Setup, Stage, VERSION},
 };
 use crate::process::{
@@ -43,6 +44,9 @@ pub(in crate::process) fn program() -> Option<&'static [u8]> {
     EMBEDDED
 }
 
+/// How long a helper may say nothing while it is to start commands, before it is ended. Somebody waits twice that long
+/// at most.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a helper may take to say that it is there.
 const MAX_START: Duration = Duration::from_secs(10);
 /// How many bits of a tag must be left to tell helpers apart.
@@ -112,8 +116,10 @@ pub(in crate::process) fn start(
     let pid = child.id();
     let process = Pid::from_child(&child);
     let process = pidfd_open(process, PidfdFlags::empty()).map_err(told("pidfd_open"))?;
+    let watchdog = Arc::new(Watchdog::new(process, PATIENCE).map_err(told("eventfd"))?);
     // From here on its end is seen to, whatever happens.
-    let end = watch(child, first_tag, isolation.and_then(Prepared::group)).map_err(told("start a thread"))?;
+    let end = watch(child, first_tag, isolation.and_then(Prepared::group), Arc::clone(&watchdog))
+        .map_err(told("start a thread"))?;
     let plan = isolation.map(Prepared::hand_over).transpose().map_err(told("hand a plan over"))?.flatten();
     let policy = if plan.is_some() { vec![1] } else { Vec::new() };
     // Namespaces of an isolation include this one.
@@ -136,7 +142,7 @@ pub(in crate::process) fn start(
                 has_group: group.is_some(),
                 limits: Limits::of(pid),
             };
-            Ok(Helper::new(control, process, first_tag, end, attached))
+            Ok(Helper::new(control, watchdog, first_tag, end, attached))
         }
         Reply::Refused { stage: Stage::Policy, errno } if let Some(plan) = plan => {
             Err(plan.refused().unwrap_or_else(|| Errno::from_raw_os_error(errno).to_string()).into())
@@ -209,10 +215,16 @@ fn spawn(path: &Path, control: OwnedFd) -> io::Result<Child> {
 /// parent any more.
 ///
 /// The group goes when nothing can be in it any more.
-fn watch(mut child: Child, first_tag: u64, group: Option<Arc<Group>>) -> io::Result<Arc<End>> {
+fn watch(
+    mut child: Child,
+    first_tag: u64,
+    group: Option<Arc<Group>>,
+    watchdog: Arc<Watchdog>,
+) -> io::Result<Arc<End>> {
     let end = Arc::new(End::default());
     let told = Arc::clone(&end);
     thread::Builder::new().name("agentx-helper".to_owned()).spawn(move || {
+        watchdog.watch();
         if !child.wait().is_ok_and(|status| status.success()) {
             sweep_tagged(first_tag >> NUMBER_BITS, NUMBER_BITS);
             // Also who has taken off the tag.

@@ -2,10 +2,11 @@
 //!
 //! The host sends [`Setup`] once and then requests, one packet each, over the *control socket*. Each request brings a
 //! socket of its own, the *line* of that command: replies come through it, and so do [`Order`]s. Closing the line
-//! means: end the command. All numbers are little-endian.
+//! means: end the command. When nothing of the command is left, the line may take the next request, which then brings
+//! none. All numbers are little-endian.
 
 /// Who speaks another version of this is not spoken to.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// The largest packet. What does not fit is put into a memory file, whose handle the packet carries.
 pub(crate) const MAX_PACKET: usize = 8 << 10;
@@ -24,7 +25,7 @@ pub(crate) enum Stage {
     Request,
     /// Starting a process.
     Clone,
-    /// A session of its own, and its terminal.
+    /// A process group of its own; or a session, and its terminal.
     Session,
     /// Its input and output.
     Handles,
@@ -66,7 +67,7 @@ pub(crate) struct Setup {
     pub(crate) policy: Vec<u8>,
 }
 
-/// A command to start. Its handles travel beside it, in this order: line, working directory, standard output, standard
+/// A command to start. Its handles travel beside it, in this order: line where it is a new one, working directory, standard output, standard
 /// error, standard input unless [`Exec::NO_STDIN`], the body if [`Exec::IN_FILE`], those of the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Exec<'a> {
@@ -291,6 +292,11 @@ impl Reply {
 }
 
 impl Order {
+    /// Whether a packet is an order: no request is that short.
+    pub(crate) fn is_one(packet: &[u8]) -> bool {
+        packet.len() < HEAD && Self::decode(packet).is_some()
+    }
+
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut out = Writer::default();
         match self {
@@ -446,6 +452,10 @@ mod tests {
         }
         for order in [Order::Ask, Order::Kill, Order::Signal(15)] {
             assert_eq!(Order::decode(&order.encode()), Some(order));
+            assert!(Order::is_one(&order.encode()));
+        }
+        for flags in [0, Exec::NO_STDIN, Exec::TERMINAL] {
+            assert!(!Order::is_one(&Exec { flags, ..exec() }.encode()));
         }
         let setup = Setup { first_tag: 5 << 24, pid_namespace: true, groups: 3, policy: vec![1, 2] };
         assert_eq!(Setup::decode(&setup.encode()), Some(setup));
