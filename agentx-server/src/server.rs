@@ -12,13 +12,19 @@ use crate::{
     failure::{Code, Failure},
     http,
     metrics::Metrics,
-    quota::Rate,
+    quota::{Accounts, Gate, Place},
     service::{Answer, Method, Numbers, Object, Running, Service},
     tenant::{self, Tenants},
 };
 
 /// The largest frame or body that a client may send, in bytes: room for a few images.
 const LARGEST_REQUEST: usize = 32 << 20;
+
+/// How many WebSocket connections and event streams are open at once.
+const CONNECTIONS: usize = 20_000;
+
+/// One of so many may be open without anybody having said who it is.
+const NOBODIES: usize = 4;
 
 /// How often a connection is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
@@ -41,7 +47,9 @@ pub struct Server {
 pub(crate) struct Shared {
     pub(crate) service: Service,
     pub(crate) metrics: Metrics,
-    rate: Rate,
+    /// All connections and streams, and those of them that are nobody's yet.
+    connections: Gate,
+    nobodies: Gate,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) origins: Vec<String>,
     pub(crate) version: String,
@@ -54,6 +62,7 @@ pub(crate) struct Shared {
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) request: usize,
+    pub(crate) connections: usize,
     pub(crate) ping: Duration,
     pub(crate) recheck: Duration,
     pub(crate) turn_wait: Duration,
@@ -64,20 +73,29 @@ impl Server {
     /// owner, and only those who call it by a name of this machine.
     pub fn builder(runtime: Arc<Runtime>, repositories: Repositories) -> ServerBuilder {
         let (running, connections) = (Running::default(), Numbers::default());
-        let quotas = Quotas::default();
-        let rate = Rate::new(&quotas);
-        let service =
-            Service { runtime, repositories, running, files: None, connections, quotas, tenants: None };
+        let (quotas, accounts) = (Quotas::default(), Accounts::default());
+        let service = Service {
+            runtime,
+            repositories,
+            running,
+            files: None,
+            connections,
+            quotas,
+            accounts,
+            tenants: None,
+        };
         ServerBuilder {
             shared: Shared {
                 service,
-                rate,
+                connections: Gate::default(),
+                nobodies: Gate::default(),
                 metrics: Metrics::new(),
                 authenticator: None,
                 origins: Vec::new(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 limits: Limits {
                     request: LARGEST_REQUEST,
+                    connections: CONNECTIONS,
                     ping: PING,
                     recheck: RECHECK,
                     turn_wait: TURN_WAIT,
@@ -142,7 +160,6 @@ impl ServerBuilder {
 
     /// Bounds each owner.
     pub fn quotas(mut self, quotas: Quotas) -> Self {
-        self.shared.rate = Rate::new(&quotas);
         self.shared.service.quotas = quotas;
         self
     }
@@ -156,6 +173,13 @@ impl ServerBuilder {
     /// Takes frames and bodies of at most so many bytes; 32 MiB by default.
     pub fn largest_request(mut self, bytes: usize) -> Self {
         self.shared.limits.request = bytes;
+        self
+    }
+
+    /// Holds so many WebSocket connections and event streams open at once, 20,000 by default: fewer than the process may
+    /// have files. A quarter of them may be nobody's.
+    pub fn largest_connections(mut self, connections: usize) -> Self {
+        self.shared.limits.connections = connections;
         self
     }
 
@@ -187,7 +211,7 @@ impl Shared {
         method: Method,
         params: Object,
     ) -> Result<Answer, Failure> {
-        let done = match self.rate.admit(owner) {
+        let done = match self.ask(owner).await {
             Ok(()) => {
                 let (shared, owner) = (self.clone(), owner.clone());
                 self.whole(async move { shared.service.call(&owner, method, params).await }).await
@@ -196,6 +220,28 @@ impl Shared {
         };
         self.metrics.count(method, &done);
         done
+    }
+
+    /// Counts a request of this owner's.
+    pub(crate) async fn ask(&self, owner: &Owner) -> Result<(), Failure> {
+        let quotas = self.service.quotas_of(owner).await?;
+        self.service.accounts.of(owner).ask(&quotas)
+    }
+
+    /// A place for one more connection or stream, of whoever it is.
+    pub(crate) fn connect(&self) -> Result<Place, Failure> {
+        self.connections.enter(self.limits.connections, "connections")
+    }
+
+    /// A place for one more that is nobody's yet: they leave room for those who said who they are.
+    pub(crate) fn connect_nobody(&self) -> Result<Place, Failure> {
+        self.nobodies.enter(self.limits.connections.div_ceil(NOBODIES), "connections without an owner")
+    }
+
+    /// A place for one more of this owner's.
+    pub(crate) async fn connect_owner(&self, owner: &Owner) -> Result<Place, Failure> {
+        let quotas = self.service.quotas_of(owner).await?;
+        self.service.accounts.of(owner).connect(&quotas)
     }
 
     /// Does this to its end, whether or not the asker is still there.

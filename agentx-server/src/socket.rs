@@ -28,6 +28,7 @@ use crate::{
     Owner,
     auth::Credentials,
     failure::{Code, Failure},
+    quota::Place,
     server::{Caller, Shared},
     service::{Answer, RunningAgent},
     wire::{self, Asked, Control, Frame, FramesOf, Request, Wire},
@@ -52,7 +53,7 @@ const NOBODYS: usize = 16 << 10;
 const EVERYTHING: &str = "global";
 
 /// Serves a connection until either side ends it. `caller` is whoever the handshake told of.
-pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, caller: Option<Caller>) {
+pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, caller: Option<Caller>, places: Places) {
     let _connected = shared.metrics.connected();
     let connection = Connection {
         id: format!("conn_{}_{}", now(), shared.service.connections.next()),
@@ -60,6 +61,7 @@ pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, caller: Option
         shared,
         owner: None,
         lapsed: future::pending().boxed(),
+        places,
         wire: Wire::Rpc,
         topics: Topics::default(),
         started: None,
@@ -89,6 +91,7 @@ struct Connection {
     owner: Option<Owner>,
     /// Passes when it may no longer be open for its owner.
     lapsed: BoxFuture<'static, ()>,
+    places: Places,
     /// What it spoke last.
     wire: Wire,
     topics: Topics,
@@ -109,6 +112,29 @@ struct Connection {
 
 /// The connection is over.
 struct Closed;
+
+/// What a connection takes the room of.
+#[derive(Debug)]
+pub(crate) struct Places {
+    _one: Place,
+    /// Its owner's; until it is known whose it is, one of those that are nobody's.
+    of: Place,
+}
+
+impl Places {
+    pub(crate) async fn new(shared: &Shared, caller: Option<&Caller>) -> Result<Self, Failure> {
+        let of = match caller {
+            Some(caller) => shared.connect_owner(&caller.owner).await?,
+            None => shared.connect_nobody()?,
+        };
+        Ok(Self { _one: shared.connect()?, of })
+    }
+
+    async fn of(&mut self, shared: &Shared, caller: &Caller) -> Result<(), Failure> {
+        self.of = shared.connect_owner(&caller.owner).await?;
+        Ok(())
+    }
+}
 
 impl Connection {
     async fn run(mut self, caller: Option<Caller>) {
@@ -240,10 +266,13 @@ impl Connection {
             return Ok(());
         }
         let failure = match self.shared.caller(credentials).await {
-            Ok(Some(caller)) => {
-                self.admit(caller);
-                return Ok(());
-            }
+            Ok(Some(caller)) => match self.places.of(&self.shared, &caller).await {
+                Ok(()) => {
+                    self.admit(caller);
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            },
             Ok(None) => Failure::new(Code::Unauthorized, "these credentials are not known"),
             Err(failure) => failure,
         };

@@ -12,7 +12,7 @@ use super::{Authenticator, Credentials, Identity};
 use crate::Owner;
 
 /// The SHA-256 hash of an API key: what is kept of it. Keys are long and random, so that nobody finds one from its hash.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyHash(pub(crate) [u8; 32]);
 
 impl KeyHash {

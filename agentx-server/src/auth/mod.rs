@@ -3,6 +3,8 @@
 mod any;
 mod api_key;
 mod identity;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 mod origin;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};

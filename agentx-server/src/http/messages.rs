@@ -44,7 +44,7 @@ pub(super) async fn send(
         (None, Some(message)) => End::Queued(message.to_owned()),
         (None, None) => End::Over,
     };
-    Ok(told(&shared, caller, until(end, subscription)))
+    told(&shared, caller, until(end, subscription)).await
 }
 
 /// All events of an agent, from now on, or from behind `Last-Event-ID` on.
@@ -54,6 +54,7 @@ pub(super) async fn listen(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
+    shared.ask(&caller.owner).await?;
     let agent = agent(&shared, &caller.owner, &id)?;
     let subscription = match headers.get("last-event-id") {
         None => agent.subscribe(),
@@ -64,7 +65,7 @@ pub(super) async fn listen(
             agent.subscribe_from(cursor)
         }
     };
-    Ok(told(&shared, caller, subscription))
+    told(&shared, caller, subscription).await
 }
 
 fn agent(shared: &Shared, owner: &Owner, id: &str) -> Result<Agent, Failure> {
@@ -113,16 +114,19 @@ impl End {
     }
 }
 
-fn told(
+async fn told(
     shared: &Arc<Shared>,
     caller: Caller,
     events: impl Stream<Item = Arc<Event>> + Send + 'static,
-) -> Events {
+) -> Result<Events, Failure> {
+    let places = (shared.connect()?, shared.connect_owner(&caller.owner).await?);
     let owner = caller.owner.clone();
     let over = futures::future::select(Box::pin(shared.closed()), Box::pin(shared.lapsed(caller)));
     let events = events.take_until(over).map(move |event| {
+        // For as long as it goes on.
+        let _places = &places;
         let told = sse::Event::default().event(event.data.name()).id(wire::cursor(event.cursor()));
         Ok(told.data(wire::event(&owner, &event, Wire::Event)))
     });
-    Sse::new(events.boxed()).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE))
+    Ok(Sse::new(events.boxed()).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)))
 }

@@ -21,8 +21,9 @@ use crate::{
     Owner,
     auth::Credentials,
     failure::{Code, Failure},
+    quota::RateState,
     server::Shared,
-    socket,
+    socket::{self, Places},
 };
 
 /// What each connection keeps to read into, in bytes: the library's own choice is 128 KiB, for each idle client.
@@ -99,9 +100,10 @@ async fn connect(
     if caller.is_none() && said {
         return Err(Failure::new(Code::Unauthorized, "these credentials are not known"));
     }
+    let places = Places::new(&shared, caller.as_ref()).await?;
     let limit = shared.limits.request;
     let upgrade = upgrade.max_message_size(limit).max_frame_size(limit).read_buffer_size(READ_BUFFER);
-    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, shared, caller)))
+    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, shared, caller, places)))
 }
 
 /// Refuses pages, and names of the server, that are not allowed.
@@ -117,11 +119,30 @@ async fn authenticated(State(shared): State<Arc<Shared>>, mut request: Request, 
     match shared.caller(Credentials::of_headers(request.headers())).await {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller.owner.clone());
+            let account = shared.service.accounts.of(&caller.owner);
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let mut response = next.run(request).await;
+            if let Some(rate) = account.rate() {
+                tell_rate(response.headers_mut(), rate);
+            }
+            response
         }
         Ok(None) => Failure::new(Code::Unauthorized, "who asks is not known").into_response(),
         Err(failure) => failure.into_response(),
+    }
+}
+
+/// What is left of an owner's requests, as the IETF's draft of these headers (httpapi-ratelimit-headers) has it.
+fn tell_rate(headers: &mut HeaderMap, rate: RateState) {
+    let RateState { limit, remaining, reset } = rate;
+    let texts = [
+        ("ratelimit-policy", format!(r#""requests";q={limit};w={}"#, RateState::WINDOW)),
+        ("ratelimit", format!(r#""requests";r={remaining};t={}"#, reset.as_secs_f64().ceil())),
+    ];
+    for (name, text) in texts {
+        if let Ok(value) = text.parse() {
+            headers.insert(name, value);
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Answer, Outcome, Service};
-use crate::{Owner, Quotas, failure::Failure};
+use crate::{Owner, failure::Failure};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,12 +27,18 @@ impl Service {
     /// A container of `owner`'s, made where there is none.
     pub(super) async fn make_container(&self, owner: &Owner, name: &str) -> Outcome<ContainerId> {
         let id = owner.container(name)?;
-        if self.repositories.containers.find_container(&id).await?.is_none() {
-            let containers = self.runtime.containers().await?;
-            let own = containers.iter().filter(|container| owner.name_of(&container.container_id).is_some());
-            Quotas::admit(own.count(), self.quotas.containers, "containers")?;
+        if self.repositories.containers.find_container(&id).await?.is_some() {
+            return Ok(id);
         }
-        Ok(self.runtime.create_container(&id).await?.container_id)
+        let (quotas, account) = (self.quotas_of(owner).await?, self.accounts.of(owner));
+        let mut places = account.places.lock().await;
+        // Of two that make the same one, the second one is no more.
+        if self.repositories.containers.find_container(&id).await?.is_none() {
+            places.admit_container(&self.runtime, owner, quotas.containers).await?;
+            self.runtime.create_container(&id).await?;
+            places.made_container();
+        }
+        Ok(id)
     }
 
     pub(super) async fn get_container(&self, owner: &Owner, params: ByContainer) -> Outcome {
@@ -53,9 +59,12 @@ impl Service {
         if self.repositories.containers.find_container(&id).await?.is_none() {
             return Err(Failure::not_found("Container", params.container_id));
         }
+        let account = self.accounts.of(owner);
+        let mut places = account.places.lock().await;
         for image in self.runtime.images(&id).await? {
             self.running.remove(&image.image_id);
         }
+        places.forget(&id);
         self.runtime.delete_container(&id).await?;
         Ok(Answer::of(json!({"containerId": params.container_id})))
     }

@@ -3,7 +3,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, Object, Outcome, Service, containers::InContainer};
-use crate::{Owner, Quotas, failure::Failure, wire};
+use crate::{Owner, failure::Failure, wire};
 
 /// Where the images of a client land that knows no containers.
 const DEFAULT_CONTAINER: &str = "default";
@@ -83,15 +83,15 @@ impl Service {
             // The newest clients have no word for one.
             None => self.make_container(owner, DEFAULT_CONTAINER).await?,
         };
-        Quotas::admit(
-            self.runtime.images(&container).await?.len(),
-            self.quotas.images,
-            "images of a container",
-        )?;
         let mut spec = ImageSpec::default();
         params.config.unwrap_or_default().apply(&mut spec);
         params.changes.apply(&mut spec);
+        let (quotas, account) = (self.quotas_of(owner).await?, self.accounts.of(owner));
+        let mut places = account.places.lock().await;
+        places.admit_image(&self.runtime, &container, quotas.images).await?;
         let image = self.runtime.create_image(&container, spec).await?;
+        places.made_image(&container);
+        drop(places);
         let session = image.session_id.clone();
         Ok(Answer::of(json!({"record": wire::image(owner, &image)})).with_sessions([session]))
     }
@@ -130,7 +130,10 @@ impl Service {
     pub(super) async fn delete_image(&self, owner: &Owner, params: ByImage) -> Outcome {
         // One that is gone is as good as deleted, and one of another's must not look different.
         if let Ok(image) = self.image(owner, &params.image_id).await {
+            let account = self.accounts.of(owner);
+            let mut places = account.places.lock().await;
             self.running.remove(&image.image_id);
+            places.forget_images(&image.container_id);
             self.runtime.delete_image(&image.image_id).await?;
         }
         Ok(Answer::of(json!({"imageId": params.image_id})))

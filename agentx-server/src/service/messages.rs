@@ -36,11 +36,13 @@ impl Service {
     /// The message is stored when this answers. While the agent is at work it is queued, and its turn follows.
     pub(super) async fn send_message(&self, owner: &Owner, params: SendMessage) -> Outcome {
         let agent = self.agent(owner, &params.to).await?;
-        self.quotas.admit_turn(&self.running, owner)?;
         let content = match params.content {
             Content::Text(text) => vec![ContentPart::text(text)],
             Content::Parts(parts) => parts,
         };
+        let (quotas, account) = (self.quotas_of(owner).await?, self.accounts.of(owner));
+        let _starting = account.start(&self.running, owner, agent.image_id(), &quotas)?;
+        account.send(owner, &quotas, self.tenants.as_ref(), (1, size(&content))).await?;
         let result = json!({"agentId": agent.id(), "imageId": agent.image_id()});
         let mut answer = Answer::of(result).with_sessions([agent.session_id().clone()]);
         match agent.send_parts(content.clone()).await {
@@ -86,4 +88,14 @@ impl Service {
             }
         }
     }
+}
+
+/// The bytes of a message: of its text, and of what else it has as it is stored.
+fn size(content: &[ContentPart]) -> u64 {
+    let bytes = |part: &ContentPart| match part {
+        ContentPart::Text { text } => text.len(),
+        ContentPart::Image { data, .. } | ContentPart::File { data, .. } => data.len(),
+        other => json!(other).to_string().len(),
+    };
+    content.iter().map(|part| bytes(part) as u64).sum()
 }

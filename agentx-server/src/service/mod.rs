@@ -25,7 +25,7 @@ pub(crate) use self::{
     method::Method,
     running::{Running, RunningAgent},
 };
-use crate::{Owner, Quotas, failure::Failure, tenant::Tenants};
+use crate::{Owner, Quotas, failure::Failure, quota::Accounts, tenant::Tenants};
 
 /// Parameters, and results, by name.
 pub(crate) type Object = Map<String, Value>;
@@ -39,6 +39,7 @@ pub(crate) struct Service {
     pub(crate) files: Option<Arc<dyn WorkspaceFiles>>,
     pub(crate) connections: Numbers,
     pub(crate) quotas: Quotas,
+    pub(crate) accounts: Accounts,
     pub(crate) tenants: Option<Tenants>,
 }
 
@@ -109,6 +110,13 @@ impl Service {
             Method::ApprovalList => self.list_approvals(owner, parse(params)?).await,
             Method::ApprovalAnswer => self.answer_approval(owner, parse(params)?).await,
         }
+    }
+
+    /// The bounds of an owner: the server's, but for those that it has of its own.
+    pub(crate) async fn quotas_of(&self, owner: &Owner) -> Outcome<Quotas> {
+        let Some(tenants) = &self.tenants else { return Ok(self.quotas) };
+        let tenant = tenants.find(owner).await?;
+        Ok(tenant.map_or(self.quotas, |tenant| self.quotas.with_tenant(&tenant.quotas)))
     }
 
     /// The agent of a session of `owner`'s, which is run where it is not.

@@ -80,6 +80,16 @@ impl Running {
         found
     }
 
+    /// Looks at each agent of an owner.
+    pub(crate) fn each(&self, owner: &Owner, mut look: impl FnMut(&Agent)) {
+        let state = self.lock();
+        state
+            .agents
+            .values()
+            .filter(|running| running.owner == *owner)
+            .for_each(|running| look(&running.agent));
+    }
+
     /// The agent of an image, where it runs and is the owner's.
     pub(crate) fn of_image(&self, owner: &Owner, image: &ImageId) -> Option<RunningAgent> {
         let state = self.lock();

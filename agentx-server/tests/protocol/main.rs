@@ -14,6 +14,7 @@ mod http;
 mod later;
 mod noise;
 mod owners;
+mod quotas;
 mod resume;
 mod support;
 mod tenants;
