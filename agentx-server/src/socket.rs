@@ -237,25 +237,34 @@ impl Connection {
     async fn take(&mut self, frame: Frame) -> Result<(), Closed> {
         match frame {
             Frame::Bad(asked, failure) => self.refuse(&asked, &failure).await,
-            Frame::Control { control: Control::Acknowledged, asked, .. } => self.obey(asked).await,
+            Frame::Control { control: Control::Acknowledged, asked, .. } => {
+                self.obey(asked, Answer::default()).await
+            }
             Frame::Control { control, wire, asked } => {
                 self.wire = wire;
+                let mut answer = Answer::default();
                 match control {
                     Control::Acknowledged => {}
                     Control::Auth { headers } => self.authenticate(Credentials::of_frame(&headers)).await?,
-                    Control::Subscribe { topic, after } => self.subscribe(topic, after).await,
+                    Control::Subscribe { topic, after } => match self.subscribe(topic, after).await {
+                        Ok(Some(place)) => {
+                            answer.result.insert("cursor".to_owned(), wire::cursor(place).into());
+                        }
+                        Ok(None) => {}
+                        Err(failure) => return self.answer(asked, Err(failure)).await,
+                    },
                     Control::Unsubscribe { topic } => self.unsubscribe(&topic),
                 }
-                self.obey(asked).await
+                self.obey(asked, answer).await
             }
             Frame::Request(request) => self.request(request).await,
         }
     }
 
     /// Says that it heard, to who asks about more than the protocol answers.
-    async fn obey(&mut self, asked: Option<Asked>) -> Result<(), Closed> {
+    async fn obey(&mut self, asked: Option<Asked>, answer: Answer) -> Result<(), Closed> {
         match asked {
-            Some(asked) => self.answer(Some(asked), Ok(Answer::default())).await,
+            Some(asked) => self.answer(Some(asked), Ok(answer)).await,
             None => Ok(()),
         }
     }
@@ -323,16 +332,21 @@ impl Connection {
         }
     }
 
-    /// Has no answer, by the protocol: a session that is not there, or another's, tells nothing.
-    async fn subscribe(&mut self, topic: String, after: Option<Cursor>) {
-        let Some(owner) = self.owner.clone() else { return };
+    /// Gives the place behind which the client hears of a session. By the protocol it is no request, and has no answer; who
+    /// makes it one is told that a session is not there, or another's.
+    async fn subscribe(&mut self, topic: String, after: Option<Cursor>) -> Result<Option<Cursor>, Failure> {
+        let owner = self
+            .owner
+            .clone()
+            .ok_or_else(|| Failure::new(Code::Unauthorized, "who asks is not known yet"))?;
         if topic == EVERYTHING {
-            return self.hear_everything(&owner);
+            self.hear_everything(&owner);
+            return Ok(None);
         }
-        let Ok(session) = SessionId::new(&topic) else { return };
-        if let Ok(running) = self.shared.service.agent_of_session(&owner, &session).await {
-            self.topics.listen(&running, after);
-        }
+        let missing = || Failure::not_found("Session", topic.chars().take(128).collect::<String>());
+        let session = SessionId::new(&topic).map_err(|_| missing())?;
+        let running = self.shared.service.agent_of_session(&owner, &session).await?;
+        Ok(self.topics.listen(&running, after))
     }
 
     fn unsubscribe(&mut self, topic: &str) {

@@ -4,6 +4,8 @@
 mod builder;
 #[cfg(all(feature = "claude-code", feature = "local"))]
 mod claude_code;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(all(feature = "claude", feature = "local"))]
 mod from_env;
 mod host;
@@ -87,6 +89,10 @@ mod guides {
 
     #[doc = include_str!("../../docs/guides/resuming-after-a-crash.md")]
     struct ResumingAfterACrash;
+
+    #[cfg(feature = "client")]
+    #[doc = include_str!("../../docs/guides/remote.md")]
+    struct Remote;
 
     #[cfg(feature = "mcp-http")]
     #[doc = include_str!("../../docs/guides/mcp.md")]

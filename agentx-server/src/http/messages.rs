@@ -35,6 +35,8 @@ pub(super) async fn send(
     Body(mut params): Body,
 ) -> Result<Events, Failure> {
     params.insert("agentId".to_owned(), json!(id));
+    // The answer is the turn.
+    params.remove("wait");
     let agent = agent(&shared, &caller.owner, &id)?;
     // From before the message on: the first event is the message itself.
     let subscription = agent.subscribe();

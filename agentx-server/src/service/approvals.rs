@@ -35,6 +35,7 @@ impl Service {
             .map(|approval| {
                 json!({
                     "approvalId": approval.approval_id,
+                    "turnId": approval.turn_id,
                     "toolId": approval.call.id,
                     "toolName": approval.call.name,
                     "input": approval.call.input,

@@ -14,6 +14,13 @@ pub(super) struct SendMessage {
     #[serde(flatten)]
     to: AgentOrImage,
     content: Content,
+    /// Whether the answer may wait for the end of the turn.
+    #[serde(default = "waits")]
+    wait: bool,
+}
+
+fn waits() -> bool {
+    true
 }
 
 /// What a user says: text, or parts.
@@ -33,7 +40,7 @@ pub(super) struct RewindTo {
 }
 
 impl Service {
-    /// The message is stored when this answers. While the agent is at work it is queued, and its turn follows.
+    /// The message is stored when this is done, and the answer names its turn. While the agent is at work it is queued, and its turn follows.
     pub(super) async fn send_message(&self, owner: &Owner, params: SendMessage) -> Outcome {
         let agent = self.agent(owner, &params.to).await?;
         let content = match params.content {
@@ -46,7 +53,10 @@ impl Service {
         let result = json!({"agentId": agent.id(), "imageId": agent.image_id()});
         let mut answer = Answer::of(result).with_sessions([agent.session_id().clone()]);
         match agent.send_parts(content.clone()).await {
-            Ok(turn) => answer.turn = Some(turn),
+            Ok(turn) => {
+                answer.result.insert("turnId".to_owned(), json!(turn.turn_id()));
+                answer.turn = params.wait.then_some(turn);
+            }
             Err(error) if error.kind() == ErrorKind::Busy => {
                 let message = agent.queue_parts(content).await?;
                 answer.result.insert("queued".to_owned(), json!(true));

@@ -31,7 +31,7 @@ struct Topic {
     agent: AgentId,
     /// Ends the subscription; none while no agent runs.
     handle: Option<AbortHandle>,
-    /// The last that was told.
+    /// The last that was told, or the place where it began.
     seen: Option<Cursor>,
     /// The session's next agent, which runs already: it is listened to when all of this one's is told.
     next: Option<RunningAgent>,
@@ -58,11 +58,13 @@ impl Topics {
     }
 
     /// Listens to an agent's session from behind a place, whatever was heard before; without one, as [`Self::follow`].
-    pub(super) fn listen(&mut self, running: &RunningAgent, after: Option<Cursor>) {
+    /// Gives the place behind which it is heard.
+    pub(super) fn listen(&mut self, running: &RunningAgent, after: Option<Cursor>) -> Option<Cursor> {
         match after {
             Some(_) => self.begin(running, after),
             None => self.follow(running, None),
         }
+        self.sessions.get(running.agent.session_id()).and_then(|topic| topic.seen)
     }
 
     fn begin(&mut self, running: &RunningAgent, place: Option<Cursor>) {
@@ -71,8 +73,9 @@ impl Topics {
             Some(cursor) => agent.subscribe_from(cursor),
             None => agent.subscribe(),
         };
+        let seen = Some(subscription.cursor());
         let (events, handle) = abortable(subscription);
-        let topic = Topic { agent: agent.id().clone(), handle: Some(handle), seen: place, next: None };
+        let topic = Topic { agent: agent.id().clone(), handle: Some(handle), seen, next: None };
         if let Some(Topic { handle: Some(before), .. }) =
             self.sessions.insert(agent.session_id().clone(), topic)
         {

@@ -77,13 +77,14 @@ async fn whoever_asks_for_an_answer_has_one() {
     let mut client = Client::connect(&served, None).await;
     for (method, params) in [
         ("subscribe", json!({"topic": "global"})),
-        ("subscribe", json!({"topic": "no such session"})),
         ("unsubscribe", json!({"topic": "global"})),
         ("auth", json!({"headers": {}})),
         ("control.ack", json!({"msgId": "m"})),
     ] {
         assert_eq!(client.call(method, params).await, json!({}), "{method}");
     }
+    let missing = client.ask("subscribe", json!({"topic": "no such session"})).await;
+    assert_eq!(missing["error"]["code"], 404);
 }
 
 #[tokio::test]

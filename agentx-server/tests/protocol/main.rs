@@ -8,8 +8,11 @@
 )]
 
 mod api;
+mod client;
+mod cut;
 mod first;
 mod hostile;
+mod hostile_server;
 mod http;
 mod later;
 mod noise;

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use agentx::{
-    Decision, MessageBody, Permission, PermissionRequest, Reply, Repositories, Runtime, ScriptedModel,
+    Decision, MessageBody, Permission, PermissionRequest, Reply, Repositories, Runtime, ScriptedModel, Tool,
     ToolLoop, ToolOutput, async_trait, tokio_host, tool_fn,
 };
 use agentx_server::{
@@ -19,11 +19,11 @@ use tokio_tungstenite::{
 };
 
 /// How long a test waits for what must come.
-const WAIT: Duration = Duration::from_secs(20);
+pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
 /// Asks before the tool `pay` runs.
 #[derive(Debug)]
-struct AskBeforePaying;
+pub(crate) struct AskBeforePaying;
 
 #[async_trait]
 impl Permission for AskBeforePaying {
@@ -37,7 +37,7 @@ impl Permission for AskBeforePaying {
 
 /// The model: it calls the tool that a message names, says what came of it, and echoes everything else. `wait` ends with
 /// an interrupt alone.
-fn model() -> ScriptedModel {
+pub(crate) fn model() -> ScriptedModel {
     ScriptedModel::new("scripted", |request| {
         let last = request.messages.last();
         let said = last.map(MessageBody::text).unwrap_or_default();
@@ -83,7 +83,8 @@ pub(crate) async fn serve_ann_and_bob_with(settings: impl FnOnce(ServerBuilder) 
     .await
 }
 
-pub(crate) async fn serve_with(settings: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Served {
+/// What the model calls.
+pub(crate) fn tools() -> Vec<Arc<dyn Tool>> {
     let schema = json!({"type": "object"});
     let add = tool_fn("add", "Adds.", schema.clone(), |input: Value| async move {
         Ok((input["a"].as_i64().unwrap_or(0) + input["b"].as_i64().unwrap_or(0)).to_string())
@@ -91,15 +92,15 @@ pub(crate) async fn serve_with(settings: impl FnOnce(ServerBuilder) -> ServerBui
     let pay = tool_fn("pay", "Pays.", schema.clone(), |_: Value| async move { Ok("paid".to_owned()) });
     let wait =
         tool_fn("wait", "Waits.", schema, |_: Value| std::future::pending::<agentx::Result<ToolOutput>>());
+    vec![Arc::new(add), Arc::new(pay), Arc::new(wait)]
+}
+
+pub(crate) async fn serve_with(settings: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Served {
     let repositories = Repositories::memory();
     let runtime = Runtime::builder(ToolLoop::new(model()), tokio_host().unwrap())
         .repositories(repositories.clone())
-        .permission(Arc::new(AskBeforePaying))
-        .tool(Arc::new(add))
-        .tool(Arc::new(pay))
-        .tool(Arc::new(wait))
-        .build()
-        .unwrap();
+        .permission(Arc::new(AskBeforePaying));
+    let runtime = tools().into_iter().fold(runtime, agentx::core::RuntimeBuilder::tool).build().unwrap();
     let server = settings(Server::builder(Arc::new(runtime), repositories)).build();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
