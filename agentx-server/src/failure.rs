@@ -73,6 +73,26 @@ impl Failure {
 }
 
 impl Code {
+    /// All of them.
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Parse,
+        Self::InvalidRequest,
+        Self::MethodNotFound,
+        Self::InvalidParams,
+        Self::NotFound,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Busy,
+        Self::TooMany,
+        Self::TooLarge,
+        Self::NotAllowed,
+        Self::MediaType,
+        Self::TooSlow,
+        Self::Unavailable,
+        Self::Unsupported,
+        Self::Failed,
+    ];
+
     /// The number of JSON-RPC; applications' own ones are those of HTTP, as the clients of this protocol expect.
     pub(crate) fn rpc(self) -> i64 {
         match self {

@@ -46,6 +46,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long a connection may stay nobody's.
 const AUTH: Duration = Duration::from_secs(10);
 
+/// How long a client that is told why the server ends its connection may take to end it, too.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// The longest frame of somebody who did not say who it is, in bytes: it is read before that is known.
 const NOBODYS: usize = 16 << 10;
 
@@ -182,7 +185,12 @@ impl Connection {
         }
         let close = CloseFrame { code: self.code, reason: Utf8Bytes::from_static("") };
         // Whoever is gone does not hear it.
-        drop(time::timeout(WRITE, self.socket.send(Message::Close(Some(close)))).await);
+        let told = time::timeout(WRITE, self.socket.send(Message::Close(Some(close)))).await;
+        if matches!(told, Ok(Ok(()))) && self.code != close_code::NORMAL {
+            // A connection that is closed with something unread takes back what was sent, this word too.
+            let unread = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+            drop(time::timeout(LINGER, unread).await);
+        }
     }
 
     /// Tells what has happened by now, and no more: how the last turns ended.

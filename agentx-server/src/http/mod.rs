@@ -2,21 +2,23 @@
 
 mod body;
 mod messages;
+mod openapi;
 mod rest;
+mod table;
 mod tenants;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Request, State, WebSocketUpgrade},
+    extract::{ConnectInfo, DefaultBodyLimit, Request, State, WebSocketUpgrade},
     http::{HeaderMap, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use serde_json::{Value, json};
 
+use self::table::Table;
 use crate::{
     Owner,
     auth::Credentials,
@@ -29,33 +31,59 @@ use crate::{
 /// What each connection keeps to read into, in bytes: the library's own choice is 128 KiB, for each idle client.
 const READ_BUFFER: usize = 4096;
 
+/// What a proxy adds.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let api = Router::new()
-        .route("/containers", post(rest::create_container).get(rest::list_containers))
-        .route("/containers/{id}", get(rest::get_container).delete(rest::delete_container))
-        .route("/containers/{id}/images", post(rest::create_image).get(rest::list_images))
-        .route("/images/{id}", get(rest::get_image).patch(rest::update_image).delete(rest::delete_image))
-        .route("/images/{id}/messages", get(rest::image_messages))
-        .route("/images/{id}/agents", post(rest::run_image))
-        .route("/agents/{id}", get(rest::get_agent).delete(rest::destroy_agent))
-        .route("/agents/{id}/messages", post(messages::send))
-        .route("/agents/{id}/events", get(messages::listen))
-        .route("/agents/{id}/interrupt", post(rest::interrupt))
-        .route("/agents/{id}/approvals", get(rest::list_approvals))
-        .route("/agents/{id}/approvals/{approval}", post(rest::answer_approval))
+    let [open, watched, api, tenants] = tables();
+    let api = api.router.fallback(missing).method_not_allowed_fallback(not_allowed);
+    Router::new()
+        .merge(open.router)
+        .merge(watched.router.layer(middleware::from_fn_with_state(shared.clone(), observed)))
+        .nest("/api", api.layer(middleware::from_fn_with_state(shared.clone(), authenticated)))
+        .nest("/v1", tenants.router.layer(middleware::from_fn_with_state(shared.clone(), administered)))
         .fallback(missing)
         .method_not_allowed_fallback(not_allowed)
-        .layer(middleware::from_fn_with_state(shared.clone(), authenticated));
-    Router::new()
-        .route("/ws", get(connect))
-        .nest("/api", api)
-        .nest("/v1", tenants::routes(&shared))
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(shared.limits.request))
         .layer(middleware::from_fn_with_state(shared.clone(), admitted))
         .with_state(shared)
+}
+
+/// All routes: those for everybody, for whoever looks after the server, for owners, and for administrators.
+fn tables() -> [Table; 4] {
+    let open = Table::below("").get("/ws", connect).get("/health", health).get("/openapi.json", described);
+    let watched = Table::below("").get("/ready", ready).get("/metrics", metrics);
+    let api = Table::below("/api")
+        .post("/containers", rest::create_container)
+        .get("/containers", rest::list_containers)
+        .get("/containers/{id}", rest::get_container)
+        .delete("/containers/{id}", rest::delete_container)
+        .post("/containers/{id}/images", rest::create_image)
+        .get("/containers/{id}/images", rest::list_images)
+        .get("/images/{id}", rest::get_image)
+        .patch("/images/{id}", rest::update_image)
+        .delete("/images/{id}", rest::delete_image)
+        .get("/images/{id}/messages", rest::image_messages)
+        .post("/images/{id}/agents", rest::run_image)
+        .get("/agents/{id}", rest::get_agent)
+        .delete("/agents/{id}", rest::destroy_agent)
+        .post("/agents/{id}/messages", messages::send)
+        .get("/agents/{id}/events", messages::listen)
+        .post("/agents/{id}/interrupt", rest::interrupt)
+        .get("/agents/{id}/approvals", rest::list_approvals)
+        .post("/agents/{id}/approvals/{approval}", rest::answer_approval);
+    [open, watched, api, tenants::table()]
+}
+
+/// All methods and paths that are served.
+#[cfg(test)]
+fn listed() -> Vec<(&'static str, String)> {
+    tables().into_iter().flat_map(|table| table.listed).collect()
+}
+
+/// The document of all this.
+async fn described(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(openapi::document(&shared.version))
 }
 
 /// Whether the process serves.
@@ -109,6 +137,25 @@ async fn connect(
 /// Refuses pages, and names of the server, that are not allowed.
 async fn admitted(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     match shared.admits(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// Lets those pass who look after the server: on this machine, or with an administrator's key. Who comes through a proxy
+/// is not of this machine.
+async fn observed(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let is_forwarded = FORWARDED.iter().any(|name| request.headers().contains_key(*name));
+    if peer.is_some_and(|peer| peer.to_canonical().is_loopback()) && !is_forwarded {
+        return next.run(request).await;
+    }
+    administered(State(shared), request, next).await
+}
+
+/// Lets those pass who manage tenants.
+async fn administered(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    match shared.administers(&Credentials::of_headers(request.headers())).await {
         Ok(()) => next.run(request).await,
         Err(failure) => failure.into_response(),
     }

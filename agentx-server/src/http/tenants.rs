@@ -4,20 +4,17 @@ use std::sync::Arc;
 
 use agentx_core::{ErrorKind, Timestamp};
 use axum::{
-    Json, Router,
-    extract::{Query, Request, State, rejection::QueryRejection},
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::body::Body;
+use super::{body::Body, table::Table};
 use crate::{
     Owner,
-    auth::{Credentials, KeyHash, Scope, generate_key, random_hex},
+    auth::{KeyHash, Scope, generate_key, random_hex},
     failure::{Code, Failure},
     server::Shared,
     tenant::{NewKey, NewTenant, Tenant, TenantChanges, TenantKey, TenantQuotas},
@@ -32,28 +29,19 @@ const KEY_ID: usize = 16;
 type Served = State<Arc<Shared>>;
 type Answered<T = Json<Value>> = Result<T, Failure>;
 
-pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/tenants/create", post(create))
-        .route("/tenants/get", post(find))
-        .route("/tenants/list", get(list))
-        .route("/tenants/update", post(update))
-        .route("/tenants/suspend", post(suspend))
-        .route("/tenants/resume", post(resume))
-        .route("/tenants/delete", post(delete))
-        .route("/tenants/usage", post(usage))
-        .route("/tenants/keys/create", post(create_key))
-        .route("/tenants/keys/list", post(list_keys))
-        .route("/tenants/keys/revoke", post(revoke_key))
-        .layer(middleware::from_fn_with_state(shared.clone(), administered))
-}
-
-/// Lets those in alone who manage tenants.
-async fn administered(State(shared): Served, request: Request, next: Next) -> Response {
-    match shared.administers(&Credentials::of_headers(request.headers())).await {
-        Ok(()) => next.run(request).await,
-        Err(failure) => failure.into_response(),
-    }
+pub(super) fn table() -> Table {
+    Table::below("/v1")
+        .post("/tenants/create", create)
+        .post("/tenants/get", find)
+        .get("/tenants/list", list)
+        .post("/tenants/update", update)
+        .post("/tenants/suspend", suspend)
+        .post("/tenants/resume", resume)
+        .post("/tenants/delete", delete)
+        .post("/tenants/usage", usage)
+        .post("/tenants/keys/create", create_key)
+        .post("/tenants/keys/list", list_keys)
+        .post("/tenants/keys/revoke", revoke_key)
 }
 
 #[derive(Deserialize)]

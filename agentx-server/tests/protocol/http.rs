@@ -189,10 +189,19 @@ async fn an_owner_has_bounds_of_its_own() {
     assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
     let bob = Api { served: &served, key: Some("key-of-bob") };
     assert_eq!(bob.json(Method::GET, "/api/containers", None).await.0, StatusCode::OK);
-    let metrics = bob.send(Method::GET, "/metrics", None).await.text().await.unwrap();
+    let metrics = Api { served: &served, key: None }.send(Method::GET, "/metrics", None).await;
+    let metrics = metrics.text().await.unwrap();
     let counted = r#"agentx_requests_total{method="container.create",outcome="ok"} 2"#;
     assert!(metrics.lines().any(|line| line == counted), "{metrics}");
     assert!(!metrics.contains("ann") && !metrics.contains("\"one"), "{metrics}");
+    // Whoever comes through a proxy is not of this machine.
+    for path in ["/metrics", "/ready"] {
+        for (key, expected) in [("guess", StatusCode::UNAUTHORIZED), ("key-of-bob", StatusCode::FORBIDDEN)] {
+            let url = format!("http://{}{path}", served.address);
+            let asked = client().get(url).header("x-forwarded-for", "10.0.0.9").bearer_auth(key).send();
+            assert_eq!(asked.await.unwrap().status(), expected, "{path}");
+        }
+    }
 }
 
 /// A page of somebody else's, and a name of somebody else's that points here.

@@ -16,6 +16,7 @@ mod hostile_server;
 mod http;
 mod later;
 mod noise;
+mod openapi;
 mod owners;
 mod quotas;
 mod resume;

@@ -104,7 +104,8 @@ pub(crate) async fn serve_with(settings: impl FnOnce(ServerBuilder) -> ServerBui
     let server = settings(Server::builder(Arc::new(runtime), repositories)).build();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(async move { axum::serve(listener, server.router()).await.unwrap() });
+    let routes = server.router().into_make_service_with_connect_info::<SocketAddr>();
+    let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
     Served { address, serving }
 }
 

@@ -8,8 +8,13 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, extract::ConnectInfo};
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -50,8 +55,8 @@ pub(crate) async fn serve<T>(
         loop {
             // Never closed.
             let Ok(place) = places.clone().acquire_owned().await else { return };
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection can't be taken");
                     time::sleep(PAUSE).await;
@@ -63,7 +68,12 @@ pub(crate) async fn serve<T>(
             let mut told = ending.subscribe();
             let heard = Arc::new(Notify::new());
             let stream = Counted { stream, heard: heard.clone(), _open: told.clone() };
-            let service = TowerToHyperService::new(routes.clone());
+            let routes = TowerToHyperService::new(routes.clone());
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                // Some routes are for this machine alone.
+                request.extensions_mut().insert(ConnectInfo(peer));
+                routes.call(request)
+            });
             let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
             drop(tokio::spawn(async move {
                 let mut connection = pin!(connection);
