@@ -71,7 +71,7 @@ fn wrong(document: &Value, schema: &Value, value: &Value, place: &str) -> Option
             None => {}
         }
     }
-    let items = value.as_array().into_iter().flatten().enumerate();
+    let mut items = value.as_array().into_iter().flatten().enumerate();
     let of_items = schema.get("items")?;
     items.find_map(|(at, item)| wrong(document, of_items, item, &format!("{place}[{at}]")))
 }
