@@ -19,7 +19,7 @@ use reqwest::{Method, Response};
 use tokio::{
     runtime::Handle,
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{LogEvent, deadline, script};
@@ -31,6 +31,10 @@ use crate::container::{
 /// How long a command that was killed may take to tell its end.
 const END: Duration = Duration::from_secs(10);
 
+/// How often the server is asked to end a command, which it may not know of yet, and how long it is waited in between.
+const DELETES: u32 = 20;
+const BETWEEN_DELETES: Duration = Duration::from_millis(250);
+
 /// A command behind the published API.
 pub(super) struct SandboxChild {
     http: Arc<Http>,
@@ -40,6 +44,8 @@ pub(super) struct SandboxChild {
     /// Why it is being ended: 0 for not, else a [`Verdict`].
     verdict: Arc<AtomicU8>,
     killed: Arc<Notify>,
+    /// Whether the server has said that it knows the command.
+    known: bool,
 }
 
 /// The log of the process, as far as it came.
@@ -79,11 +85,13 @@ impl SandboxChild {
             end_until: None,
             over: false,
         };
-        Self { http, runtime, id, log: Mutex::new(log), verdict: Arc::default(), killed: Arc::default() }
+        let (verdict, killed) = (Arc::default(), Arc::default());
+        Self { http, runtime, id, log: Mutex::new(log), verdict, killed, known: false }
     }
 
     /// Opens the log, and waits until the command runs.
     pub(super) async fn listen(&mut self) -> Result<()> {
+        self.known = true;
         let request = Request::get("spawn", format!("/api/process/{}/stream", self.id));
         let response = self.http.send(request).await?;
         let log = self.log.get_mut();
@@ -103,11 +111,17 @@ impl SandboxChild {
     }
 
     fn delete(&self) {
-        let (http, id) = (Arc::clone(&self.http), self.id.clone());
+        let (http, id, known) = (Arc::clone(&self.http), self.id.clone(), self.known);
         self.runtime.spawn(async move {
-            let path = format!("/api/process/{id}");
-            // One that has ended is not found, and one whose server is gone has ended.
-            drop(http.tell(Request::new("kill", Effect::Change, Method::DELETE, path)).await);
+            for _ in 0..DELETES {
+                let path = format!("/api/process/{id}");
+                match http.tell(Request::new("kill", Effect::Change, Method::DELETE, path)).await {
+                    Ok(_) => return,
+                    // One that has ended is not found. One that is not known to have begun may begin yet.
+                    Err(failed) if failed.is_answer && (known || !is_not_found(&failed.error)) => return,
+                    Err(_) => sleep(BETWEEN_DELETES).await,
+                }
+            }
         });
     }
 
@@ -196,6 +210,11 @@ impl Log {
         }
         self.queue.push_back(ExecEvent::Exited(status));
     }
+}
+
+/// That API has its own words for it, and so the status alone says so.
+fn is_not_found(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported)
 }
 
 /// Completes at the moment, if there is one.

@@ -5,11 +5,12 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use super::{
-    BackgroundId, BackgroundLimits, BackgroundState, BackgroundStatus, LogCursor, LogPage, ring::Ring,
+    BackgroundId, BackgroundLimits, BackgroundState, BackgroundStatus, LogCursor, LogPage,
+    follower::Followers, ring::Ring,
 };
 use crate::{
     BoxFuture, Child, Clock, Error, ExecEvent, ExecRequest, ExitStatus, Invocation, OutputStream, Result,
@@ -26,6 +27,7 @@ pub(super) struct Entry {
     command: String,
     started: SystemTime,
     clock: Arc<dyn Clock>,
+    patience: Duration,
     run: Mutex<Run>,
     log: Mutex<Log>,
 }
@@ -38,6 +40,8 @@ struct Run {
     status: Option<ExitStatus>,
     /// The task that reads.
     reader: Option<Waker>,
+    /// While the command waits for a reader of its log.
+    waiting: Option<BoxFuture<'static, ()>>,
 }
 
 struct Log {
@@ -47,6 +51,7 @@ struct Log {
     error: Option<Error>,
     waiting: BTreeMap<u64, Waker>,
     next_waiter: u64,
+    followers: Followers,
 }
 
 /// The task that reads a command's output. When it is dropped, the command ends.
@@ -68,9 +73,11 @@ impl Entry {
             error: None,
             waiting: BTreeMap::new(),
             next_waiter: 0,
+            followers: Followers::default(),
         };
         let started = clock.now();
-        Arc::new(Self { id, command, started, clock, run: Mutex::new(run), log: Mutex::new(log) })
+        let patience = limits.patience;
+        Arc::new(Self { id, command, started, clock, patience, run: Mutex::new(run), log: Mutex::new(log) })
     }
 
     pub(super) fn id(&self) -> &BackgroundId {
@@ -168,11 +175,40 @@ impl Entry {
         .await
     }
 
+    /// Changes who follows the log; the command goes on where it waited for that.
+    pub(super) fn followers<T>(&self, change: impl FnOnce(&mut Followers) -> T) -> T {
+        let changed = change(&mut lock(&self.log).followers);
+        if !self.patience.is_zero() {
+            let reader = lock(&self.run).reader.take();
+            reader.into_iter().for_each(Waker::wake);
+        }
+        changed
+    }
+
+    /// Waits for readers of the log who are behind, up to the patience.
+    fn poll_readers(&self, run: &mut Run, cx: &mut Context<'_>) -> Poll<()> {
+        if self.patience.is_zero() || !lock(&self.log).are_followers_behind() {
+            run.waiting = None;
+            return Poll::Ready(());
+        }
+        let waiting = run.waiting.get_or_insert_with(|| self.clock.sleep(self.patience));
+        if waiting.as_mut().poll(cx).is_ready() {
+            run.waiting = None;
+            lock(&self.log).give_followers_up();
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
     /// Takes one event, or says that there are no more.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let event = {
             let mut run = lock(&self.run);
             let Some(child) = run.child.clone() else { return Poll::Ready(None) };
+            if self.poll_readers(&mut run, cx).is_pending() {
+                run.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
             let next = run.next.get_or_insert_with(|| Box::pin(async move { child.next_event().await }));
             let Poll::Ready(event) = next.as_mut().poll(cx) else {
                 run.reader = Some(cx.waker().clone());
@@ -210,6 +246,14 @@ impl Entry {
 }
 
 impl Log {
+    fn are_followers_behind(&self) -> bool {
+        self.followers.are_behind(&self.ring)
+    }
+
+    fn give_followers_up(&mut self) {
+        self.followers.give_up(&self.ring);
+    }
+
     fn page(&self, from: LogCursor, most: usize) -> LogPage {
         self.ring.page(from, most, self.state.status())
     }

@@ -1,6 +1,7 @@
 //! Commands that go on by themselves.
 
 mod entry;
+mod follower;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -16,9 +17,12 @@ use std::{
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 
-use self::entry::{Entry, Reader, lock, shown};
 pub use self::types::{
     BackgroundId, BackgroundLimits, BackgroundState, BackgroundStatus, LogCursor, LogPage, LogPiece,
+};
+use self::{
+    entry::{Entry, Reader, lock, shown},
+    follower::Follower,
 };
 use crate::{
     Clock, Error, ErrorKind, ExecRequest, ExitStatus, OnExceed, OutputLimit, Process, Result, Signal, Spawn,
@@ -155,18 +159,18 @@ impl BackgroundProcesses {
     }
 
     /// What a command has written from `from` on, and what it writes, page by page as it comes, up to its end: the last
-    /// page has the status. A reader that is too slow is told what it has missed. Any number may follow; the stream
-    /// holds the log, not the command.
+    /// page has the status. A reader that is too slow is told what it has missed; the
+    /// [limits](BackgroundLimits::patience) say how long the command waits for it. Any number may follow; the stream holds
+    /// the log, not the command.
     ///
     /// # Errors
     /// `NotFound`.
     pub fn follow(&self, id: &BackgroundId, from: LogCursor) -> Result<BoxStream<'static, LogPage>> {
         let entry = self.entry("follow", id)?;
-        let pages = stream::unfold(Some((entry, from)), |state| async move {
-            let (entry, from) = state?;
-            let page = entry.news(from, PAGE).await;
-            let next = page.next;
-            let rest = page.status.is_none().then_some((entry, next));
+        let pages = stream::unfold(Some(Follower::new(entry, from)), |follower| async move {
+            let mut follower = follower?;
+            let page = follower.next(PAGE).await;
+            let rest = page.status.is_none().then_some(follower);
             Some((page, rest))
         });
         Ok(pages.boxed())

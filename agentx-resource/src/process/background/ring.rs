@@ -35,6 +35,21 @@ impl Ring {
         self.end
     }
 
+    /// Whether what was written from `from` on takes half of the room, so that more may push it out.
+    pub(super) fn is_half_full(&self, from: u64) -> bool {
+        let unread = self.end.saturating_sub(from);
+        if unread >= (self.limits.log_bytes / 2) as u64 {
+            return true;
+        }
+        let (most, mut seen) = (self.limits.log_pieces / 2, 0);
+        let pieces = self.pieces.iter().rev().take_while(|piece| {
+            let begun = seen < unread;
+            seen += piece.bytes.len() as u64;
+            begun
+        });
+        pieces.take(most).count() >= most
+    }
+
     pub(super) fn push(&mut self, stream: OutputStream, written: &[u8]) {
         for written in written.chunks(PIECE) {
             match self.pieces.back_mut() {
@@ -138,6 +153,19 @@ mod tests {
         assert_eq!(ring.page(LogCursor::new(22), 100, None).lost, 0);
         ring.push(Stdout, &vec![b'-'; 3 * PIECE]);
         assert_eq!((ring.bytes, text(&ring.page(LogCursor::START, 9, None))), (5, "-----".to_owned()));
+    }
+
+    #[test]
+    fn a_log_is_half_full_by_bytes_or_by_pieces() {
+        let mut ring = ring(100, 8);
+        ring.push(Stdout, &[b'-'; 49]);
+        assert!(!ring.is_half_full(0));
+        ring.push(Stdout, b"-");
+        assert!(ring.is_half_full(0) && !ring.is_half_full(1) && !ring.is_half_full(50));
+        for stream in [Stderr, Stdout, Stderr, Stdout] {
+            ring.push(stream, b"x");
+        }
+        assert!(ring.is_half_full(50) && !ring.is_half_full(51) && !ring.is_half_full(99));
     }
 
     #[test]

@@ -244,3 +244,59 @@ fn waiters_that_are_dropped_are_forgotten() {
     }
     assert_eq!(entry.waiters(), 0);
 }
+
+/// With room for four of its pieces, two of which fill it by half.
+fn patient() -> BackgroundLimits {
+    BackgroundLimits::default().with_log_bytes(128 << 10).with_patience(Duration::from_secs(9))
+}
+
+#[test]
+fn a_command_waits_for_those_who_follow_it_and_they_miss_nothing() {
+    let World { background, tasks, .. } = world(patient());
+    block_on(async {
+        let id = background.start(ExecRequest::program("yes", [""; 0])).await.unwrap();
+        let end = || {
+            tasks.run();
+            background.status(&id).unwrap().log_end.offset()
+        };
+        assert_eq!(end(), 64 << 10, "it waits for the first to follow");
+        let mut pages = background.follow(&id, LogCursor::START).unwrap();
+        let mut read = 0;
+        while read < 1 << 20 {
+            let Some(page) = pages.next().now_or_never() else {
+                assert!(end() > read, "it goes on once all was read");
+                continue;
+            };
+            let page = page.unwrap();
+            assert_eq!(page.lost, 0);
+            read = page.next.offset();
+            assert!(end() <= read + (64 << 10), "it is not further ahead than it may be");
+        }
+        drop(pages);
+        assert!(end() > read + (128 << 10), "nobody follows it any more");
+    });
+}
+
+#[test]
+fn a_command_waits_no_longer_than_its_patience() {
+    let World { background, tasks, clock, .. } = world(patient());
+    block_on(async {
+        let id = background.start(ExecRequest::program("yes", [""; 0])).await.unwrap();
+        let end = || {
+            tasks.run();
+            background.status(&id).unwrap().log_end.offset()
+        };
+        assert_eq!(end(), 64 << 10);
+        clock.advance(Duration::from_secs(9));
+        assert!(end() > 128 << 10, "nobody came");
+        let mut pages = background.follow(&id, LogCursor::START).unwrap();
+        assert!(pages.next().await.unwrap().lost > 0, "who comes too late is told so");
+        let waits = end();
+        assert_eq!(end(), waits);
+        clock.advance(Duration::from_secs(9));
+        assert!(end() > waits, "who stands still is not waited for");
+        background.kill(&id).await.unwrap();
+        tasks.run();
+        assert_eq!(background.wait(&id).await.unwrap(), ExitStatus::Killed);
+    });
+}

@@ -1,4 +1,7 @@
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
@@ -46,6 +49,9 @@ pub struct BackgroundLimits {
     /// How many pieces the log of each command may have. What one stream writes without the other in between is one
     /// piece, up to 8 KiB.
     pub log_pieces: usize,
+    /// How long a command that has filled half of its log waits for whoever follows it, and once for the first to do so,
+    /// until it goes on over what they have not read. Not at all by default.
+    pub patience: Duration,
 }
 
 impl BackgroundLimits {
@@ -67,6 +73,12 @@ impl BackgroundLimits {
         self
     }
 
+    /// Waits so long for those who follow a log and are slow.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// With logs of so many pieces.
     pub fn with_log_pieces(mut self, pieces: usize) -> Self {
         self.log_pieces = pieces;
@@ -74,10 +86,11 @@ impl BackgroundLimits {
     }
 }
 
-/// 16 running, 64 ended, logs of 1 MiB in 4,096 pieces.
+/// 16 running, 64 ended, logs of 1 MiB in 4,096 pieces; no command waits for a reader.
 impl Default for BackgroundLimits {
     fn default() -> Self {
-        Self { running: 16, ended: 64, log_bytes: 1 << 20, log_pieces: 4096 }
+        let patience = Duration::ZERO;
+        Self { running: 16, ended: 64, log_bytes: 1 << 20, log_pieces: 4096, patience }
     }
 }
 

@@ -11,7 +11,7 @@ mod process;
 mod session;
 mod text;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use agentx::resource::{BackgroundLimits, BackgroundProcesses, Error};
 use axum::{
@@ -42,6 +42,9 @@ const RUNNING: usize = 64;
 /// How many bytes of the log of each are kept: 4 MiB.
 const LOG_BYTES: usize = 4 << 20;
 
+/// How long a process waits for whoever follows its log and is slow, and for the first to do so.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What all handlers share.
 struct Sandbox {
     resources: Arc<Resources>,
@@ -55,7 +58,9 @@ pub(crate) fn router(resources: Arc<Resources>) -> Router {
         Arc::clone(&resources.clock),
         Arc::clone(&resources.spawn),
     )
-    .with_limits(BackgroundLimits::default().with_running(RUNNING).with_log_bytes(LOG_BYTES));
+    .with_limits(
+        BackgroundLimits::default().with_running(RUNNING).with_log_bytes(LOG_BYTES).with_patience(PATIENCE),
+    );
     let sandbox = Sandbox {
         sessions: Sessions::new(Arc::clone(&resources)),
         processes: Processes::new(background),

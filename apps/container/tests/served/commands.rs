@@ -4,7 +4,7 @@ use agentx::resource::{
     Child, ErrorKind, ExecEvent, ExecRequest, ExitStatus, OutputLimit, Process, ProcessExt, Stdin,
 };
 use agentx_container::{Limits, Server, Settings};
-use agentx_provider_cloudflare::{Container, ContainerAddress, ContainerOptions};
+use agentx_provider_cloudflare::{Container, ContainerAddress, ContainerOptions, SandboxProcess};
 use bytes::Bytes;
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -67,6 +67,20 @@ async fn a_log_that_is_full_makes_the_command_wait_and_nothing_is_lost() {
     let (output, ends) = all(&*child).await;
     assert!(output == content, "{} bytes came of {}", output.len(), content.len());
     assert_eq!(ends, [ExitStatus::Code(0)]);
+}
+
+/// By the published API, whose server keeps a log for those who come later, too.
+#[tokio::test]
+async fn output_that_comes_faster_than_it_is_read_is_told_whole() {
+    let served = Served::start().await;
+    let root = served.root.to_str().unwrap();
+    let process = SandboxProcess::connect(&served.at(), root, ContainerOptions::default()).await.unwrap();
+    let script = "head -c 16000000 /dev/zero | tr '\\0' x";
+    let request = ExecRequest::shell(script).with_output_limit(OutputLimit::none());
+    let child = process.spawn(request).await.unwrap();
+    let (output, ends) = all(&*child).await;
+    assert_eq!((output.len(), ends), (16_000_000, vec![ExitStatus::Code(0)]));
+    assert!(output.iter().all(|byte| *byte == b'x'));
 }
 
 #[tokio::test]
