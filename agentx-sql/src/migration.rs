@@ -19,10 +19,14 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "0003_pending", sql: include_str!("../migrations/0003_pending.sql") },
 ];
 
+/// How often a migration is tried again whose outcome was lost, and which was not there when it was looked for.
+const TRIES: u32 = 3;
+
 /// Applies the migrations that the database has not seen, each in one batch that also records it. The record is
-/// written first: of two that migrate at once, the second fails on it before it does anything else.
+/// written first: of two that migrate at once, the second fails on it before it does anything else. So one whose outcome
+/// was lost is looked for, and may be tried again.
 pub(crate) async fn migrate(executor: &dyn Executor) -> Result<()> {
-    let mut current = version(executor).await?;
+    let (mut current, mut lost) = (version(executor).await?, 0);
     loop {
         if current > SCHEMA_VERSION {
             let problem = format!(
@@ -37,9 +41,13 @@ pub(crate) async fn migrate(executor: &dyn Executor) -> Result<()> {
             Ok(_) => current = next.version,
             Err(error) => {
                 let seen = match error.kind() {
-                    ErrorKind::AlreadyExists => version(executor).await?,
+                    ErrorKind::AlreadyExists | ErrorKind::Lost => version(executor).await?,
                     _ => current,
                 };
+                if seen <= current && error.kind() == ErrorKind::Lost && lost < TRIES {
+                    lost += 1;
+                    continue;
+                }
                 if seen <= current {
                     return Err(crate::repository::told(&error, "migrate", next.name));
                 }
@@ -132,6 +140,21 @@ mod tests {
             assert_eq!(block_on(migrate(&script)).unwrap_err().kind(), kind);
             assert_eq!(script.0.lock().unwrap().1.iter().filter(|sql| *sql == "CREATE").count(), 1);
         }
+    }
+
+    #[test]
+    fn a_migration_whose_outcome_is_lost_is_looked_for_and_tried_again_a_few_times() {
+        let lost = || Err(ErrorKind::Lost);
+        let script = Script::new([Ok(0), lost(), Ok(1), Ok(SCHEMA_VERSION)]);
+        block_on(migrate(&script)).unwrap();
+        assert_eq!(script.0.lock().unwrap().1, ["SELECT", "CREATE", "SELECT", "SELECT"]);
+        // It was not there yet, and then it came late.
+        let late = Err(ErrorKind::AlreadyExists);
+        let script = Script::new([Ok(0), lost(), Ok(0), late, Ok(1), Ok(SCHEMA_VERSION)]);
+        block_on(migrate(&script)).unwrap();
+        let script = Script::new([Ok(0), lost(), Ok(0), lost(), Ok(0), lost(), Ok(0), lost(), Ok(0)]);
+        assert_eq!(block_on(migrate(&script)).unwrap_err().kind(), ErrorKind::Lost);
+        assert_eq!(script.0.lock().unwrap().1.iter().filter(|sql| *sql == "CREATE").count(), 4);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 
-use super::{Answer, CloudflareApi, Effect, Failure};
+use super::{Answer, CloudflareApi, Effect, Failed, Failure};
 
 /// The first wait before another attempt. Each further one is twice as long.
 const WAIT: Duration = Duration::from_millis(200);
@@ -42,11 +42,21 @@ impl CloudflareApi {
         call: Call<'_>,
         read: impl Fn(&Answer) -> Result<T, Failure> + Send + Sync,
     ) -> Result<T> {
+        let answered = self.tried(&call, read).await?;
+        answered.map_err(|failed| failed.failure.told(call.operation, call.changes, failed.tried))
+    }
+
+    /// The same, which leaves it to the caller what to make of a failure.
+    pub(crate) async fn tried<T: Send>(
+        &self,
+        call: &Call<'_>,
+        read: impl Fn(&Answer) -> Result<T, Failure> + Send + Sync,
+    ) -> Result<Result<T, Failed>> {
         let (mut tried, mut renewed) = (0, false);
         let mut token = self.token.get().await?;
         loop {
-            let failure = match self.attempt(&call, &token).await.and_then(|answer| read(&answer)) {
-                Ok(result) => return Ok(result),
+            let failure = match self.attempt(call, &token).await.and_then(|answer| read(&answer)) {
+                Ok(result) => return Ok(Ok(result)),
                 Err(failure) => failure,
             };
             // The token that was refused would be refused again, and so may a third.
@@ -60,26 +70,42 @@ impl CloudflareApi {
             }
             tried += 1;
             let safe = !call.changes || failure.effect == Effect::None;
-            match failure.retry {
-                Retry::After(asked) if safe && tried <= self.retries => match self.wait(asked, tried) {
-                    Some(wait) => self.clock.sleep(wait).await,
-                    None => return Err(redacted(failure, &token).told(call.operation, call.changes, 1)),
-                },
-                _ => return Err(redacted(failure, &token).told(call.operation, call.changes, tried)),
+            let failed = |tried| Ok(Err(Failed { failure: redacted(failure.clone(), &token), tried }));
+            if !safe || !matches!(failure.retry, Retry::After(_)) || tried > self.retries {
+                return failed(tried);
+            }
+            match self.pause(failure.retry, tried) {
+                Some(wait) => self.clock.sleep(wait).await,
+                // It is for the caller to wait for so long, and then it may help.
+                None => return failed(1),
             }
         }
     }
 
+    /// Waits before another attempt, after so many; false where the API asks for more time than is waited here, or
+    /// where there were attempts enough.
+    #[cfg(feature = "d1")]
+    pub(crate) async fn waits(&self, retry: Retry, tried: u32) -> bool {
+        if !matches!(retry, Retry::After(_)) || tried > self.retries {
+            return false;
+        }
+        match self.pause(retry, tried) {
+            Some(wait) => self.clock.sleep(wait).await,
+            None => return false,
+        }
+        true
+    }
+
     /// How long to wait before the next attempt; none where the API asks for more than is waited here.
-    fn wait(&self, asked: Option<Duration>, tried: u32) -> Option<Duration> {
+    fn pause(&self, retry: Retry, tried: u32) -> Option<Duration> {
         let doubled = WAIT.saturating_mul(1 << (tried - 1).min(16));
         // Several that failed together do not come again together.
         let nanos = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
         let own = doubled + doubled.mul_f64(f64::from(nanos % 1000) / 1000.0);
-        match asked {
-            Some(asked) if asked > LONGEST_WAIT => None,
-            Some(asked) => Some(asked.max(own.min(LONGEST_WAIT))),
-            None => Some(own.min(LONGEST_WAIT)),
+        match retry {
+            Retry::After(Some(asked)) if asked > LONGEST_WAIT => None,
+            Retry::After(Some(asked)) => Some(asked.max(own.min(LONGEST_WAIT))),
+            _ => Some(own.min(LONGEST_WAIT)),
         }
     }
 

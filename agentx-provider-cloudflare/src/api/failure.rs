@@ -32,6 +32,13 @@ pub(crate) struct Failure {
     pub(crate) retry: Retry,
 }
 
+/// A failure that stayed, and after how many attempts.
+#[derive(Clone, Debug)]
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    pub(crate) tried: u32,
+}
+
 impl Failure {
     /// One that will come again, and that had no effect. What it says is bounded, and without control characters.
     pub(crate) fn new(kind: ErrorKind, message: impl AsRef<str>) -> Self {

@@ -17,7 +17,7 @@ pub use self::token::ApiToken;
 pub(crate) use self::{
     answer::{Answer, Envelope},
     call::Call,
-    failure::{Effect, Failure, fail},
+    failure::{Effect, Failed, Failure, fail},
 };
 use crate::client;
 

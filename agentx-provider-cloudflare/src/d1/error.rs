@@ -5,6 +5,7 @@
 
 use agentx_resource::ErrorKind;
 
+use super::mark::LATE;
 use crate::api::{Answer, Failure};
 
 /// The failure that an answer without success tells.
@@ -21,6 +22,10 @@ pub(super) fn failure(answer: &Answer) -> Failure {
     let Some((_, text)) = answer.errors().and_then(|errors| errors.into_iter().next()) else {
         return answer.failure();
     };
+    // It came twice, or after it was asked for: the mark knows what became of it.
+    if text.contains(LATE) {
+        return Failure::new(ErrorKind::Unavailable, "the batch came late, or twice").unknown().passing(None);
+    }
     let by_code = text.split(|each: char| !each.is_ascii_alphanumeric() && each != '_');
     let mut codes = by_code.filter_map(|word| word.strip_prefix("SQLITE_"));
     // The last one is the most exact.
@@ -154,6 +159,7 @@ mod tests {
             "D1 DB reset because its code was updated.",
             "D1 DB storage operation exceeded timeout which caused object to be reset.",
             "internal error; reference = abc",
+            "NOT NULL constraint failed: agentx_d1_batches.batch: SQLITE_CONSTRAINT",
             "disk I/O error: SQLITE_IOERR",
         ] {
             let failure = of(500, text);

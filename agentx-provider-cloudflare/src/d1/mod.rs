@@ -1,6 +1,7 @@
 //! D1 as an executor of statements, over its REST API.
 
 mod error;
+mod mark;
 mod rows;
 mod scan;
 mod statement;
@@ -14,8 +15,13 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 pub use self::usage::D1Usage;
-use self::{rows::StatementResult, statement::Batch, usage::Counters};
-use crate::api::{Call, CloudflareApi, Envelope, Failure, is_id};
+use self::{
+    mark::{Fate, Lanes, MISSING, Mark},
+    rows::StatementResult,
+    statement::{Batch, Query},
+    usage::Counters,
+};
+use crate::api::{Call, CloudflareApi, Effect, Envelope, Failed, Failure, fail, is_id};
 
 /// What errors name as the provider.
 const PROVIDER: &str = "d1";
@@ -60,6 +66,7 @@ pub struct D1Executor {
     api: CloudflareApi,
     database: Arc<str>,
     usage: Arc<Counters>,
+    lanes: Arc<Lanes>,
 }
 
 impl D1Executor {
@@ -75,7 +82,7 @@ impl D1Executor {
                 .with_provider(PROVIDER)
                 .with_message("not the id of a database"));
         }
-        Ok(Self { api, database, usage: Arc::default() })
+        Ok(Self { api, database, usage: Arc::default(), lanes: Arc::default() })
     }
 
     /// What was used until now.
@@ -92,45 +99,111 @@ impl D1Executor {
     }
 }
 
-#[async_trait]
-impl Executor for D1Executor {
-    async fn execute(&self, batch: Vec<Statement>) -> Result<Vec<Rows>> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
+/// What a request gave: the rows of each statement, and what they are billed for.
+type Answered = Result<(Vec<Rows>, D1Usage), Failed>;
+
+impl D1Executor {
+    /// Sends the queries as one batch.
+    async fn send(&self, queries: impl Iterator<Item = &Query> + Send, changes: bool) -> Result<Answered> {
+        let batch = Batch { batch: queries.collect() };
+        let expected = batch.batch.len();
         let refused = |failure: Failure| self.named(&failure.told(OPERATION, false, 1));
-        let request = Batch::new(&batch).map_err(refused)?;
-        let request = serde_json::to_vec(&request)
+        let request = serde_json::to_vec(&batch)
             .map_err(|error| refused(Failure::new(ErrorKind::Internal, error.to_string())))?;
         if request.len() > MAX_REQUEST {
             let problem = format!("a batch has at most {MAX_REQUEST} bytes, this one has {}", request.len());
             return Err(refused(Failure::new(ErrorKind::LimitExceeded, problem)));
         }
         let path = format!("/d1/database/{}/raw", self.database);
-        let call = Call {
-            operation: OPERATION,
-            method: Method::POST,
-            path: &path,
-            body: request.into(),
-            changes: !statement::reads(&batch),
-            limit: MAX_ANSWER,
-        };
-        let answered = self.api.call(call, |answer| {
+        let (operation, method, limit) = (OPERATION, Method::POST, MAX_ANSWER);
+        let call = Call { operation, method, path: &path, body: request.into(), changes, limit };
+        let answered = self.api.tried(&call, |answer| {
             if !answer.is_success() {
                 return Err(error::failure(answer));
             }
             let results = Envelope::<Vec<StatementResult>>::read(answer)?;
-            rows::rows(results, batch.len())
+            rows::rows(results, expected)
         });
-        match answered.await {
-            Ok((rows, usage)) => {
-                self.usage.add(&usage);
-                Ok(rows)
+        let answered = answered.await.map_err(|error| self.named(&error))?;
+        match &answered {
+            Ok((_, usage)) => self.usage.add(usage),
+            Err(_) => self.usage.add(&D1Usage { unmetered: 1, ..D1Usage::default() }),
+        }
+        Ok(answered)
+    }
+
+    async fn read(&self, queries: &[Query]) -> Result<Vec<Rows>> {
+        match self.send(queries.iter(), false).await? {
+            Ok((rows, _)) => Ok(rows),
+            Err(Failed { failure, tried }) => Err(self.named(&failure.told(OPERATION, false, tried))),
+        }
+    }
+
+    /// Makes the change once, whatever becomes of its answers.
+    async fn change(&self, queries: &[Query], silent: bool) -> Result<Vec<Rows>> {
+        let mut mark = self.lanes.take();
+        let told =
+            |failed: Failed, changes| self.named(&failed.failure.told(OPERATION, changes, failed.tried));
+        let mut lost = 0;
+        loop {
+            let begin = statement::queries(&mark.begin())
+                .map_err(|failure| self.named(&failure.told(OPERATION, false, 1)))?;
+            let mut failed = match self.send(begin.iter().chain(queries), true).await? {
+                Ok((mut rows, _)) => {
+                    mark.answered();
+                    return Ok(rows.split_off(begin.len()));
+                }
+                Err(failed) => failed,
+            };
+            if begin.len() == 1 && failed.failure.message.contains(MISSING) {
+                mark.missing();
+                continue;
             }
-            Err(error) => {
-                self.usage.add(&D1Usage { unmetered: 1, ..D1Usage::default() });
-                Err(self.named(&error))
+            if failed.failure.effect == Effect::None {
+                return Err(told(failed, true));
             }
+            match self.fate(&mark).await {
+                Some(Fate::Done) if silent => return Ok(vec![Rows::default(); queries.len()]),
+                Some(Fate::Done) => {
+                    let Failure { kind, message, .. } = failed.failure;
+                    let error = fail(ErrorKind::Lost, OPERATION);
+                    let message = format!("all was done, and what it gave is lost: {kind}: {message}");
+                    return Err(self.named(&error.with_message(message)));
+                }
+                Some(Fate::Void) => {
+                    (lost, failed.failure.effect) = (lost + 1, Effect::None);
+                    if !self.api.waits(failed.failure.retry, lost).await {
+                        failed.tried = lost;
+                        return Err(told(failed, true));
+                    }
+                    mark.again();
+                }
+                None => return Err(told(failed, true)),
+            }
+        }
+    }
+
+    /// What became of a batch whose answer was lost; none where that can't be found out.
+    async fn fate(&self, mark: &Mark<'_>) -> Option<Fate> {
+        let queries = statement::queries(&mark.settle()).ok()?;
+        // To ask again changes nothing more.
+        let (rows, _) = self.send(queries.iter(), false).await.ok()?.ok()?;
+        mark.fate(&rows)
+    }
+}
+
+#[async_trait]
+impl Executor for D1Executor {
+    async fn execute(&self, batch: Vec<Statement>) -> Result<Vec<Rows>> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let queries = statement::queries(&batch);
+        let queries = queries.map_err(|failure| self.named(&failure.told(OPERATION, false, 1)))?;
+        if statement::reads(&batch) {
+            self.read(&queries).await
+        } else {
+            self.change(&queries, statement::is_silent(&batch)).await
         }
     }
 }

@@ -19,22 +19,35 @@ pub(super) struct Query {
 
 /// A batch, which the API runs as one transaction.
 #[derive(Debug, Serialize)]
-pub(super) struct Batch {
-    batch: Vec<Query>,
+pub(super) struct Batch<'a> {
+    pub(super) batch: Vec<&'a Query>,
 }
 
-impl Batch {
-    pub(super) fn new(statements: &[Statement]) -> Result<Self, Failure> {
-        Ok(Self { batch: statements.iter().map(Query::new).collect::<Result<_, _>>()? })
-    }
+pub(super) fn queries(statements: &[Statement]) -> Result<Vec<Query>, Failure> {
+    statements.iter().map(Query::new).collect()
 }
 
 /// Whether the batch can't change anything. A statement that this does not recognise counts as a change.
 pub(super) fn reads(statements: &[Statement]) -> bool {
+    statements.iter().all(|statement| words(statement).next().is_some_and(|word| is(word, "SELECT")))
+}
+
+/// Whether each statement of the batch plainly gives no rows. One that this does not recognise counts as giving some.
+pub(super) fn is_silent(statements: &[Statement]) -> bool {
+    const SILENT: [&str; 7] = ["INSERT", "REPLACE", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER"];
     statements.iter().all(|statement| {
-        let first = statement.sql.trim_start().split(|each: char| !each.is_ascii_alphabetic()).next();
-        first.is_some_and(|word| word.eq_ignore_ascii_case("SELECT"))
+        let first = words(statement).next();
+        first.is_some_and(|word| SILENT.iter().any(|silent| is(word, silent)))
+            && !words(statement).any(|word| is(word, "RETURNING"))
     })
+}
+
+fn words(statement: &Statement) -> impl Iterator<Item = &str> {
+    statement.sql.trim_start().split(|each: char| !each.is_ascii_alphanumeric() && each != '_')
+}
+
+fn is(word: &str, keyword: &str) -> bool {
+    word.eq_ignore_ascii_case(keyword)
 }
 
 impl Query {
@@ -167,9 +180,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_plainly_a_read_is_a_change() {
+    fn what_is_not_plainly_a_read_is_a_change_and_what_is_not_plainly_silent_gives_rows() {
         let reads = |sql: &'static str| reads(&[Statement::new("SELECT 1"), Statement::new(sql)]);
         assert!(reads("SELECT 1") && reads("  select\n1"));
+        for silent in ["INSERT INTO t VALUES (1)", " update t SET n = 1", "CREATE TABLE t (n)"] {
+            assert!(is_silent(&[Statement::new(silent)]), "{silent}");
+        }
+        for telling in [
+            "DELETE FROM t RETURNING n",
+            "insert into t select 1 returning\tn",
+            "WITH x AS (SELECT 1) SELECT 1",
+            "SELECT 1",
+            "PRAGMA x",
+            "",
+        ] {
+            assert!(
+                !is_silent(&[Statement::new("CREATE TABLE t (n)"), Statement::new(telling)]),
+                "{telling}"
+            );
+        }
         for change in ["DELETE FROM t", "WITH x AS (SELECT 1) DELETE FROM t", "SELECTED", "", "-- SELECT"] {
             assert!(!reads(change), "{change}");
         }

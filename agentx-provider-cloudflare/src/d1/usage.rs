@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct D1Usage {
     /// Batches that were answered. Each is one request.
     pub batches: u64,
-    /// Statements in them.
+    /// Statements in them, those of the [marks](super::D1Executor#what-was-lost-is-found) included.
     pub statements: u64,
     /// Rows that were read, those of indexes included.
     pub rows_read: u64,
     /// Rows that were written, those of indexes included.
     pub rows_written: u64,
-    /// Batches of which D1 did not tell: they failed, or their answer was lost. What they used is not in here.
+    /// Requests of which D1 did not tell: they failed, or their answer was lost. What they used is not in here.
     pub unmetered: u64,
 }
 

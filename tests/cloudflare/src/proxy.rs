@@ -23,12 +23,18 @@ const MAX_MESSAGE: usize = 64 << 20;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
+    /// None: this request is passed on.
+    Pass,
     /// The server does not see it; this is the answer, each line of the head without its end.
     Answer(&'static [&'static str], &'static str),
     /// The server does not see it, and the connection ends.
     Refuse,
     /// The server does it, and the connection ends without an answer.
     Lose,
+    /// The server does it twice, and the second answer is told.
+    Double,
+    /// The connection ends without an answer, and the server sees it when it is [released](FaultProxy::release).
+    Late,
     /// The server does it, and this is the answer in place of its own.
     Replace(&'static [&'static str], &'static str),
     /// The server does it, and its answer ends after so many bytes of its body.
@@ -50,6 +56,7 @@ struct State {
     server: String,
     faults: Mutex<VecDeque<Fault>>,
     requests: AtomicUsize,
+    late: Mutex<Vec<Vec<u8>>>,
 }
 
 impl FaultProxy {
@@ -62,7 +69,12 @@ impl FaultProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("listen on the loopback");
         let address = listener.local_addr().expect("the address of a listener");
         let server = url.trim_start_matches("http://").to_owned();
-        let state = Arc::new(State { server, faults: Mutex::default(), requests: AtomicUsize::new(0) });
+        let state = Arc::new(State {
+            server,
+            faults: Mutex::default(),
+            requests: AtomicUsize::new(0),
+            late: Mutex::default(),
+        });
         let accept = tokio::spawn(accept(listener, state.clone()));
         Self { address, state, accept }
     }
@@ -75,6 +87,20 @@ impl FaultProxy {
     /// Lets the next request go wrong. Several faults befall one request after another.
     pub fn inject(&self, fault: Fault) {
         self.state.faults.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
+    }
+
+    /// Gives the server what came [late](Fault::Late) and waits for its answers, which it gives back whole.
+    ///
+    /// # Errors
+    /// Where the server gives none.
+    pub async fn release(&self) -> io::Result<Vec<String>> {
+        let late = std::mem::take(&mut *self.state.late.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut answers = Vec::new();
+        for request in late {
+            let (head, body) = forward(&self.state.server, &request).await?;
+            answers.push(String::from_utf8_lossy(&[head, body].concat()).into_owned());
+        }
+        Ok(answers)
     }
 
     /// How many requests have come so far.
@@ -106,6 +132,11 @@ async fn serve(mut client: TcpStream, state: &State) -> io::Result<()> {
     match fault {
         Some(Fault::Answer(head, body)) => return client.write_all(&written(head, body)).await,
         Some(Fault::Refuse) => return Ok(()),
+        Some(Fault::Late) => {
+            state.late.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+            return Ok(());
+        }
+        Some(Fault::Double) => drop(forward(&state.server, &request).await?),
         _ => {}
     }
     let (head, body) = forward(&state.server, &request).await?;

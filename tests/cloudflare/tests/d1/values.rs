@@ -37,6 +37,23 @@ async fn what_is_written_is_what_is_read() {
     }
 }
 
+/// Only SQL itself makes such text. D1 gives it with U+FFFD in the place of what is wrong; as bytes it comes whole.
+#[tokio::test]
+#[ignore = "needs workerd: cargo xtask test cloudflare"]
+async fn text_that_is_no_utf_8_comes_with_replacements_and_as_bytes_exactly() {
+    for way in WAYS {
+        let sql = "SELECT CAST(x'61ff62' AS TEXT) AS wrong, CAST(x'61ff62' AS BLOB) AS bytes, \
+            CAST(CAST(x'61ff62' AS TEXT) AS BLOB) AS both, '\u{fffd}' AS stored";
+        let rows = run(&database(way), sql).await.unwrap();
+        let row = rows.first().unwrap();
+        assert_eq!(row.text("wrong").unwrap(), "a\u{fffd}b", "{way:?}");
+        for column in ["bytes", "both"] {
+            assert_eq!(row.get(column).unwrap(), &Value::Blob(vec![0x61, 0xff, 0x62]), "{way:?}");
+        }
+        assert_eq!(row.text("stored").unwrap(), "\u{fffd}", "{way:?}");
+    }
+}
+
 /// They are stored exactly, compared exactly, and read as text; as a number, one is no integer any more.
 #[tokio::test]
 #[ignore = "needs workerd: cargo xtask test cloudflare"]
