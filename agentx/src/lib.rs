@@ -79,6 +79,10 @@ mod guides {
     #[doc = include_str!("../../docs/guides/claude-code.md")]
     struct ClaudeCode;
 
+    #[cfg(all(feature = "claude", feature = "cloudflare"))]
+    #[doc = include_str!("../../docs/guides/cloudflare.md")]
+    struct Cloudflare;
+
     #[cfg(feature = "record")]
     #[doc = include_str!("../../docs/guides/record-and-replay.md")]
     struct RecordAndReplay;
