@@ -30,8 +30,8 @@ pub struct TurnShape {
 }
 
 /// Rows that D1 reads and writes for a turn without a tool call, and for each call.
-const TURN_ROWS: (u64, u64) = (32, 16);
-const CALL_ROWS: (u64, u64) = (26, 14);
+const TURN_ROWS: (u64, u64) = (34, 18);
+const CALL_ROWS: (u64, u64) = (28, 16);
 
 /// Operations of R2, of class A and of class B.
 const READ: (u64, u64) = (0, 1);

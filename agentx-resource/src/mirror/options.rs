@@ -107,7 +107,7 @@ impl MirrorOptions {
     }
 
     /// Whether `path` is mirrored, as far as the options say.
-    pub(super) fn mirrors(&self, path: &ResourcePath) -> bool {
+    pub fn mirrors(&self, path: &ResourcePath) -> bool {
         let included = self.include.is_empty()
             // The directories on the way to what is included are needed, too.
             || self.include.iter().any(|base| path.starts_with(base) || base.starts_with(path));

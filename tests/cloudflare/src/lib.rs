@@ -21,13 +21,18 @@ pub const VARIABLE: &str = "AGENTX_CLOUDFLARE_URL";
 
 /// The bucket that all tests share, each below a prefix of its own.
 pub const BUCKET: &str = "bucket";
-/// The key id and the secret of the bucket's S3 endpoint.
+/// The bucket of tests that need so many objects that others would wait for them.
+pub const MANY: &str = "many";
+/// The key id and the secret of both buckets' S3 endpoint.
 pub const S3_CREDENTIALS: (&str, &str) = ("key", "secret");
 /// What [`Place::rest_api`] wants as a bearer token.
 pub const TOKEN: &str = "token";
 
-/// How long the server may take to give a place.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the server may take to give a place, and for any other request.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How many objects one request fills in.
+const FILLED_AT_ONCE: usize = 500;
 
 /// What one test has to itself on the server.
 #[derive(Clone, Debug)]
@@ -70,6 +75,23 @@ impl Place {
     /// What all keys of this place in the bucket begin with, without a `/` at its end.
     pub fn prefix(&self) -> String {
         format!("place-{}", self.number)
+    }
+
+    /// Puts so many small objects below `directory` of this place in the bucket [`MANY`], faster than by its API.
+    ///
+    /// # Panics
+    /// Where the server does not say that it did.
+    #[expect(clippy::panic, reason = "of no use but in tests")]
+    pub fn fill(&self, directory: &str, count: usize) {
+        let prefix = format!("{}/{directory}", self.prefix());
+        for first in (0..count).step_by(FILLED_AT_ONCE) {
+            let count = FILLED_AT_ONCE.min(count - first);
+            let body = serde_json::json!({"prefix": prefix, "first": first, "count": count}).to_string();
+            match send(&self.url, "POST", "/fill", body.as_bytes()) {
+                Ok(answer) if answer.starts_with("HTTP/1.1 200") => {}
+                other => panic!("{prefix} is not filled: {other:?}"),
+            }
+        }
     }
 
     /// The id of this place's database.

@@ -25,6 +25,8 @@ const { build } = require('esbuild');
 const PLACES = 1024;
 const places = (kind) => Object.fromEntries(Array.from({ length: PLACES }, (_, n) => [`${kind}-${n}`, `${kind}-${n}`]));
 
+const s3Credentials = { accessKeyId: 'key', secretAccessKey: 'secret' };
+
 const workers = dirname(fileURLToPath(import.meta.url));
 const { outputFiles: [{ text: script }] } = await build({
   entryPoints: [join(workers, 'main.mjs')],
@@ -53,7 +55,7 @@ const miniflare = new Miniflare(
     bindings: { PLACES },
     d1Databases: places('d1'),
     kvNamespaces: places('kv'),
-    r2Buckets: { BUCKET: { id: 'bucket', s3Credentials: { accessKeyId: 'key', secretAccessKey: 'secret' } } },
+    r2Buckets: { BUCKET: { id: 'bucket', s3Credentials }, MANY: { id: 'many', s3Credentials } },
     durableObjects: {
       COUNTER: { className: 'Counter', useSQLite: true },
       CONTAINER: { className: 'FakedContainer', useSQLite: true },

@@ -1,6 +1,7 @@
 //! A container that is there only while commands run.
 
 mod files;
+mod links;
 mod options;
 mod process;
 mod state;
@@ -27,9 +28,12 @@ use super::{ContainerEngine, http::fail};
 /// those of the store again, and the next command starts a new container.
 ///
 /// **How trees are brought together** is [`MirrorDisk`](agentx_resource::mirror::MirrorDisk)'s: by versions, in both
-/// directions, with conflicts told and both contents kept, when somebody else writes to the store meanwhile. Symbolic links,
-/// special files and permission bits are not mirrored; its own notes, `/.agentx-mirror…`, are not listed, and commands at the
-/// root see them.
+/// directions, with conflicts told and both contents kept, when somebody else writes to the store meanwhile. Its own notes,
+/// `/.agentx-mirror…`, are not listed, and commands at the root see them.
+///
+/// **Symbolic links and execute bits** have no place in a store. A sync notes them there, and the next container has them
+/// again: a link where nothing else is by then, an execute bit where the file still is. Where the container has no `find`,
+/// `readlink` and `xargs`, [`ContainerEvent::LinksLost`] says so. Other permission bits and special files stay behind.
 ///
 /// **Capabilities** are those that hold in both places. A version that was told while cold is another one when warm: a
 /// condition on it fails, and the file is to be read again.

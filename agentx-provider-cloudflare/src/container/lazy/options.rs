@@ -131,6 +131,12 @@ pub enum ContainerEvent {
         /// How long that took.
         took: Duration,
     },
+    /// Symbolic links and execute bits could not be noted in the store, or not be made again in the container. All else
+    /// is where it should be.
+    LinksLost {
+        /// Why.
+        error: Error,
+    },
     /// It was used by nobody, and could not be released.
     NotReleased {
         /// Why.

@@ -12,11 +12,11 @@ use agentx_resource::{
     mirror::{MirrorDisk, SyncReport},
 };
 use tokio::{
-    sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
+    sync::{Mutex as AsyncMutex, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
     time::{Instant, sleep, timeout},
 };
 
-use super::{ContainerEvent, LazyOptions};
+use super::{ContainerEvent, LazyOptions, links::Links};
 use crate::container::{Container, ContainerEngine, http::fail};
 
 /// How long it is waited between two tries to reach a server that does not answer yet, or not any more.
@@ -41,6 +41,9 @@ pub(super) struct Warm {
     mirror: MirrorDisk,
     /// When all that was in it was in the store, too.
     saved: Mutex<Instant>,
+    /// What the store's note names, once that is made here; it is not written over before. Held while it is compared
+    /// and written.
+    links: AsyncMutex<Option<Links>>,
 }
 
 /// The tree stays where it is while this is held.
@@ -122,8 +125,40 @@ impl Shared {
             MirrorDisk::new(Arc::clone(&self.store), Arc::clone(&files), self.options.mirror.clone());
         let begun = Instant::now();
         let report = mirror.sync().await?.complete()?;
+        // A tree without them is better than none.
+        let links = self.make_links(&container).await;
+        let links =
+            links.inspect_err(|error| self.tell(&ContainerEvent::LinksLost { error: error.clone() })).ok();
         self.tell(&ContainerEvent::HandedOver { report, took: begun.elapsed() });
-        Ok(Arc::new(Warm { container, files, mirror, saved: Mutex::new(begun) }))
+        let (saved, links) = (Mutex::new(begun), AsyncMutex::new(links));
+        Ok(Arc::new(Warm { container, files, mirror, saved, links }))
+    }
+
+    /// Makes the links that the store has a note of, and tells which that names.
+    async fn make_links(&self, container: &Container) -> Result<Links> {
+        if !self.options.process.shell {
+            return Ok(Links::default());
+        }
+        let links = Links::load(&*self.store).await?;
+        links.make(&container.process()).await?;
+        Ok(links)
+    }
+
+    /// Notes the links of the container in the store, where they have changed.
+    async fn note_links(&self, warm: &Warm) -> Result<()> {
+        if !self.options.process.shell {
+            return Ok(());
+        }
+        let mut noted = warm.links.lock().await;
+        if noted.is_none() {
+            *noted = Some(self.make_links(&warm.container).await?);
+        }
+        let links = Links::find(&warm.container.process(), &self.options.mirror).await?;
+        if noted.as_ref() != Some(&links) {
+            links.save(&*self.store).await?;
+            *noted = Some(links);
+        }
+        Ok(())
     }
 
     /// Asks for a container until its server answers.
@@ -147,6 +182,13 @@ impl Shared {
         };
         match synced {
             Ok(report) => {
+                if let Err(error) = self.note_links(warm).await {
+                    let error = self.judge(warm, error).await;
+                    if !self.warm().is_some_and(|current| Arc::ptr_eq(&current, warm)) {
+                        return Err(error);
+                    }
+                    self.tell(&ContainerEvent::LinksLost { error });
+                }
                 *lock(&warm.saved) = begun;
                 self.tell(&ContainerEvent::Synced { report: report.clone(), took: begun.elapsed() });
                 Ok(report)

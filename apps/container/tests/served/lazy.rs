@@ -168,6 +168,31 @@ async fn the_tree_goes_to_the_container_and_back() {
 }
 
 #[tokio::test]
+async fn links_and_execute_bits_are_in_the_next_container_too() {
+    let world = World::new();
+    world
+        .run(
+            "mkdir -p d/deep; printf '#!/bin/sh\necho ran' > d/run.sh; chmod +x d/run.sh; echo plain > plain; \
+             ln -s run.sh d/link; ln -s d dir; ln -s 'no such' \"it's $odd\"; ln -s gone gone; ln -s ../plain d/taken; \
+             ln -s \"$(printf 'two\\nlines\\n')x\" d/deep/lines",
+        )
+        .await;
+    world.lazy.release().await.unwrap();
+    assert_eq!(world.told(), ["starting", "started", "handed over", "synced", "released"]);
+    // What is written while nobody sees the link stays.
+    world.write("/d/taken", "a file").await;
+    let script = "./d/link; ./dir/run.sh; readlink \"it's $odd\"; cat d/taken; echo; readlink d/deep/lines; \
+                  [ -L dir ] && [ ! -L d/taken ] && [ ! -x plain ] && rm gone && chmod -x d/run.sh";
+    assert_eq!(world.run(script).await, "ran\nran\nno such\na file\ntwo\nlinesx\n");
+    assert!(world.lazy.sync().await.unwrap().is_some());
+    world.engine.kill();
+    assert!(world.lazy.sync().await.is_err());
+    assert_eq!(world.run("[ -x d/run.sh ] || [ -L gone ] || readlink d/link").await, "run.sh\n");
+    assert!(!world.told().contains(&"other"), "nothing was lost");
+    world.lazy.release().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_saved_outlives_the_container_and_the_rest_is_told_as_lost() {
     let world = World::new();
     world.write("/cold.txt", "cold").await;

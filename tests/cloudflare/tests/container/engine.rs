@@ -5,7 +5,11 @@ use std::{
     fs,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    process,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use agentx_container::{Server, Settings};
@@ -24,10 +28,15 @@ use tokio::{net::TcpListener, runtime::Runtime};
 /// The token of the Worker and of its servers, as `workers/container.mjs` has it.
 pub(crate) const TOKEN: &str = "token";
 
+/// How many engines this process has started.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
+
 /// Starts servers when the Worker asks for them.
 #[derive(Clone)]
 pub(crate) struct Engine {
     address: SocketAddr,
+    /// Which engine of this process it is.
+    number: usize,
     shared: Arc<Shared>,
 }
 
@@ -47,12 +56,13 @@ impl Engine {
             .route("/destroy/{name}", post(destroy))
             .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, shared }
+        Self { address, number: STARTED.fetch_add(1, Ordering::Relaxed), shared }
     }
 
-    /// The name of a container that the Worker asks of this engine.
+    /// The name of a container that the Worker asks of this engine. No other engine has it, not even one that gets the
+    /// same port later: the Worker still knows the container of the earlier one, and takes it for running.
     pub(crate) fn name(&self) -> String {
-        format!("e{}", self.address.port())
+        format!("e{}-{}-{}", self.address.port(), process::id(), self.number)
     }
 
     /// Where the container's commands see the root.

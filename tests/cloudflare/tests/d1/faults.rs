@@ -15,6 +15,9 @@ const ERROR: &str = "HTTP/1.1 500 Internal Server Error";
 const JSON: &str = "content-type: application/json";
 const HTML: &str = "content-type: text/html";
 
+/// How long an answer that stands still is waited for; and any other, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A database behind a proxy, and the same database without.
 struct Behind {
     proxy: FaultProxy,
@@ -28,8 +31,7 @@ async fn behind() -> Behind {
     let api = |base: String| {
         CloudflareApi::at(base, ApiToken::value(TOKEN), Arc::new(SystemClock)).unwrap().with_retries(1)
     };
-    let database =
-        |base| D1Executor::new(api(base).with_timeout(Duration::from_secs(2)), place.database()).unwrap();
+    let database = |base| D1Executor::new(api(base).with_timeout(PATIENCE), place.database()).unwrap();
     let direct = database(place.explorer_api());
     run(&direct, "CREATE TABLE t (n INTEGER)").await.unwrap();
     Behind { database: database(proxy.through(&place.explorer_api())), proxy, direct }
@@ -231,18 +233,20 @@ async fn the_table_of_the_marks_is_made_again_where_it_is_gone() {
     assert_eq!(behind.stored().await, 4);
 }
 
-/// Every request of it is lost once, before or after it was done.
+/// Of its requests some are lost, before or after they were done, or come twice.
 #[tokio::test]
 #[ignore = "needs workerd: cargo xtask test cloudflare"]
 async fn a_migration_goes_on_where_an_answer_was_lost() {
     for fault in [Fault::Refuse, Fault::Lose, Fault::Double] {
         let behind = behind().await;
         for _ in 0..20 {
-            behind.proxy.inject(fault.clone());
-            behind.proxy.inject(Fault::Pass);
+            for fault in [fault.clone(), Fault::Pass, Fault::Pass] {
+                behind.proxy.inject(fault);
+            }
         }
         SqlRepositories::open(Arc::new(behind.database.clone())).await.unwrap();
-        assert!(behind.proxy.requests() > 6, "{fault:?}");
+        // As many as without a fault, and what was asked again.
+        assert!(behind.proxy.requests() > 4, "{fault:?}");
         let versions = run(&behind.direct, "SELECT max(version) AS n FROM agentx_migrations").await.unwrap();
         assert_eq!(versions.first().unwrap().integer("n").unwrap(), SCHEMA_VERSION, "{fault:?}");
     }

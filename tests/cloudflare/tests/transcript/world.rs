@@ -1,6 +1,6 @@
 //! Where an agent lives: its files, its commands, its workspace and its store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agentx::{
     AgentBuilder, SoloAgent, ToolLoop,
@@ -153,9 +153,10 @@ impl World {
                 self.files.mkdir(&parent, MkdirOptions::recursive()).await.unwrap();
             }
             self.files.write_file(&name, (*content).to_owned()).await.unwrap();
-            // Times differ by a millisecond at least, as finely as R2 tells them: glob lists by time.
-            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
         }
+        // Glob lists by time, and R2 tells whole seconds: what the agent changes is to be later than these. Among
+        // themselves, the later one has the earlier name, by which those of one second are listed.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
         self
     }
 
