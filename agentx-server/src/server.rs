@@ -1,6 +1,9 @@
 //! A server: what it serves, and who may ask.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use agentx_core::{Repositories, Runtime, Timestamp};
 use axum::{Router, http::HeaderMap};
@@ -22,6 +25,9 @@ const LARGEST_REQUEST: usize = 32 << 20;
 
 /// How many WebSocket connections and event streams are open at once.
 const CONNECTIONS: usize = 20_000;
+
+/// How long an agent that does nothing and that nobody listens to is kept.
+const IDLE: Duration = Duration::from_mins(30);
 
 /// One of so many may be open without anybody having said who it is.
 const NOBODIES: usize = 4;
@@ -54,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) origins: Vec<String>,
     pub(crate) version: String,
     pub(crate) limits: Limits,
+    /// When it was last looked for agents that do nothing.
+    looked: Mutex<Instant>,
     /// Whether connections end.
     closing: watch::Sender<bool>,
 }
@@ -65,6 +73,7 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     pub(crate) ping: Duration,
     pub(crate) recheck: Duration,
+    pub(crate) idle: Duration,
     pub(crate) turn_wait: Duration,
 }
 
@@ -98,8 +107,10 @@ impl Server {
                     connections: CONNECTIONS,
                     ping: PING,
                     recheck: RECHECK,
+                    idle: IDLE,
                     turn_wait: TURN_WAIT,
                 },
+                looked: Mutex::new(Instant::now()),
                 closing: watch::Sender::new(false),
             },
         }
@@ -135,6 +146,13 @@ impl ServerBuilder {
     /// they are, and manages them at `/v1/tenants`.
     pub fn tenants(mut self, tenants: Tenants) -> Self {
         self.shared.service.tenants = Some(tenants);
+        self
+    }
+
+    /// Lets an agent go that does nothing and that nobody listens to or asks for, after 30 minutes by default. What is left
+    /// of it is its rows: its image takes another one up where it was left, under another id.
+    pub fn idle_agents(mut self, after: Duration) -> Self {
+        self.shared.limits.idle = after;
         self
     }
 
@@ -219,7 +237,21 @@ impl Shared {
             Err(failure) => Err(failure),
         };
         self.metrics.count(method, &done);
+        self.let_go();
         done
+    }
+
+    /// Looks from time to time for agents that do nothing. A server that is asked nothing has no use for the room.
+    fn let_go(self: &Arc<Self>) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.elapsed() < self.limits.idle / 4 {
+            return;
+        }
+        *looked = Instant::now();
+        let shared = self.clone();
+        drop(tokio::spawn(async move {
+            shared.service.running.let_go(&shared.service.runtime, shared.limits.idle).await;
+        }));
     }
 
     /// Counts a request of this owner's.

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use agentx_core::{Agent, Cursor, Event, EventData, Subscription, TurnId};
+use agentx_core::{Cursor, Event, EventData, Subscription, TurnId};
 use axum::{
     Extension,
     extract::{Path, State},
@@ -17,7 +17,7 @@ use crate::{
     Owner,
     failure::Failure,
     server::{Caller, Shared},
-    service::Method,
+    service::{Method, RunningAgent},
     wire::{self, Wire},
 };
 
@@ -37,16 +37,16 @@ pub(super) async fn send(
     params.insert("agentId".to_owned(), json!(id));
     // The answer is the turn.
     params.remove("wait");
-    let agent = agent(&shared, &caller.owner, &id)?;
+    let running = agent(&shared, &caller.owner, &id)?;
     // From before the message on: the first event is the message itself.
-    let subscription = agent.subscribe();
+    let subscription = running.agent.subscribe();
     let answer = shared.call(&caller.owner, Method::MessageSend, params).await?;
     let end = match (&answer.turn, answer.result.get("messageId").and_then(Value::as_str)) {
         (Some(turn), _) => End::Turn(turn.turn_id().clone()),
         (None, Some(message)) => End::Queued(message.to_owned()),
         (None, None) => End::Over,
     };
-    told(&shared, caller, until(end, subscription)).await
+    told(&shared, caller, &running, until(end, subscription)).await
 }
 
 /// All events of an agent, from now on, or from behind `Last-Event-ID` on.
@@ -57,22 +57,22 @@ pub(super) async fn listen(
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
     shared.ask(&caller.owner).await?;
-    let agent = agent(&shared, &caller.owner, &id)?;
+    let running = agent(&shared, &caller.owner, &id)?;
     let subscription = match headers.get("last-event-id") {
-        None => agent.subscribe(),
+        None => running.agent.subscribe(),
         Some(id) => {
             let cursor: Option<Cursor> = id.to_str().ok().and_then(wire::parse_cursor);
             let cursor =
                 cursor.ok_or_else(|| Failure::params("Last-Event-ID is no cursor of this server"))?;
-            agent.subscribe_from(cursor)
+            running.agent.subscribe_from(cursor)
         }
     };
-    told(&shared, caller, subscription).await
+    told(&shared, caller, &running, subscription).await
 }
 
-fn agent(shared: &Shared, owner: &Owner, id: &str) -> Result<Agent, Failure> {
+fn agent(shared: &Shared, owner: &Owner, id: &str) -> Result<RunningAgent, Failure> {
     match shared.service.running.find(owner, id) {
-        Some(running) => Ok(running.agent),
+        Some(running) => Ok(running),
         None => Err(Failure::not_found("Agent", id.chars().take(128).collect::<String>())),
     }
 }
@@ -119,9 +119,11 @@ impl End {
 async fn told(
     shared: &Arc<Shared>,
     caller: Caller,
+    running: &RunningAgent,
     events: impl Stream<Item = Arc<Event>> + Send + 'static,
 ) -> Result<Events, Failure> {
-    let places = (shared.connect()?, shared.connect_owner(&caller.owner).await?);
+    let listening = running.listeners.enter_freely();
+    let places = (shared.connect()?, shared.connect_owner(&caller.owner).await?, listening);
     let owner = caller.owner.clone();
     let over = futures::future::select(Box::pin(shared.closed()), Box::pin(shared.lapsed(caller)));
     let events = events.take_until(over).map(move |event| {

@@ -224,7 +224,8 @@ fn schemas() -> Value {
         "agentId": text(), "imageId": text(), "containerId": text(), "sessionId": text(), "reused": {"type": "boolean"},
     });
     let approval = json!({
-        "approvalId": text(), "toolId": text(), "toolName": text(), "input": {}, "reason": text(), "createdAt": count(),
+        "approvalId": text(), "turnId": text(), "toolId": text(), "toolName": text(), "input": {}, "reason": text(),
+        "createdAt": count(),
     });
     let quotas = json!({
         "requestsPerMinute": count(), "turns": count(), "containers": count(), "images": count(),

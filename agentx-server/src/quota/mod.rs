@@ -147,6 +147,18 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// One more, however many there are.
+    pub(crate) fn enter_freely(&self) -> Place {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Place(self.0.clone())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);

@@ -3,15 +3,19 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use agentx_core::{Agent, AgentId, ContainerId, Cursor, ImageId, Runtime};
+use agentx_core::{Agent, AgentId, AgentState, ContainerId, Cursor, ImageId, Runtime};
 use tokio::sync::broadcast;
 
-use crate::{Owner, failure::Failure, wire::FramesOf};
+use crate::{Owner, failure::Failure, quota::Gate, wire::FramesOf};
 
 /// How many agents may begin to run before whoever listens for them looks.
 const STARTED: usize = 256;
+
+/// How many agents are let go before those that wait to run another one have their turn.
+const AT_ONCE: usize = 64;
 
 /// An agent that runs, and whose it is.
 #[derive(Clone, Debug)]
@@ -22,19 +26,46 @@ pub(crate) struct RunningAgent {
     pub(crate) frames: Arc<FramesOf>,
     /// The place before anything that it does.
     pub(crate) from: Cursor,
+    /// Whoever listens to it.
+    pub(crate) listeners: Gate,
     owner: Owner,
 }
 
 /// The agents that run, and who is told when another one does.
 #[derive(Debug, Default)]
-pub(crate) struct Running(Mutex<State>);
+pub(crate) struct Running {
+    state: Mutex<State>,
+    /// Held alone while agents are let go: whoever runs one of them meanwhile would have it taken away.
+    letting_go: tokio::sync::RwLock<()>,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    agents: HashMap<AgentId, RunningAgent>,
+    agents: HashMap<AgentId, Entry>,
     /// The agent of each image.
     images: HashMap<ImageId, AgentId>,
     listeners: HashMap<Owner, broadcast::Sender<RunningAgent>>,
+}
+
+/// An agent, and when it was asked for last.
+#[derive(Debug)]
+struct Entry {
+    running: RunningAgent,
+    used: Instant,
+}
+
+impl Entry {
+    fn use_now(&mut self) -> RunningAgent {
+        self.used = Instant::now();
+        self.running.clone()
+    }
+
+    /// Whether nobody would miss it.
+    fn is_idle(&self, idle: Duration) -> bool {
+        self.used.elapsed() >= idle
+            && self.running.listeners.is_empty()
+            && self.running.agent.state() == AgentState::Idle
+    }
 }
 
 impl Running {
@@ -46,19 +77,26 @@ impl Running {
         container: &ContainerId,
         image: &ImageId,
     ) -> Result<(RunningAgent, bool), Failure> {
+        let _staying = self.letting_go.read().await;
         let agent = runtime.run(image).await?;
         let mut state = self.lock();
-        if let Some(running) = state.agents.get(agent.id()) {
-            return Ok((running.clone(), true));
+        if let Some(entry) = state.agents.get_mut(agent.id()) {
+            return Ok((entry.use_now(), true));
         }
         // Of an image there is one: what ran before is gone.
         if let Some(before) = state.images.insert(image.clone(), agent.id().clone()) {
             state.agents.remove(&before);
         }
-        let (from, frames) = (agent.subscribe().cursor(), Arc::default());
-        let running =
-            RunningAgent { agent, container: container.clone(), frames, from, owner: owner.clone() };
-        state.agents.insert(running.agent.id().clone(), running.clone());
+        let running = RunningAgent {
+            from: agent.subscribe().cursor(),
+            agent,
+            container: container.clone(),
+            frames: Arc::default(),
+            listeners: Gate::default(),
+            owner: owner.clone(),
+        };
+        let entry = Entry { running: running.clone(), used: Instant::now() };
+        state.agents.insert(running.agent.id().clone(), entry);
         if let Some(listeners) = state.listeners.get(owner) {
             // Without a listener there is nobody to tell.
             drop(listeners.send(running.clone()));
@@ -68,14 +106,15 @@ impl Running {
 
     /// The agent of this id, where it is the owner's.
     pub(crate) fn find(&self, owner: &Owner, id: &str) -> Option<RunningAgent> {
-        self.lock().agents.get(id).filter(|running| running.owner == *owner).cloned()
+        let mut state = self.lock();
+        state.agents.get_mut(id).filter(|entry| entry.running.owner == *owner).map(Entry::use_now)
     }
 
     /// The agents of an owner, in the order of their ids.
     pub(crate) fn of(&self, owner: &Owner) -> Vec<RunningAgent> {
         let state = self.lock();
-        let mut found: Vec<_> =
-            state.agents.values().filter(|running| running.owner == *owner).cloned().collect();
+        let own = state.agents.values().map(|entry| &entry.running).filter(|running| running.owner == *owner);
+        let mut found: Vec<_> = own.cloned().collect();
         found.sort_by(|one, other| one.agent.id().cmp(other.agent.id()));
         found
     }
@@ -83,18 +122,42 @@ impl Running {
     /// Looks at each agent of an owner.
     pub(crate) fn each(&self, owner: &Owner, mut look: impl FnMut(&Agent)) {
         let state = self.lock();
-        state
-            .agents
-            .values()
-            .filter(|running| running.owner == *owner)
-            .for_each(|running| look(&running.agent));
+        let own = state.agents.values().map(|entry| &entry.running).filter(|running| running.owner == *owner);
+        own.for_each(|running| look(&running.agent));
     }
 
     /// The agent of an image, where it runs and is the owner's.
     pub(crate) fn of_image(&self, owner: &Owner, image: &ImageId) -> Option<RunningAgent> {
         let state = self.lock();
         let found = state.images.get(image).and_then(|agent| state.agents.get(agent));
-        found.filter(|running| running.owner == *owner).cloned()
+        found.map(|entry| &entry.running).filter(|running| running.owner == *owner).cloned()
+    }
+
+    /// Lets those agents go that do nothing, that nobody listens to, and that nobody asked for in this time: what is left
+    /// of each is its rows. Whoever was given one before may still use it within the time.
+    pub(crate) async fn let_go(&self, runtime: &Runtime, idle: Duration) {
+        loop {
+            let _alone = self.letting_go.write().await;
+            let gone = self.take_idle(idle);
+            for image in &gone {
+                runtime.stop(image).await;
+            }
+            if gone.len() < AT_ONCE {
+                return;
+            }
+        }
+    }
+
+    fn take_idle(&self, idle: Duration) -> Vec<ImageId> {
+        let mut state = self.lock();
+        let entries = state.agents.values().filter(|entry| entry.is_idle(idle)).take(AT_ONCE);
+        let gone: Vec<ImageId> = entries.map(|entry| entry.running.agent.image_id().clone()).collect();
+        for image in &gone {
+            if let Some(agent) = state.images.remove(image) {
+                state.agents.remove(&agent);
+            }
+        }
+        gone
     }
 
     /// Forgets the agent of an image.
@@ -119,6 +182,6 @@ impl Running {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -81,7 +81,13 @@ impl Topics {
         {
             before.abort();
         }
-        self.events.push(events.map(move |event| (event, frames.clone())).boxed());
+        let listening = running.listeners.enter_freely();
+        let events = events.map(move |event| {
+            // For as long as it is listened to.
+            let _listening = &listening;
+            (event, frames.clone())
+        });
+        self.events.push(events.boxed());
     }
 
     /// Listens no longer.

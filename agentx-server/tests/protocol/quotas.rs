@@ -189,3 +189,38 @@ async fn a_tenant_has_bounds_of_its_own_and_what_it_sent_outlives_the_server() {
     let refused = ann.ask("message.send", json!({"imageId": image, "content": "hi"})).await;
     assert_eq!(refused["error"]["code"], 429);
 }
+
+/// What is left of an agent that nobody uses is its rows.
+#[tokio::test]
+async fn an_agent_that_nobody_uses_is_let_go_and_comes_back_where_it_was() {
+    let served = serve_with(|server| server.idle_agents(Duration::from_millis(50))).await;
+    let api = Api { served: &served, key: None };
+    let (image, unused) = api.agent("c").await;
+    let sent = api
+        .send(Method::POST, &format!("/api/agents/{unused}/messages"), Some(json!({"content": "hi"})))
+        .await;
+    drop(sent.text().await);
+    let (_, heard) = api.agent("c").await;
+    let events = format!("http://{}/api/agents/{heard}/events", served.address);
+    let listening = client().get(events).send().await.unwrap();
+    let (waits, working) = api.agent("c").await;
+    let mut socket = Client::connect(&served, None).await;
+    socket.say(rpc(1, "message.send", &json!({"imageId": waits, "content": "wait"})).to_string()).await;
+    socket.find(|frame| frame["params"]["event"]["type"] == "tool_executing").await;
+    drop(socket);
+
+    // It is looked for them when something is asked.
+    while api.json(Method::GET, &format!("/api/images/{image}"), None).await.1["online"] == true {
+        tokio::task::yield_now().await;
+    }
+    for agent in [&heard, &working] {
+        assert_eq!(api.json(Method::GET, &format!("/api/agents/{agent}"), None).await.0, StatusCode::OK);
+    }
+    drop(listening);
+    let missing = api.json(Method::GET, &format!("/api/agents/{unused}"), None).await;
+    assert_eq!(missing.0, StatusCode::NOT_FOUND);
+    let (status, run) = api.json(Method::POST, &format!("/api/images/{image}/agents"), None).await;
+    assert_eq!((status, &run["reused"]), (StatusCode::CREATED, &json!(false)));
+    let (_, stored) = api.json(Method::GET, &format!("/api/images/{image}/messages"), None).await;
+    assert_eq!(stored["messages"].as_array().map(Vec::len), Some(2));
+}
