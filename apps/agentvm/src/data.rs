@@ -22,7 +22,7 @@ const LOCK: &str = "lock";
 pub(crate) const RESTORING: &str = ".restoring";
 
 /// A directory with one of these is AgentVM's.
-const OURS: [&str; 5] = [STORE, WORKSPACES, LOCK, "keys", "config.toml"];
+const OURS: [&str; 4] = [STORE, WORKSPACES, LOCK, "config.toml"];
 
 /// Makes the directory where there is none, and sees to it that no other user can look into it.
 pub(crate) fn create(path: &Path) -> Result<(), Failure> {

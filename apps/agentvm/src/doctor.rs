@@ -8,14 +8,13 @@ use agentx::{
     core::ModelRequest,
     local::{ApiKey, Isolation},
 };
-use agentx_provider_local::SqliteExecutor;
 use clap::{ArgMatches, Args};
 
 use crate::{
     Failure, data,
     data::Lock,
-    keys::Keys,
     limits, model,
+    owners::Owners,
     settings::{DriverKind, Held, Place, Settings},
 };
 
@@ -58,19 +57,14 @@ pub(crate) async fn run(options: Options, matches: &ArgMatches) -> Result<ExitCo
     };
     tell("data", Ok(format!("{}, {}", data.display(), in_use(&data)?)));
     tell("settings", Ok([vec![config], told].concat().join("\n")));
-    tell("store", store(&data).await);
-    let keys = Keys::open(&data);
-    let owners = keys.as_ref().ok().and_then(Option::as_ref).map(Keys::owners);
-    tell(
-        "keys",
-        keys.map(|_| match owners {
-            None => "none: the server is open to this machine's users, and to them alone".to_owned(),
-            Some(owners) => format!("of {owners} owners"),
-        }),
-    );
+    let owners = owners(&data).await;
+    let (has_keys, told) = match owners {
+        Ok((has_keys, told)) => (has_keys, Ok(told)),
+        Err(failure) => (false, Err(failure)),
+    };
+    tell("store", told);
     tell("model", asked(&settings).await);
-    let needs =
-        settings.isolation.unwrap_or(if owners.is_some() { Held::Full } else { Held::None }) == Held::Full;
+    let needs = settings.isolation.unwrap_or(if has_keys { Held::Full } else { Held::None }) == Held::Full;
     tell("isolation", isolation(needs).await);
     tell("disk", disk(&data));
     tell("limits", files());
@@ -82,9 +76,17 @@ fn in_use(data: &Path) -> Result<&'static str, Failure> {
     Ok(if Lock::try_take(data)?.is_some() { "not in use" } else { "in use by a server" })
 }
 
-async fn store(data: &Path) -> Finding {
-    SqliteExecutor::open(data.join(data::STORE)).await?;
-    Ok("SQLite opens".to_owned())
+/// Whether there are keys, and what to say of those who have them.
+async fn owners(data: &Path) -> Result<(bool, String), Failure> {
+    let owners = Owners::open(data).await?;
+    let (tenants, keys) = (owners.all().await?.len(), owners.tenants.keys(None).await?.len());
+    Ok(match keys {
+        0 => (
+            false,
+            "SQLite opens; no key: the server is open to this machine's users, and to them alone".to_owned(),
+        ),
+        keys => (true, format!("SQLite opens; {tenants} tenants and {keys} keys")),
+    })
 }
 
 /// Counts the tokens of a word, which costs nothing, and needs the network, the key and the model.

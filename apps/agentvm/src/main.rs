@@ -11,11 +11,13 @@ mod keys;
 mod limits;
 mod listen;
 mod model;
+mod owners;
 mod page;
 mod permission;
 mod rpc;
 mod serve;
 mod settings;
+mod tenant;
 mod workspaces;
 
 use std::{process::ExitCode, time::Duration};
@@ -38,7 +40,14 @@ struct Cli {
 enum Command {
     /// Serves agents until it is told to stop.
     Serve(serve::Options),
-    /// Makes, lists and revokes the keys of those who may use this server.
+    /// Makes, shows, suspends and removes those who share a server.
+    Tenant {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: tenant::Command,
+    },
+    /// Makes, lists and revokes the keys of those who may use a server.
     Key {
         #[command(flatten)]
         place: Place,
@@ -84,7 +93,8 @@ fn main() -> ExitCode {
 async fn run(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(options) => serve::run(options).await,
-        Command::Key { place, command } => keys::run(&place, command),
+        Command::Key { place, command } => keys::run(&place, command).await,
+        Command::Tenant { place, command } => tenant::run(&place, command).await,
         Command::Backup(options) => backup::backup(&options),
         Command::Restore(options) => backup::restore(&options),
         Command::Container { remote, command } => container::run(&remote, command).await,

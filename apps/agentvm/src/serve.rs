@@ -1,12 +1,24 @@
 //! `avm serve`.
 
 use std::{
-    io::Write, net::SocketAddr, os::fd::AsFd, path::Path, process::ExitCode, sync::Arc, time::Duration,
+    collections::BTreeSet, io::Write, net::SocketAddr, os::fd::AsFd, path::Path, process::ExitCode,
+    sync::Arc, time::Duration,
 };
 
-use agentx::{Repositories, Runtime, core::ModelSettings, local::Isolation, tokio_host};
-use agentx_provider_local::SqliteExecutor;
-use agentx_server::Server;
+use agentx::{
+    Repositories, Runtime,
+    core::ModelSettings,
+    local::{Isolation, LocalFileSystem},
+    resource::ResourcePath,
+    tokio_host,
+};
+use agentx_server::{
+    Server,
+    auth::{
+        AnyOf, Authenticator,
+        jwt::{JwksFile, JwksUrl, Jwt, JwtOptions},
+    },
+};
 use agentx_sql::SqlRepositories;
 use clap::Args;
 use sd_notify::NotifyState;
@@ -20,9 +32,9 @@ use crate::{
     Failure, data,
     data::Lock,
     handover::{self, Door},
-    keys::Keys,
     limits, listen,
     model::{self, Answering},
+    owners::{OnlyThese, Owners},
     page,
     permission::AskBefore,
     settings::{Held, Place, Settings},
@@ -50,7 +62,9 @@ pub(crate) struct Options {
 /// What was found to hold before anything was touched.
 struct Checked {
     settings: Settings,
-    keys: Option<Keys>,
+    owners: Owners,
+    /// Who says who comes in; none where whoever is on this machine does.
+    authenticator: Option<Arc<dyn Authenticator>>,
     isolation: Option<Isolation>,
     answering: Answering,
 }
@@ -71,28 +85,56 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
 
 /// Everything that may refuse to work is asked before a server that runs is asked for its place.
 async fn check(settings: Settings, data: &Path) -> Result<Checked, Failure> {
-    let mut keys = Keys::open(data)?;
-    let owners = keys.as_ref().map_or(1, Keys::owners);
-    let held = settings.isolation.unwrap_or(if keys.is_some() { Held::Full } else { Held::None });
-    if held == Held::None && owners > 1 {
-        return Err("several owners share this server: their commands need `--isolation full`".into());
+    let owners = Owners::open(data).await?;
+    let mut authenticator = authenticator(&settings, &owners).await?;
+    let tenants: BTreeSet<String> =
+        owners.all().await?.iter().map(|tenant| tenant.owner.to_string()).collect();
+    let held = settings.isolation.unwrap_or(if authenticator.is_some() { Held::Full } else { Held::None });
+    if held == Held::None && tenants.len() > 1 {
+        return Err("several tenants share this server: their commands need `--isolation full`".into());
     }
-    if let Some(keys) = keys.as_mut().filter(|_| held == Held::None) {
-        // Whoever gets a key while it serves would have a shell among this owner's files.
-        keys.admit_nobody_else();
+    if held == Held::None {
+        // Whoever is made while it serves would have a shell among this one's files.
+        authenticator = authenticator
+            .map(|known| Arc::new(OnlyThese { known, owners: tenants }) as Arc<dyn Authenticator>);
     }
     let isolation = match held {
         Held::Full => Some(verified(Isolation::full()).await?),
         Held::None => None,
     };
     let answering = model::driver(&settings, data).await?;
-    Ok(Checked { settings, keys, isolation, answering })
+    Ok(Checked { settings, owners, authenticator, isolation, answering })
+}
+
+/// Whoever has a key, or a token of the issuer; none where there is neither, so that nobody is asked.
+async fn authenticator(
+    settings: &Settings,
+    owners: &Owners,
+) -> Result<Option<Arc<dyn Authenticator>>, Failure> {
+    let Some(jwks) = &settings.jwks else {
+        let keys = owners.tenants.keys(None).await?;
+        return Ok((!keys.is_empty()).then(|| Arc::new(owners.tenants.clone()) as Arc<dyn Authenticator>));
+    };
+    let (Some(issuer), Some(audience)) = (&settings.jwt_issuer, &settings.jwt_audience) else {
+        return Err("--jwks needs --jwt-issuer and --jwt-audience: whose tokens, and for whom".into());
+    };
+    let options = JwtOptions::new(issuer, audience);
+    let jwt = if jwks.starts_with("https://") || jwks.starts_with("http://") {
+        Jwt::new(JwksUrl::new(jwks)?, options)
+    } else {
+        let path = std::path::absolute(jwks)?;
+        let no_file = || format!("--jwks {jwks}: it is neither a URL nor a file");
+        let (folder, name) = path.parent().zip(path.file_name()).ok_or_else(no_file)?;
+        let files = LocalFileSystem::open(folder).map_err(|error| format!("{}: {error}", no_file()))?;
+        Jwt::new(JwksFile::new(Arc::new(files), ResourcePath::new(format!("/{}", name.display()))?), options)
+    };
+    Ok(Some(Arc::new(AnyOf::new().or(owners.tenants.clone()).or(jwt))))
 }
 
 /// The data directory and a listening socket, which may be those of the server before.
 async fn take(checked: &Checked, data: &Path, upgrade: bool) -> Result<(Lock, TcpListener), Failure> {
     let admit = |address: SocketAddr| {
-        if checked.keys.is_some() || address.ip().is_loopback() {
+        if checked.authenticator.is_some() || address.ip().is_loopback() {
             return Ok(());
         }
         let told = "can be reached by others: make a key first, with `avm key create NAME`";
@@ -130,9 +172,8 @@ async fn serve(
     lock: Lock,
     listener: TcpListener,
 ) -> Result<ExitCode, Failure> {
-    let Checked { settings, keys, isolation, answering } = checked;
-    let executor = SqliteExecutor::open(data.join(data::STORE)).await?;
-    let repositories = SqlRepositories::open(Arc::new(executor)).await?;
+    let Checked { settings, owners, authenticator, isolation, answering } = checked;
+    let repositories = SqlRepositories::open(owners.executor).await?;
     // Whoever had them is gone: this process has the lock.
     repositories.end_leases().await?;
     let repositories = Repositories::new(repositories);
@@ -150,10 +191,10 @@ async fn serve(
     let runtime = Arc::new(runtime);
     let mut server = Server::builder(runtime.clone(), repositories)
         .version(env!("CARGO_PKG_VERSION"))
-        .workspace_files(workspaces);
-    if let Some(keys) = keys {
-        server = server.authenticator(keys.known.clone());
-        drop(tokio::spawn(keys.follow()));
+        .workspace_files(workspaces)
+        .tenants(owners.tenants);
+    if let Some(authenticator) = authenticator {
+        server = server.authenticator(authenticator);
     }
     let server = server.build();
     let door = Door::open(data, &lock)?;

@@ -107,6 +107,15 @@ pub(crate) struct Settings {
     /// How long turns may take to end when the server stops or another takes its place, in seconds [default: 10].
     #[arg(long, env = "AVM_DRAIN", value_name = "SECONDS")]
     drain: Option<u32>,
+    /// The keys of an issuer whose JSON Web Tokens open the server, too: a URL, or a file.
+    #[arg(long, env = "AVM_JWKS", value_name = "URL|FILE")]
+    pub(crate) jwks: Option<String>,
+    /// The issuer of the tokens.
+    #[arg(long, env = "AVM_JWT_ISSUER", value_name = "NAME")]
+    pub(crate) jwt_issuer: Option<String>,
+    /// The audience of the tokens.
+    #[arg(long, env = "AVM_JWT_AUDIENCE", value_name = "NAME")]
+    pub(crate) jwt_audience: Option<String>,
     /// In a file that is named by `--config`, beside the flag of this name.
     #[arg(skip)]
     data_dir: Option<PathBuf>,
@@ -145,6 +154,9 @@ impl Settings {
             ask: self.ask.or(file.ask),
             isolation: self.isolation.or(file.isolation),
             drain: self.drain.or(file.drain),
+            jwks: self.jwks.or(file.jwks),
+            jwt_issuer: self.jwt_issuer.or(file.jwt_issuer),
+            jwt_audience: self.jwt_audience.or(file.jwt_audience),
             data_dir: None,
         };
         if let Some(unknown) = merged.ask().find(|tool| !TOOLS.contains(tool)) {
@@ -195,7 +207,7 @@ impl Settings {
         rows.collect()
     }
 
-    fn rows(&self) -> [(&'static str, Option<String>); 8] {
+    fn rows(&self) -> [(&'static str, Option<String>); 11] {
         fn text(value: Option<&impl Display>) -> Option<String> {
             value.map(ToString::to_string)
         }
@@ -211,6 +223,9 @@ impl Settings {
             ("ask", self.ask.as_ref().map(|tools| tools.join(","))),
             ("isolation", name(self.isolation.as_ref())),
             ("drain", text(self.drain.as_ref())),
+            ("jwks", self.jwks.clone()),
+            ("jwt_issuer", self.jwt_issuer.clone()),
+            ("jwt_audience", self.jwt_audience.clone()),
         ]
     }
 }

@@ -21,7 +21,7 @@ fn the_doctor_tells_who_said_what() {
     for line in ["port = 3  (flag)", "host = 127.0.0.1  (AVM_HOST)", "drain = 7  (file)", "config.toml"] {
         assert!(told.contains(line), "{line} in {told}");
     }
-    for what in ["store", "keys", "model", "isolation", "disk", "limits"] {
+    for what in ["store", "model", "isolation", "disk", "limits"] {
         assert!(told.lines().any(|line| line.starts_with(what)), "{what} in {told}");
     }
     assert!(told.contains("SQLite opens") && told.contains("scripted model"), "{told}");
@@ -117,4 +117,50 @@ fn containers_are_listed_shown_and_removed() {
             .unwrap()
             .success()
     );
+}
+
+#[test]
+fn the_first_tenant_gets_what_was_said_before_there_was_one_where_that_is_wanted() {
+    let data = TempDir::new().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let image = image(&served.chat(data.path(), &["hello"]));
+    drop(served);
+    let run = |args: &[&str]| avm(data.path()).args(args).output().unwrap();
+    let asked = run(&["key", "create", "ann"]);
+    let told = complained(&asked);
+    assert!(!asked.status.success() && told.contains("in chat: say whether ann gets them"), "{told}");
+    assert_eq!(said(&run(&["key", "list"])), "");
+
+    let ann = said(&run(&["key", "create", "ann", "--adopt"])).trim().to_owned();
+    assert_eq!(said(&run(&["tenant", "list"])), "local  ann\n");
+    let served = Served::start(data.path(), &["--isolation", "none"]);
+    let again = served.chat(data.path(), &["--key", &ann, "--image", &image, "again"]);
+    assert_eq!(said(&again), "You said: again\n", "{}", complained(&again));
+
+    // By the name that it was given, it is known from now on.
+    assert_eq!(said(&run(&["tenant", "suspend", "ann"])), "suspended: local\n");
+    // The server looks once a second.
+    while served.chat(data.path(), &["--key", &ann, "--image", &image, "again"]).status.success() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(said(&run(&["tenant", "resume", "ann"])), "resumed: local\n");
+    while !served.chat(data.path(), &["--key", &ann, "--image", &image, "again"]).status.success() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let shown = said(&run(&["tenant", "show", "ann"]));
+    assert!(shown.contains("containers  chat\n") && shown.contains("keys        1\n"), "{shown}");
+    assert!(complained(&run(&["tenant", "remove", "ann"])).contains("has containers (chat)"));
+    assert_eq!(said(&run(&["tenant", "create", "bob"])), "bob\n");
+    assert_eq!(said(&run(&["tenant", "remove", "bob"])), "removed: bob\n");
+}
+
+#[test]
+fn tokens_need_to_be_somebodys() {
+    let data = TempDir::new().unwrap();
+    let serve = |flags: &[&str]| {
+        complained(&avm(data.path()).args(["serve", "--port", "0"]).args(flags).output().unwrap())
+    };
+    assert!(serve(&["--jwks", "keys.json"]).contains("needs --jwt-issuer and --jwt-audience"));
+    let whole = ["--jwt-issuer", "i", "--jwt-audience", "a", "--jwks"];
+    assert!(serve(&[&whole[..], &["/nowhere/keys.json"]].concat()).contains("neither a URL nor a file"));
 }
