@@ -75,9 +75,10 @@ fn start(role: &str, path: &Path) -> Child {
 /// What the other tests start as processes of their own. By itself it works on a database of its own.
 #[test]
 fn a_process_of_its_own() {
-    let directory = tempfile::tempdir().unwrap();
-    let given = env::var_os(DATABASE);
-    let path = given.clone().map_or_else(|| directory.path().join("agentx.db"), PathBuf::from);
+    let given = env::var_os(DATABASE).map(PathBuf::from);
+    // Not where a database is given: who is killed removes nothing.
+    let own = given.is_none().then(|| tempfile::tempdir().unwrap());
+    let path = given.clone().or(own.as_ref().map(|own| own.path().join("agentx.db"))).unwrap();
     let role = env::var(ROLE).unwrap_or_else(|_| "some".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {

@@ -21,6 +21,8 @@
 
 pub mod auth;
 mod failure;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod metrics;
 mod owner;
@@ -30,6 +32,11 @@ mod service;
 mod socket;
 pub mod tenant;
 mod wire;
+
+/// The program of the guide compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/serving.md")]
+struct Serving;
 
 pub use self::{
     owner::Owner,

@@ -86,6 +86,16 @@ pub(crate) const SUITES: &[Suite] = &[
         ..RUST
     },
     Suite {
+        name: "fuzz",
+        about: "the fuzzer's programs compile; CONTRIBUTING says how to run them",
+        quick: false,
+        run: || {
+            let check = "check --locked --manifest-path fuzz/Cargo.toml --no-default-features --target-dir target";
+            Step::new(check).run()
+        },
+        ..RUST
+    },
+    Suite {
         name: "package",
         about: "each published crate, packed and built from its package",
         quick: false,
