@@ -1,6 +1,7 @@
 //! What AgentX costs: one row for each question, answered by ratios.
 //!
 //! ```text
+//! cargo xtask bench [ROW …] [--no-peers]                    # with the peers, unless told not to
 //! cargo run --profile bench -p agentx-benches -- [ROW …] [--rounds N] [--slot MILLIS] [--out DIRECTORY]
 //! ```
 //!
@@ -16,8 +17,9 @@
 //!
 //! A table goes to standard output, and everything that it is made of to `target/bench/ROW.json`.
 //!
-//! Peers (other crates that do the same) are in `benches/peers`, a workspace of its own, whose program takes the same
-//! arguments: they are in nobody else's build.
+//! Peers (other crates that do the same, and the SDK for Node in a process of its own) are in `benches/peers`, a workspace
+//! of its own: they are in nobody else's build. Its program has all rows of this one and takes the same arguments. The
+//! crates of both are built with the features that any of them asks for.
 
 pub mod cost;
 pub mod environment;

@@ -46,6 +46,8 @@ pub struct Row {
     pub question: &'static str,
     /// How many of what one piece of work holds; times are told for one of them.
     pub per: (u64, &'static str),
+    /// Variants that this machine can't run, each with the reason.
+    pub left_out: Vec<String>,
     limit: Variant,
     variants: Vec<Variant>,
 }
@@ -88,7 +90,7 @@ pub struct Measured {
 impl Row {
     /// A question, with the least that the work can cost.
     pub fn new(name: &'static str, question: &'static str, limit: Variant) -> Self {
-        Self { name, question, per: (1, "operation"), limit, variants: Vec::new() }
+        Self { name, question, per: (1, "operation"), left_out: Vec::new(), limit, variants: Vec::new() }
     }
 
     /// With one piece of work holding `count` of `unit`.
@@ -100,6 +102,12 @@ impl Row {
     /// With this way to do it.
     pub fn with(mut self, variant: Variant) -> Self {
         self.variants.push(variant);
+        self
+    }
+
+    /// Without this variant, which is told with the reason.
+    pub fn without(mut self, name: &str, why: impl fmt::Display) -> Self {
+        self.left_out.push(format!("{name} ({why})"));
         self
     }
 
@@ -169,6 +177,11 @@ impl Variant {
             })?;
             Ok(Cost { wall: observed.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)), ..cost })
         };
+        Self { name: name.into(), run: Box::new(run) }
+    }
+
+    /// Work of another process, which says what it cost.
+    pub fn elsewhere(name: impl Into<String>, run: impl FnMut(u64) -> Result<Cost> + 'static) -> Self {
         Self { name: name.into(), run: Box::new(run) }
     }
 
@@ -304,6 +317,13 @@ mod tests {
     fn what_is_observed_is_what_counts() {
         let mut variant = Variant::observed("x", |_| Ok(Duration::from_secs(7)));
         assert_eq!(variant.cost(3).unwrap().wall, Duration::from_secs(21));
+    }
+
+    #[test]
+    fn another_process_is_believed() {
+        let cost = Cost { wall: Duration::from_secs(3), cpu: Duration::from_secs(2) };
+        let mut variant = Variant::elsewhere("x", move |_| Ok(cost));
+        assert_eq!(variant.cost(1).unwrap(), cost);
     }
 
     #[test]

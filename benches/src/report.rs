@@ -28,6 +28,8 @@ pub struct Report {
     pub environment: Environment,
     /// The variants, the limit first.
     pub variants: Vec<Line>,
+    /// Variants that this machine can't run, each with the reason.
+    pub left_out: Vec<String>,
 }
 
 /// What is told of a variant.
@@ -55,7 +57,7 @@ impl Report {
     /// # Errors
     /// The first that a variant reports.
     pub fn of(row: Row, settings: Settings) -> Result<Self> {
-        let (name, question, unit) = (row.name, row.question, row.per.1);
+        let (name, question, unit, left_out) = (row.name, row.question, row.per.1, row.left_out.clone());
         let environment = Environment::now();
         let measured = row.measure(settings)?;
         let variants = measured.series.iter().map(|series| {
@@ -79,6 +81,7 @@ impl Report {
             rounds: settings.rounds,
             environment,
             variants,
+            left_out,
         })
     }
 
@@ -147,6 +150,9 @@ impl fmt::Display for Report {
                 cpu_ratio.median,
             )?;
         }
+        for left_out in &self.left_out {
+            writeln!(f, "\nLEFT OUT: {left_out}")?;
+        }
         Ok(())
     }
 }
@@ -198,6 +204,13 @@ mod tests {
         assert!(!report.to_string().contains("Inconclusive"));
         report.conclusive = false;
         assert!(report.to_string().contains("Inconclusive"));
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_with_the_reason() {
+        let row = Row::new("test", "?", Variant::new("x", |_| Ok(()))).without("node", "it is not there");
+        let report = Report::of(row, Settings { rounds: 2, slot: Duration::ZERO }).unwrap();
+        assert!(report.to_string().ends_with("LEFT OUT: node (it is not there)\n"), "{report}");
     }
 
     #[test]

@@ -1,12 +1,44 @@
-//! `cargo xtask bench`: the benchmark program, built as a user would ship it.
+//! `cargo xtask bench`: the benchmark program with the peers beside AgentX, built as a user would ship it.
 
-use crate::cargo::Step;
+use std::path::Path;
+
+use crate::{
+    cargo::{Step, root},
+    npm,
+};
+
+/// The workspace of the peers, which are in nobody else's build.
+const PEERS: &str = "benches/peers";
 
 /// Passes `args` on to the benchmark program. False when it fails.
+///
+/// `--no-peers` does without the peers, whose crates take some minutes to build the first time.
 pub(crate) fn main(args: &[String]) -> bool {
-    let mut step = Step::new("run --profile bench --package agentx-benches --");
+    // What a month costs is computed: nobody is compared with it.
+    let alone = args.iter().any(|arg| arg == "--no-peers") || args.first().is_some_and(|arg| arg == "cost");
+    let args: Vec<_> = args.iter().filter(|arg| *arg != "--no-peers").collect();
+    let manifest = format!("--manifest-path {PEERS}/Cargo.toml");
+    let has_peers =
+        !alone && Step::new(&format!("build --profile bench {manifest}")).run().failures.is_empty();
+    let mut step = if has_peers {
+        with_node(Step::new(&format!("run --quiet --profile bench {manifest} --")))
+    } else {
+        Step::new("run --profile bench --package agentx-benches --")
+    };
     for arg in args {
         step = step.arg(arg);
     }
-    step.run().failures.is_empty()
+    let passed = step.run().failures.is_empty();
+    if !alone && !has_peers {
+        println!("LEFT OUT: all peers (they could not be built: see above)");
+    }
+    passed
+}
+
+/// With the packages of the peers in Node, or the reason why there are none, which the rows tell.
+fn with_node(step: Step) -> Step {
+    match npm::component_of("bench-peers", &root().join(Path::new(PEERS)).join("node")) {
+        Ok(modules) => step.env("AGENTX_BENCH_NODE_MODULES", &modules.to_string_lossy()),
+        Err(why) => step.env("AGENTX_BENCH_NO_NODE", &why).without("AGENTX_BENCH_NODE_MODULES"),
+    }
 }

@@ -26,8 +26,9 @@ Usage: cargo xtask <command>
       --strict   leaving anything out is a failure
       --list     names the suites
 
-  bench [ROW] [--rounds N]
-      Runs the benchmarks, or one row of them, and prints the table.
+  bench [ROW] [--rounds N] [--no-peers]
+      Runs the benchmarks, or one row of them, with other crates and Anthropic's SDK for Node beside AgentX, and prints
+      the table. The peers take some minutes to build the first time; --no-peers does without them.
 
   bench cost [--INPUT N]…
       Prints what agents on Cloudflare cost a month; `bench cost --help` names the inputs.

@@ -9,12 +9,12 @@ use eventsource_stream::Eventsource;
 use futures::{StreamExt, executor::block_on, stream};
 use serde::Deserialize;
 
-/// The row with its peer: what most clients are made of.
-pub fn row() -> Row {
-    let stream = SseText::new();
-    let row = over(&stream);
-    SseText::PIECES.into_iter().fold(row, |row, size| {
-        let stream = stream.clone();
+/// The row with its peers: what most clients are made of, and Anthropic's SDK for Node.
+pub fn row() -> Result<Row> {
+    let text = SseText::new();
+    let row = over(&text);
+    let row = SseText::PIECES.into_iter().fold(row, |row, size| {
+        let stream = text.clone();
         let name = format!("eventsource-stream + serde enum, pieces of {size} B");
         row.with(Variant::new(name, move |count| {
             for _ in 0..count {
@@ -22,7 +22,25 @@ pub fn row() -> Row {
             }
             Ok(())
         }))
-    })
+    });
+    #[cfg(feature = "agents")]
+    let row = with_node(row, &text)?;
+    Ok(row)
+}
+
+#[cfg(feature = "agents")]
+fn with_node(mut row: Row, text: &SseText) -> Result<Row> {
+    for size in SseText::PIECES {
+        let mut file = tempfile::NamedTempFile::new()?;
+        std::io::Write::write_all(&mut file, text.stream.as_bytes())?;
+        let argument = format!("{}:{size}:{}", file.path().display(), text.text);
+        let name = format!("Anthropic's SDK for Node, in its process, pieces of {size} B");
+        row = match crate::node::Node::start("sse_to_text.mjs", &argument) {
+            Ok(node) => row.with(node.with_file(file).variant(&name)),
+            Err(why) => row.without(&name, why),
+        };
+    }
+    Ok(row)
 }
 
 /// The events of the Messages API, as one writes them down at first.

@@ -1,8 +1,6 @@
-use agentx_benches::{
-    Result,
-    measure::Row,
-    rows::turn::{Turns, over},
-};
+//! genai is a client: the loop around it is written here.
+
+use agentx_benches::{Result, measure::Variant, rows::turn::Turns};
 use futures::StreamExt;
 use genai::{
     Client, ModelIden, ServiceTarget,
@@ -10,11 +8,10 @@ use genai::{
     chat::{ChatMessage, ChatOptions, ChatRequest, ChatStreamEvent, Tool, ToolResponse},
     resolver::{AuthData, Endpoint, ServiceTargetResolver},
 };
-use serde_json::json;
 
-/// The row with its peer, which is a client: the loop around it is written here.
-pub fn row() -> Result<Row> {
-    let turns = Turns::start()?;
+use super::{MAX_TOKENS, MODEL, QUESTION, schema};
+
+pub(super) fn variant(turns: &Turns) -> Result<Variant> {
     let base_url = format!("{}/v1/", turns.base_url());
     let resolver = ServiceTargetResolver::from_resolver_fn(
         move |target: ServiceTarget| -> std::result::Result<ServiceTarget, genai::resolver::Error> {
@@ -26,23 +23,20 @@ pub fn row() -> Result<Row> {
         },
     );
     let client = Client::builder().with_service_target_resolver(resolver).build()?;
-    let variant = turns.variant("genai, loop by hand", move || turn(client.clone()));
-    Ok(over(&turns)?.with(variant))
+    Ok(turns.variant("genai, loop by hand", move || turn(client.clone())))
 }
 
 async fn turn(client: Client) -> Result<String> {
-    let tool = Tool::new("count_files").with_description("Counts the files in a directory.").with_schema(
-        json!({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}),
-    );
+    let tool = Tool::new("count_files").with_description("Counts the files in a directory.").with_schema(schema());
     let options = ChatOptions::default()
         .with_capture_tool_calls(true)
         .with_capture_content(true)
-        .with_max_tokens(16_384);
-    let question = ChatMessage::user("How many files are there?");
+        .with_max_tokens(MAX_TOKENS);
+    let question = ChatMessage::user(QUESTION);
     let mut request = ChatRequest::new(vec![question]).with_tools(vec![tool]);
     loop {
         let mut answer =
-            client.exec_chat_stream("claude-sonnet-5-5", request.clone(), Some(&options)).await?.stream;
+            client.exec_chat_stream(MODEL, request.clone(), Some(&options)).await?.stream;
         let (mut text, mut end) = (String::new(), None);
         while let Some(event) = answer.next().await {
             match event? {
