@@ -22,7 +22,9 @@ fuzz_target!(|input: &[u8]| {
         let Ok(cassette) = Cassette::open(store, place.clone(), options).await else { return };
         // What a program would ask, of which a changed recording has something, or nothing.
         let _ = cassette.now(|| SystemTime::UNIX_EPOCH);
-        if let Ok(files) = Recorded::new(&cassette, "notes").file_system(|| unreachable!("nothing is made in a replay")) {
+        if let Ok(files) =
+            Recorded::new(&cassette, "notes").file_system(|| unreachable!("nothing is made in a replay"))
+        {
             let path = ResourcePath::new("/note.md").expect("a path");
             // A replay of a call whose answer never comes stands still, and is polled once.
             let mut read = std::pin::pin!(files.read_to_string(&path));

@@ -6,8 +6,8 @@
 use std::sync::{Arc, Mutex};
 
 use agentx_core::{
-    AssistantPart, ContentPart, Error, ErrorKind, MessageAssembler, MessageBody, Model, ModelRequest, Result, ToolOutput,
-    ToolResult,
+    AssistantPart, ContentPart, Error, ErrorKind, MessageAssembler, MessageBody, Model, ModelRequest, Result,
+    ToolOutput, ToolResult,
 };
 use agentx_driver_claude::messages::{
     Decoder, HttpRequest, HttpResponse, MessagesModel, MessagesSettings, Transport,
@@ -88,7 +88,8 @@ fn check(body: &[u8]) {
         before = role;
         let blocks: Vec<_> = message["content"].as_array().into_iter().flatten().collect();
         assert!(!blocks.is_empty(), "a message says something");
-        let results = blocks.iter().filter(|block| block["type"] == "tool_result").map(|block| &block["tool_use_id"]);
+        let results =
+            blocks.iter().filter(|block| block["type"] == "tool_result").map(|block| &block["tool_use_id"]);
         let answered: Vec<_> = results.collect();
         if role == "user" {
             assert_eq!(answered, open, "each call has its result right behind it");

@@ -27,7 +27,8 @@ pub(super) fn variant(turns: &Turns) -> Result<Variant> {
 }
 
 async fn turn(client: Client) -> Result<String> {
-    let tool = Tool::new("count_files").with_description("Counts the files in a directory.").with_schema(schema());
+    let tool =
+        Tool::new("count_files").with_description("Counts the files in a directory.").with_schema(schema());
     let options = ChatOptions::default()
         .with_capture_tool_calls(true)
         .with_capture_content(true)
@@ -35,8 +36,7 @@ async fn turn(client: Client) -> Result<String> {
     let question = ChatMessage::user(QUESTION);
     let mut request = ChatRequest::new(vec![question]).with_tools(vec![tool]);
     loop {
-        let mut answer =
-            client.exec_chat_stream(MODEL, request.clone(), Some(&options)).await?.stream;
+        let mut answer = client.exec_chat_stream(MODEL, request.clone(), Some(&options)).await?.stream;
         let (mut text, mut end) = (String::new(), None);
         while let Some(event) = answer.next().await {
             match event? {

@@ -4,7 +4,8 @@ use agentx_benches::{Result, measure::Variant, rows::turn::Turns};
 use async_trait::async_trait;
 use serde_json::Value;
 use yoagent::{
-    Agent, AgentEvent, AgentTool, Content, StreamDelta, ToolContext, ToolError, ToolResult, provider::ModelConfig,
+    Agent, AgentEvent, AgentTool, Content, StreamDelta, ToolContext, ToolError, ToolResult,
+    provider::ModelConfig,
 };
 
 use super::{QUESTION, count_files, schema};
@@ -16,8 +17,7 @@ pub(super) fn variant(turns: &Turns) -> Variant {
 }
 
 async fn turn(config: ModelConfig) -> Result<String> {
-    let mut agent =
-        Agent::from_config(config).with_api_key("no-key").with_tools(vec![Box::new(CountFiles)]);
+    let mut agent = Agent::from_config(config).with_api_key("no-key").with_tools(vec![Box::new(CountFiles)]);
     let mut events = agent.prompt(QUESTION).await;
     let mut text = String::new();
     while let Some(event) = events.recv().await {
