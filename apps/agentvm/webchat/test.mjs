@@ -40,7 +40,7 @@ let { server, url } = await serve();
 
 /** The page of one size, from signing in to a file that is downloaded. */
 async function converse(name, viewport) {
-  const context = await browser.newContext({ viewport, acceptDownloads: true });
+  const context = await browser.newContext({ viewport, acceptDownloads: true, reducedMotion: "reduce" });
   const page = await context.newPage();
   const elsewhere = [];
   page.on("request", (request) => new URL(request.url()).host === new URL(url).host || elsewhere.push(request.url()));
@@ -65,24 +65,56 @@ async function converse(name, viewport) {
   await page.getByRole("status").filter({ hasText: "connected" }).waitFor(WAIT);
   pass(`${name}: a wrong key is told, a right one lets in`);
 
-  const menu = page.getByText("Conversations", { exact: true }).first();
-  const create = page.getByRole("button", { name: "New conversation" });
-  if (!(await create.isVisible())) await menu.click();
-  await create.click();
-  await page.getByRole("button", { name: "Stop" }).waitFor(WAIT);
+  /** Opens the list of conversations, where there is no room for it beside the open one. */
+  const menu = async () => {
+    const unfold = page.getByRole("button", { name: "Conversations", exact: true });
+    if (await unfold.isVisible()) await unfold.click();
+  };
+  await menu();
+  await shot("conversations");
+  await page.getByRole("button", { name: "New conversation", exact: true }).first().click();
+  await page.getByRole("heading", { name: "What shall we do?" }).waitFor(WAIT);
+  await shot("greeting");
   await say("hello there");
   await told("You said: hello there");
-  pass(`${name}: an answer is streamed`);
+  await page.getByRole("heading", { name: "hello there" }).waitFor(WAIT);
+  pass(`${name}: an answer is streamed, and the conversation is called by what it began with`);
 
-  await say("$ echo made > made.txt; cat made.txt");
+  await say("A **bold** word, `code` and\n\n- a list <img src=x onerror=alert(1)>\n\n[evil](javascript:alert(1))");
+  await log.locator("article.assistant strong", { hasText: "bold" }).waitFor(WAIT);
+  await log.locator("article.assistant li", { hasText: "a list <img" }).waitFor(WAIT);
+  assert.equal(await log.locator("img, a").count(), 0, "nothing that a model writes is HTML, or a link to a script");
+  pass(`${name}: what a model writes is shown as text that was set, and never run`);
+
+  await say("Please run `mkdir -p notes; echo made > notes/made.txt; printf '\\377\\000\\001' > raw.bin; cat notes/made.txt`");
   await page.getByRole("group", { name: "Permission" }).waitFor(WAIT);
   await shot("permission");
   await page.getByRole("button", { name: "Allow" }).click();
   await tool("done");
   await log.getByText("made", { exact: true }).last().waitFor({ ...WAIT, state: "attached" });
+  const thinking = log.locator("details.thinking").last();
+  assert.equal(await thinking.evaluate((fold) => fold.open), false, "thinking is folded");
+  await thinking.locator("summary").click();
+  await thinking.getByText("I am asked to run a command.").waitFor(WAIT);
   await log.locator(".tool summary").last().click();
   await shot("tool");
-  pass(`${name}: a tool waits for a permission, runs, and shows its result`);
+  pass(`${name}: a tool waits for a permission, runs, and shows its input and result; thinking is folded`);
+
+  // Another tab of the same conversation sees what is said and answered here, once, and answers what is asked.
+  const tab = await context.newPage();
+  await tab.addInitScript((key) => sessionStorage.setItem("agentvm.key", key), key);
+  await tab.goto(url);
+  const there = tab.getByRole("log");
+  await there.getByText("You said: hello there", { exact: true }).waitFor(WAIT);
+  await tab.getByRole("status").filter({ hasText: "connected" }).waitFor(WAIT);
+  await say("run `echo both`");
+  await tab.getByRole("button", { name: "Allow" }).click(WAIT);
+  await tool("done");
+  await page.getByRole("group", { name: "Permission" }).waitFor({ ...WAIT, state: "detached" });
+  await there.locator(".tool .status").last().filter({ hasText: "done" }).waitFor(WAIT);
+  assert.equal(await there.getByText("run `echo both`", { exact: true }).count(), 1);
+  await tab.close();
+  pass(`${name}: two tabs show the same, and either one may allow`);
 
   await say("$ sleep 60");
   await page.getByRole("button", { name: "Allow" }).click();
@@ -100,8 +132,7 @@ async function converse(name, viewport) {
   await page.getByRole("status").filter({ hasText: "connected" }).waitFor(WAIT);
   await page.getByRole("button", { name: "Allow" }).click();
   await say("still there?");
-  // The server that was killed held the conversation; after 15 seconds the other one takes it over.
-  await log.getByText("You said: still there?", { exact: true }).waitFor({ timeout: 40_000 }).catch(async (error) => {
+  await log.getByText("You said: still there?", { exact: true }).waitFor(WAIT).catch(async (error) => {
     throw new Error(`${error.message}\n${await log.innerText()}`);
   });
   assert.equal(await log.getByText("You said: hello there", { exact: true }).count(), 1);
@@ -112,11 +143,45 @@ async function converse(name, viewport) {
   assert.equal(await log.getByText("hello there", { exact: true }).count(), 1);
   const files = page.locator("details.files summary").first();
   await files.click();
-  const loading = page.waitForEvent("download");
-  await page.getByRole("button", { name: /^made\.txt/ }).click();
-  assert.equal(readFileSync(await (await loading).path(), "utf8"), "made\n");
+  await page.locator("details.files details summary", { hasText: "notes" }).click();
+  const download = async (file) => {
+    const loading = page.waitForEvent("download");
+    await page.getByRole("button", { name: file }).click();
+    return readFileSync(await (await loading).path());
+  };
+  assert.equal((await download(/^made\.txt/)).toString(), "made\n");
+  assert.deepEqual([...(await download(/^raw\.bin/))], [255, 0, 1]);
   await shot("files");
-  pass(`${name}: a conversation is there after a reload, and its files are downloaded`);
+  pass(`${name}: a conversation is there after a reload, and files of its tree are downloaded as they are`);
+
+  await menu();
+  page.once("dialog", (dialog) => dialog.accept(`work-${name}`));
+  await page.getByRole("button", { name: "New container" }).click();
+  await page.getByRole("heading", { name: "What shall we do?" }).waitFor(WAIT);
+  await menu();
+  assert.equal(await page.getByLabel("Container", { exact: true }).inputValue(), `work-${name}`);
+  await page.getByLabel("Container", { exact: true }).selectOption("chat");
+  await told("You said: still there?");
+  pass(`${name}: each container has conversations of its own`);
+
+  // From the keyboard alone: what has the focus is seen, and everything can be reached.
+  await page.getByRole("textbox", { name: "Message" }).focus();
+  const reached = new Set();
+  for (let step = 0; step < 60; step++) {
+    await page.keyboard.press("Tab");
+    reached.add(await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent ?? ""));
+  }
+  for (const what of ["Send", "Conversation", "Files"]) {
+    assert.ok([...reached].some((label) => label.startsWith(what)), `${what} is reached with Tab: ${[...reached].join(", ")}`);
+  }
+  const unnamed = await page.evaluate(() =>
+    [...document.querySelectorAll("button, input, select, textarea")].filter((control) => !control.textContent.trim() && !control.getAttribute("aria-label") && !control.labels?.length).length,
+  );
+  assert.equal(unnamed, 0, "each control has a name");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await shot("dark");
+  await page.emulateMedia({ colorScheme: "light" });
+  pass(`${name}: everything is reached from the keyboard and has a name`);
 
   const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
   assert.equal(wide, false, "the page is wider than its window");
