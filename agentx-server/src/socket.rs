@@ -11,10 +11,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use agentx_core::{Cursor, Event, SessionId};
+use agentx_core::{Cursor, SessionId};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures::{
-    FutureExt, StreamExt,
+    FutureExt, SinkExt, StreamExt,
     future::{self, BoxFuture},
     stream::FuturesUnordered,
 };
@@ -23,7 +23,7 @@ use tokio::{
     time::{self, Instant, MissedTickBehavior},
 };
 
-use self::topics::Topics;
+use self::topics::{Told, Topics};
 use crate::{
     Owner,
     auth::Credentials,
@@ -31,11 +31,14 @@ use crate::{
     quota::Place,
     server::{Caller, Shared},
     service::{Answer, RunningAgent},
-    wire::{self, Asked, Control, Frame, FramesOf, Request, Wire},
+    wire::{self, Asked, Control, Frame, Request, Wire},
 };
 
 /// How many requests of one connection are worked on at once. More are left unread.
 const IN_FLIGHT: usize = 64;
+
+/// How many events leave in one write at most. Between two of them the client is heard.
+const AT_ONCE: usize = 64;
 
 /// How long a client may take to read one frame.
 const WRITE: Duration = Duration::from_secs(30);
@@ -175,7 +178,7 @@ impl Connection {
                     self.follow(started);
                     Ok(())
                 }
-                Some((event, frames)) = self.topics.next() => self.tell(&event, &frames).await,
+                Some(told) = self.topics.next() => self.tell(told).await,
                 Some(done) = self.in_flight.next() => self.done(done).await,
                 Some((asked, done)) = self.turns.next() => self.answer(asked, done).await,
             };
@@ -199,7 +202,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 Some(done) = self.in_flight.next() => self.done(done).await?,
-                Some((event, frames)) = self.topics.next() => self.tell(&event, &frames).await?,
+                Some(told) = self.topics.next() => self.tell(told).await?,
                 Some((asked, done)) = self.turns.next() => self.answer(asked, done).await?,
                 () = tokio::task::yield_now() => return Ok(()),
             }
@@ -366,18 +369,23 @@ impl Connection {
         }
     }
 
-    async fn tell(&mut self, event: &Event, frames: &FramesOf) -> Result<(), Closed> {
-        let Some(owner) = &self.owner else { return Ok(()) };
-        match self.wire {
-            Wire::Rpc => {
-                let frame = frames.rpc(owner, event);
-                self.send(Message::Text(frame)).await
-            }
-            Wire::Event => {
-                let text = wire::event(owner, event, self.wire);
-                self.confirmed(&text).await
-            }
+    /// Tells an event, and what is there behind it: all of it leaves in one write.
+    async fn tell(&mut self, first: Told) -> Result<(), Closed> {
+        let mut next = Some(first);
+        for _ in 0..AT_ONCE {
+            let Some((event, frames)) = next else { break };
+            let Some(owner) = &self.owner else { return Ok(()) };
+            let frame = match self.wire {
+                Wire::Rpc => frames.rpc(owner, &event),
+                Wire::Event => {
+                    let text = wire::event(owner, &event, self.wire);
+                    self.confirmed(&text)
+                }
+            };
+            within(self.socket.feed(Message::Text(frame))).await?;
+            next = self.topics.next().now_or_never().flatten();
         }
+        within(self.socket.flush()).await
     }
 
     /// A request is done, but perhaps for the end of the turn that it began: clients of the later generations hear of
@@ -407,7 +415,10 @@ impl Connection {
         };
         match asked.wire() {
             Wire::Rpc => self.send(Message::Text(text.into())).await,
-            Wire::Event => self.confirmed(&text).await,
+            Wire::Event => {
+                let frame = self.confirmed(&text);
+                self.send(Message::Text(frame)).await
+            }
         }
     }
 
@@ -416,18 +427,22 @@ impl Connection {
         self.send(Message::Text(text.into())).await
     }
 
-    /// Sends what a client of the first generation confirms.
-    async fn confirmed(&mut self, payload: &str) -> Result<(), Closed> {
+    /// What a client of the first generation confirms.
+    fn confirmed(&mut self, payload: &str) -> Utf8Bytes {
         self.sent += 1;
-        let frame = wire::acknowledged(&format!("{}_{}", self.id, self.sent), payload);
-        self.send(Message::Text(frame.into())).await
+        wire::acknowledged(&format!("{}_{}", self.id, self.sent), payload).into()
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Closed> {
-        match time::timeout(WRITE, self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(Closed),
-        }
+        within(self.socket.send(message)).await
+    }
+}
+
+/// What the client takes in time.
+async fn within(written: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Closed> {
+    match time::timeout(WRITE, written).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Closed),
     }
 }
 

@@ -17,6 +17,8 @@
 //!
 //! A table goes to standard output, and everything that it is made of to `target/bench/ROW.json`.
 //!
+//! `bench server` is no row: load on a server in another process, in [`server`].
+//!
 //! Peers (other crates that do the same, and the SDK for Node in a process of its own) are in `benches/peers`, a workspace
 //! of its own: they are in nobody else's build. Its program has all rows of this one and takes the same arguments. The
 //! crates of both are built with the features that any of them asks for.
@@ -28,6 +30,7 @@ pub mod program;
 pub mod replay;
 pub mod report;
 pub mod rows;
+pub mod server;
 pub mod statistics;
 
 /// An error, for the person at the terminal.

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use agentx_benches::{Result, cost, program, rows};
+use agentx_benches::{Result, cost, program, rows, server};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some("cost") {
-        return cost::run(arguments, &mut io::stdout().lock());
+    match arguments.next().as_deref() {
+        Some("cost") => cost::run(arguments, &mut io::stdout().lock()),
+        Some("server") => server::run(arguments, &mut io::stdout().lock()),
+        _ => program::main(rows::ALL),
     }
-    program::main(rows::ALL)
 }

@@ -12,6 +12,7 @@ use crate::{
     measure::{Row, Settings},
     replay,
     report::Report,
+    server,
 };
 
 /// A row by name, and how it is set up.
@@ -59,8 +60,14 @@ pub fn run(
 /// # Errors
 /// Those of [`run`].
 pub fn main(rows: &[NamedRow]) -> Result<()> {
-    if std::env::args().nth(1).as_deref() == Some(replay::SERVE) {
-        return replay::serve_in_this_process();
+    match std::env::args().nth(1).as_deref() {
+        Some(replay::SERVE) => return replay::serve_in_this_process(),
+        Some(server::AGENTS) => return server::serve_agents(),
+        Some(server::FRAMES) => {
+            let length = std::env::args().nth(2).and_then(|length| length.parse().ok());
+            return server::serve_frames(length.ok_or("of which length?")?);
+        }
+        _ => {}
     }
     IS_BENCH_PROGRAM.store(true, Ordering::Relaxed);
     run(rows, std::env::args().skip(1), &mut io::stdout().lock())
@@ -99,7 +106,7 @@ fn parse(rows: &[NamedRow], arguments: impl IntoIterator<Item = String>) -> Resu
 }
 
 /// `target/bench` of the workspace, wherever the program is started.
-fn default_directory() -> PathBuf {
+pub(crate) fn default_directory() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     target.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"))).join("bench")
 }

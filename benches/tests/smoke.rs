@@ -1,6 +1,8 @@
 //! Every row runs: one look at each variant, and nothing said about how long it takes.
 #![cfg(test)]
 
+use std::process::Command;
+
 use agentx_benches::{measure::Settings, report::Report, rows};
 
 #[test]
@@ -13,4 +15,25 @@ fn every_row_runs() {
         assert!(report.variants.len() >= least, "{name}: a limit, the limit again, AgentX, a peer");
         assert!(report.variants.iter().all(|line| line.wall_ns_by_round.len() == 2), "{name}");
     }
+}
+
+/// A small load, without the peer: all that was asked for was heard, and without an error.
+#[test]
+fn the_server_bears_a_load() {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let load = ["server", "--conversations", "5", "--seconds", "1", "--sockets", "5", "--idle", "5"];
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_agentx-benches"));
+    bench.args(load).args(["--containers", "5", "--out"]).arg(directory.path()).env_remove("AGENTX_BENCH_WS");
+    let output = bench.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("LEFT OUT: the peer in Node"), "{said}");
+    let saved = std::fs::read_to_string(directory.path().join("server.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&saved).unwrap();
+    assert_eq!(
+        (&report["streams"][0]["errors"], &report["streams"][0]["latency"]["count"]),
+        (&0.into(), &250.into())
+    );
+    assert_eq!((&report["idle"]["count"], &report["containers"]["count"]), (&5.into(), &5.into()));
+    assert_eq!(report["fan_outs"].as_array().map(Vec::len), Some(2));
 }

@@ -14,8 +14,11 @@ const PEERS: &str = "benches/peers";
 ///
 /// `--no-peers` does without the peers, whose crates take some minutes to build the first time.
 pub(crate) fn main(args: &[String]) -> bool {
-    // What a month costs is computed: nobody is compared with it.
-    let alone = args.iter().any(|arg| arg == "--no-peers") || args.first().is_some_and(|arg| arg == "cost");
+    let is_server = args.first().is_some_and(|arg| arg == "server");
+    // What a month costs is computed: nobody is compared with it. The load on a server has a peer of its own.
+    let alone = is_server
+        || args.iter().any(|arg| arg == "--no-peers")
+        || args.first().is_some_and(|arg| arg == "cost");
     let args: Vec<_> = args.iter().filter(|arg| *arg != "--no-peers").collect();
     let manifest = format!("--manifest-path {PEERS}/Cargo.toml");
     let has_peers =
@@ -25,6 +28,9 @@ pub(crate) fn main(args: &[String]) -> bool {
     } else {
         Step::new("run --profile bench --package agentx-benches --")
     };
+    if is_server {
+        step = with_ws(step);
+    }
     for arg in args {
         step = step.arg(arg);
     }
@@ -40,5 +46,16 @@ fn with_node(step: Step) -> Step {
     match npm::component_of("bench-peers", &root().join(Path::new(PEERS)).join("node")) {
         Ok(modules) => step.env("AGENTX_BENCH_NODE_MODULES", &modules.to_string_lossy()),
         Err(why) => step.env("AGENTX_BENCH_NO_NODE", &why).without("AGENTX_BENCH_NODE_MODULES"),
+    }
+}
+
+/// With the library of the server in Node that the load bench puts beside ours; without it, its table says so.
+fn with_ws(step: Step) -> Step {
+    match npm::component("ws") {
+        Ok(modules) => step.env("AGENTX_BENCH_WS", &modules.to_string_lossy()),
+        Err(why) => {
+            eprintln!("warning: {why}");
+            step.without("AGENTX_BENCH_WS")
+        }
     }
 }

@@ -30,6 +30,9 @@ Usage: cargo xtask <command>
       Runs the benchmarks, or one row of them, with other crates and Anthropic's SDK for Node beside AgentX, and prints
       the table. The peers take some minutes to build the first time; --no-peers does without them.
 
+  bench server [--conversations N] [--seconds N] [--sockets N] [--idle N] [--containers N] [--within SECONDS]
+      Puts load on a server in another process, beside a server in Node, and prints latencies, errors and memory.
+
   bench cost [--INPUT N]…
       Prints what agents on Cloudflare cost a month; `bench cost --help` names the inputs.
 ";

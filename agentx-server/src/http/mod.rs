@@ -31,6 +31,9 @@ use crate::{
 /// What each connection keeps to read into, in bytes: the library's own choice is 128 KiB, for each idle client.
 const READ_BUFFER: usize = 4096;
 
+/// How much of what leaves together is gathered before it is written, in bytes.
+const WRITE_BUFFER: usize = 16 << 10;
+
 /// What a proxy adds.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
@@ -130,7 +133,8 @@ async fn connect(
     }
     let places = Places::new(&shared, caller.as_ref()).await?;
     let limit = shared.limits.request;
-    let upgrade = upgrade.max_message_size(limit).max_frame_size(limit).read_buffer_size(READ_BUFFER);
+    let upgrade = upgrade.max_message_size(limit).max_frame_size(limit);
+    let upgrade = upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER);
     Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, shared, caller, places)))
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Topics {
 }
 
 /// An event, and what the events of its session look like on the wire.
-type Told = (Arc<Event>, Arc<FramesOf>);
+pub(super) type Told = (Arc<Event>, Arc<FramesOf>);
 
 struct Topic {
     agent: AgentId,

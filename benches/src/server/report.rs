@@ -1,0 +1,197 @@
+//! What was measured, as a table for people and as JSON for programs.
+#![expect(clippy::cast_precision_loss, reason = "nobody reads so many digits")]
+
+use std::{fmt, fs, path::Path, time::Duration};
+
+use serde::Serialize;
+
+use super::options::Options;
+use crate::{Result, environment::Environment};
+
+/// How many errors are shown.
+const SHOWN: usize = 3;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    environment: Environment,
+    options: Options,
+    pub(super) streams: Vec<Streamed>,
+    pub(super) fan_outs: Vec<FanOut>,
+    pub(super) idle: Option<Idle>,
+    pub(super) containers: Option<Containers>,
+    pub(super) left_out: Vec<String>,
+}
+
+/// Conversations that were told.
+#[derive(Debug, Serialize)]
+pub(super) struct Streamed {
+    server: &'static str,
+    conversations: u32,
+    latency: Latencies,
+    cpu_ns_per_piece: u64,
+    errors: usize,
+    first_errors: Vec<String>,
+}
+
+/// What many waits were, in microseconds.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Latencies {
+    count: usize,
+    p50_us: f64,
+    p95_us: f64,
+    p99_us: f64,
+    max_us: f64,
+}
+
+/// One conversation told to many.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    pub(super) deliveries: u64,
+    pub(super) cpu: Duration,
+    /// Bytes of a frame, on average.
+    pub(super) frame: usize,
+}
+
+/// Ours beside the loop that only writes.
+#[derive(Debug, Serialize)]
+pub(super) struct FanOut {
+    name: &'static str,
+    ours: Told,
+    limit: Told,
+    /// Processor time of a delivery, divided by that of the loop.
+    ratio: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Idle {
+    pub(super) count: u32,
+    pub(super) bytes_each: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Containers {
+    pub(super) count: u32,
+    pub(super) bytes_each: u64,
+    pub(super) start: Latencies,
+}
+
+impl Report {
+    pub(super) fn new(options: Options) -> Self {
+        Self {
+            environment: Environment::now(),
+            options,
+            streams: Vec::new(),
+            fan_outs: Vec::new(),
+            idle: None,
+            containers: None,
+            left_out: Vec::new(),
+        }
+    }
+
+    pub(super) fn save(&self, directory: &Path) -> Result<()> {
+        fs::create_dir_all(directory)?;
+        fs::write(directory.join("server.json"), serde_json::to_string_pretty(self)?)?;
+        Ok(())
+    }
+}
+
+impl Streamed {
+    pub(super) fn new(
+        server: &'static str,
+        conversations: u32,
+        cpu: Duration,
+        mut first_errors: Vec<String>,
+        latency: Latencies,
+    ) -> Self {
+        let errors = first_errors.len();
+        first_errors.truncate(SHOWN);
+        let cpu_ns_per_piece = per(cpu, latency.count as u64);
+        Self { server, conversations, latency, cpu_ns_per_piece, errors, first_errors }
+    }
+}
+
+impl FanOut {
+    pub(super) fn new(name: &'static str, ours: Told, limit: Told) -> Self {
+        let each = |told: &Told| told.cpu.as_secs_f64() / told.deliveries.max(1) as f64;
+        let ratio = each(&ours) / each(&limit).max(f64::MIN_POSITIVE);
+        Self { name, ours, limit, ratio }
+    }
+}
+
+impl Latencies {
+    pub(super) fn of(mut nanos: Vec<u64>) -> Self {
+        nanos.sort_unstable();
+        let at = |percent: usize| {
+            let index = (nanos.len() * percent / 100).min(nanos.len().saturating_sub(1));
+            nanos.get(index).map_or(0.0, |nanos| *nanos as f64 / 1e3)
+        };
+        Self { count: nanos.len(), p50_us: at(50), p95_us: at(95), p99_us: at(99), max_us: at(100) }
+    }
+}
+
+fn per(time: Duration, count: u64) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / count.max(1)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Environment { kernel, processor, cores, load, optimised, .. } = &self.environment;
+        writeln!(f, "server: {cores} × {processor}, Linux {kernel}, load {load}")?;
+        if !optimised {
+            writeln!(f, "NOT OPTIMISED: the figures say nothing")?;
+        }
+        writeln!(
+            f,
+            "\nconversations at the same time, {} pieces a second: from piece made to piece read",
+            super::PACE
+        )?;
+        for Streamed { server, conversations, latency, cpu_ns_per_piece, errors, first_errors } in
+            &self.streams
+        {
+            let cpu = *cpu_ns_per_piece as f64 / 1e3;
+            writeln!(
+                f,
+                "  {server:10} {conversations:6}  {latency}  {cpu:7.1} µs CPU each  {errors} errors"
+            )?;
+            for error in first_errors {
+                writeln!(f, "             {error}")?;
+            }
+        }
+        writeln!(
+            f,
+            "\none conversation to many sockets: processor time of a delivery, to that of a loop that writes it"
+        )?;
+        for FanOut { name, ours, limit, ratio } in &self.fan_outs {
+            let each = |told: &Told| per(told.cpu, told.deliveries) as f64 / 1e3;
+            let (ours, limit, deliveries) = (each(ours), each(limit), ours.deliveries);
+            writeln!(f, "  {name:10} {deliveries:6}  {ours:6.2} µs  loop {limit:6.2} µs  ratio {ratio:.2}")?;
+        }
+        writeln!(f, "\nat rest: memory of the server for each more")?;
+        if let Some(Idle { count, bytes_each }) = &self.idle {
+            writeln!(f, "  clients    {count:6}  {bytes_each} bytes")?;
+        }
+        if let Some(Containers { count, bytes_each, start }) = &self.containers {
+            writeln!(f, "  containers {count:6}  {bytes_each} bytes, an agent starts in {start}")?;
+        }
+        self.left_out.iter().try_for_each(|why| writeln!(f, "\nLEFT OUT: {why}"))
+    }
+}
+
+impl fmt::Display for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p95, p99, max] = [self.p50_us, self.p95_us, self.p99_us, self.max_us].map(|us| us / 1e3);
+        write!(f, "P50 {p50:.2} P95 {p95:.2} P99 {p99:.2} max {max:.1} ms")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_the_sorted_waits() {
+        let waits = Latencies::of((1..=100).rev().map(|n| n * 1_000).collect());
+        assert_eq!((waits.p50_us, waits.p95_us, waits.max_us), (51.0, 96.0, 100.0));
+        assert_eq!(Latencies::of(Vec::new()).count, 0);
+    }
+}
