@@ -120,10 +120,31 @@ async fn every_route_answers_for_anothers_id_as_for_none() {
         (&get, "/api/agents/ID/events", &agent),
         (&Method::POST, "/api/agents/ID/interrupt", &agent),
         (&get, "/api/agents/ID/approvals", &agent),
+        (&Method::POST, "/api/agents/ID/approvals/appr_1", &agent),
     ];
+    // None is left out.
+    let (_, document) = bob.json(Method::GET, "/openapi.json", None).await;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{id}", "ID").replace("{approval}", "appr_1");
+        for method in methods.as_object().unwrap().keys().filter(|_| path.contains("ID")) {
+            let is_asked = |asked: &(&Method, &str, &str)| {
+                asked.0.as_str().eq_ignore_ascii_case(method) && asked.1 == path
+            };
+            assert!(routes.iter().any(is_asked), "{method} {path} is not asked for");
+        }
+    }
     for (method, route, theirs) in routes {
         let none = "0".repeat(theirs.len());
-        let body = || (*method != get).then(|| json!({"content": "x", "name": "mine"}));
+        let body = || (*method != get).then(|| json!({"content": "x", "name": "mine", "decision": "allow"}));
+        // Cursors, too: one that is good, and one that is none.
+        for cursor in ["0", "none"].into_iter().filter(|_| route.ends_with("/events")) {
+            let asked = |id: &str| {
+                let url = format!("http://{}{}", served.address, route.replace("ID", id));
+                client().get(url).bearer_auth("key-of-bob").header("last-event-id", cursor).send()
+            };
+            let (found, missing) = (asked(theirs).await.unwrap(), asked(&none).await.unwrap());
+            assert_eq!((found.status(), missing.status()), (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND));
+        }
         let (status, found) = bob.json(method.clone(), &route.replace("ID", theirs), body()).await;
         let (expected, missing) = bob.json(method.clone(), &route.replace("ID", &none), body()).await;
         assert_eq!((status, expected), (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND), "{method} {route}");

@@ -10,6 +10,7 @@
 mod api;
 mod client;
 mod cut;
+mod files;
 mod first;
 mod hostile;
 mod hostile_server;

@@ -1,8 +1,15 @@
 //! What makes no sense: each has one answer, and the connection goes on.
 
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
 
-use crate::support::{Client, serve, serve_with};
+use crate::support::{Client, serve, serve_ann_and_bob_with, serve_with};
 
 #[tokio::test]
 async fn every_frame_that_wants_an_answer_has_exactly_one() {
@@ -73,6 +80,82 @@ async fn a_frame_beyond_the_bound_ends_its_connection_alone() {
     large.say("x".repeat(4096)).await;
     assert_eq!(large.raw().await, None);
     other.call("container.list", json!({})).await;
+}
+
+/// Each of these takes from its own connection alone.
+#[tokio::test]
+async fn frames_in_pieces_are_put_together_and_have_the_same_bound() {
+    let piece = |text: &'static [u8], is_first: bool, is_last: bool| {
+        let kind = if is_first { Data::Text } else { Data::Continue };
+        Message::Frame(Frame::message(text, OpCode::Data(kind), is_last))
+    };
+    let served = serve_with(|server| server.largest_request(4096)).await;
+    let mut whole = Client::connect(&served, None).await;
+    let request = br#"{"jsonrpc":"2.0","id":7,"method":"container.list"}"#;
+    let pieces = request.chunks(5).count();
+    for (number, text) in request.chunks(5).enumerate() {
+        whole.send(piece(text, number == 0, number + 1 == pieces)).await.unwrap();
+    }
+    assert_eq!(whole.raw().await.unwrap()["id"], 7);
+
+    let mut endless = Client::connect(&served, None).await;
+    let mut sent = endless.send(piece(&[b' '; 512], true, false)).await;
+    for _ in 0..64 {
+        // The connection may be gone already.
+        if sent.is_err() {
+            break;
+        }
+        sent = endless.send(piece(&[b' '; 512], false, false)).await;
+    }
+    assert_eq!(endless.raw().await, None);
+    let mut no_text = Client::connect(&served, None).await;
+    no_text.send(piece(&[0xff, 0xfe, 0xc3, 0x28], true, true)).await.unwrap();
+    assert_eq!(no_text.raw().await, None);
+    whole.call("container.list", json!({})).await;
+}
+
+/// They are heard no further than who they are, and make room when that does not come.
+#[tokio::test]
+async fn whoever_never_says_who_it_is_keeps_nobody_out() {
+    let served = serve_ann_and_bob_with(|server| server.largest_connections(64)).await;
+    let mut silent = Vec::new();
+    while let Ok(client) = Client::try_connect(&served, None).await {
+        silent.push(client);
+    }
+    assert_eq!(silent.len(), 16, "a quarter");
+    let mut ann = Client::connect(&served, Some("key-of-ann")).await;
+    ann.call("container.list", json!({})).await;
+    drop(silent.pop());
+    while Client::try_connect(&served, None).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A client that reads nothing takes what its connection holds, and slows nobody.
+#[tokio::test]
+async fn whoever_does_not_read_slows_nobody() {
+    let served = serve().await;
+    let (mut deaf, mut other) = (Client::connect(&served, None).await, Client::connect(&served, None).await);
+    let image = deaf.image("c").await["imageId"].clone();
+    let long = json!({"imageId": image.clone(), "content": "x".repeat(1 << 20)});
+    // What it says is told to it again, until nothing more fits into the connection.
+    let talking = tokio::spawn(async move {
+        for id in 0..64 {
+            let send = json!({"jsonrpc": "2.0", "id": id, "method": "message.send", "params": long});
+            deaf.say(send.to_string()).await;
+        }
+        std::future::pending::<()>().await;
+    });
+    loop {
+        let listed = other.call("image.messages", json!({"imageId": image})).await;
+        if !listed["messages"].as_array().unwrap().is_empty() {
+            break;
+        }
+    }
+    for number in 0..20 {
+        other.call("container.create", json!({"containerId": format!("c{number}")})).await;
+    }
+    talking.abort();
 }
 
 #[tokio::test]

@@ -4,6 +4,32 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, serve_ann_and_bob};
 
+/// All methods that name something.
+const METHODS: &[&str] = &[
+    "agent.destroy",
+    "agent.destroyAll",
+    "agent.get",
+    "agent.interrupt",
+    "agent.list",
+    "approval.answer",
+    "approval.list",
+    "container.delete",
+    "container.get",
+    "image.create",
+    "image.delete",
+    "image.get",
+    "image.list",
+    "image.messages",
+    "image.run",
+    "image.stop",
+    "image.update",
+    "message.send",
+    "os.list",
+    "os.read",
+    "os.write",
+    "rewind",
+];
+
 /// The parameters of a request that names this id.
 type Params = Box<dyn Fn(&str) -> Value>;
 
@@ -70,6 +96,10 @@ async fn every_method_answers_for_anothers_id_as_for_none() {
             params
         }),
     ));
+    // None is left out.
+    for method in METHODS {
+        assert!(asked.iter().any(|(asked, ..)| asked == method), "{method} is not asked for");
+    }
     for (method, theirs, params) in asked {
         // As long as the real one, so that not even its length tells.
         let none = "0".repeat(theirs.len());

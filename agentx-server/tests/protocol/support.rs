@@ -133,6 +133,14 @@ impl Client {
         Ok(Self { socket, seen: VecDeque::new(), next: 0 })
     }
 
+    /// Sends a message as it is.
+    pub(crate) async fn send(
+        &mut self,
+        message: Message,
+    ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        self.socket.send(message).await
+    }
+
     pub(crate) async fn say(&mut self, text: impl Into<String>) {
         self.socket.send(Message::text(text.into())).await.unwrap();
     }

@@ -21,6 +21,10 @@ const MOST: usize = 64;
 /// does not make the server ask each time.
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// How long after an issuer failed it is asked again, where nothing is known. Whoever comes meanwhile is told of that
+/// failure, and does not wait for the next.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// The bytes of a key of Ed25519.
 const ED25519: usize = 32;
 
@@ -55,6 +59,8 @@ struct State {
     fetched: Option<Instant>,
     /// When anything was asked for, also in vain.
     asked: Option<Instant>,
+    /// What came of the last question, and when, where nothing did.
+    failed: Option<(Instant, Error)>,
     versions: u64,
 }
 
@@ -73,6 +79,11 @@ impl Keys {
         if let Some(set) = self.good_for(header) {
             return Ok(set);
         }
+        if let Some((at, error)) = &self.state().failed
+            && at.elapsed() < RETRY.min(self.refresh)
+        {
+            return Err(error.clone());
+        }
         self.state().asked = Some(Instant::now());
         let fetched = self.source.fetch().await.and_then(|text| Set::of(&text));
         let mut state = self.state();
@@ -82,13 +93,20 @@ impl Keys {
                 set.version = state.versions;
                 let set = Arc::new(set);
                 state.fetched = state.asked;
+                state.failed = None;
                 state.set = Some(set.clone());
                 Ok(set)
             }
             Err(error) => {
                 tracing::warn!(%error, "the keys of tokens can't be had");
                 let is_stale = state.fetched.is_none_or(|fetched| fetched.elapsed() >= self.stale);
-                state.set.clone().filter(|_| !is_stale).ok_or(error)
+                match state.set.clone().filter(|_| !is_stale) {
+                    Some(set) => Ok(set),
+                    None => {
+                        state.failed = Some((Instant::now(), error.clone()));
+                        Err(error)
+                    }
+                }
             }
         }
     }
