@@ -16,6 +16,7 @@ use crate::{
     limits, model,
     owners::Owners,
     settings::{DriverKind, Held, Place, Settings},
+    told,
 };
 
 /// How long the model's API may take to answer.
@@ -43,7 +44,7 @@ pub(crate) async fn run(options: Options, matches: &ArgMatches) -> Result<ExitCo
     let found = options.place.find()?;
     let data = found.data;
     data::create(&data)?;
-    let told = options.settings.told(&found.file, matches);
+    let said = options.settings.told(&found.file, matches);
     let settings = options.settings.or(found.file)?;
     let config = found.config.map_or_else(|| "no file".to_owned(), |config| config.display().to_string());
     let mut works = true;
@@ -51,12 +52,12 @@ pub(crate) async fn run(options: Options, matches: &ArgMatches) -> Result<ExitCo
         works &= found.is_ok();
         let (mark, text) = match found {
             Ok(text) => ("ok", text),
-            Err(failure) => ("FAILED", failure.to_string()),
+            Err(failure) => ("FAILED", told(&*failure)),
         };
         println!("{what:<12}{mark:<8}{}", text.replace('\n', "\n                    "));
     };
     tell("data", Ok(format!("{}, {}", data.display(), in_use(&data)?)));
-    tell("settings", Ok([vec![config], told].concat().join("\n")));
+    tell("settings", Ok([vec![config], said].concat().join("\n")));
     let owners = owners(&data).await;
     let (has_keys, told) = match owners {
         Ok((has_keys, told)) => (has_keys, Ok(told)),
@@ -65,7 +66,7 @@ pub(crate) async fn run(options: Options, matches: &ArgMatches) -> Result<ExitCo
     tell("store", told);
     tell("model", asked(&settings).await);
     let needs = settings.isolation.unwrap_or(if has_keys { Held::Full } else { Held::None }) == Held::Full;
-    tell("isolation", isolation(needs).await);
+    tell("isolation", isolation(needs).await.map(|report| report.trim_end().to_owned()));
     tell("disk", disk(&data));
     tell("limits", files());
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -85,9 +85,23 @@ fn main() -> ExitCode {
         done
     });
     done.unwrap_or_else(|failure| {
-        eprintln!("avm: {failure}");
+        eprintln!("avm: {}", told(&*failure));
         ExitCode::FAILURE
     })
+}
+
+/// An error, and what it came from where it does not say so itself.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 async fn run(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure> {
