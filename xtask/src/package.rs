@@ -11,7 +11,10 @@ use crate::{
 };
 
 /// Files that every package has.
-const FILES: &[&str] = &["Cargo.toml", "README.md", "src/lib.rs"];
+const FILES: &[&str] = &["Cargo.toml", "README.md"];
+
+/// A library or a program: every package has one of these.
+const ROOTS: &[&str] = &["src/lib.rs", "src/main.rs"];
 
 /// Packs, unpacks and builds.
 pub(crate) fn run() -> Report {
@@ -61,6 +64,9 @@ fn unpack(packages: &Path, folder: &Path, names: &[String]) -> io::Result<Vec<St
         }
         let absent = FILES.iter().filter(|file| !folder.join(&package).join(file).is_file());
         missing.extend(absent.map(|file| format!("the package of {name} has no {file}")));
+        if !ROOTS.iter().any(|file| folder.join(&package).join(file).is_file()) {
+            missing.push(format!("the package of {name} has neither of {}", ROOTS.join(", ")));
+        }
         members.push((name.as_str(), package));
     }
     fs::write(folder.join("Cargo.toml"), manifest(&members))?;
