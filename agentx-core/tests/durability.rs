@@ -14,10 +14,10 @@ use std::{
 };
 
 use agentx_core::{
-    Agent, AgentState, Append, Appended, ContainerId, Driver, DriverStream, Error, ErrorKind, EventData,
-    EventPage, Host, ImageRecord, ImageSpec, MemoryRepositories, Message, MessageBody, MessageId,
-    MessagePage, OutcomeKind, Reply, Repositories, Result, Runtime, ScriptedModel, SessionId, SessionRecord,
-    SessionRepository, StoredEvent, StoredMessage, ToolLoop, Turn,
+    Agent, AgentState, Append, Appended, ContainerId, Decision, Driver, DriverStream, Error, ErrorKind,
+    EventData, EventPage, Host, ImageRecord, ImageSpec, MemoryRepositories, Message, MessageBody, MessageId,
+    MessagePage, OutcomeKind, Permission, PermissionRequest, Reply, Repositories, Result, Runtime,
+    ScriptedModel, SessionId, SessionRecord, SessionRepository, StoredEvent, StoredMessage, ToolLoop, Turn,
 };
 use agentx_resource::{BoxFuture, Spawn};
 use async_trait::async_trait;
@@ -61,6 +61,7 @@ async fn others_run() {
 #[async_trait]
 impl SessionRepository for Sessions {
     async fn find_session(&self, id: &SessionId) -> Result<Option<SessionRecord>> {
+        others_run().await;
         self.store.find_session(id).await
     }
 
@@ -251,7 +252,7 @@ fn a_turn_that_is_dropped_at_any_await_leaves_a_session_that_goes_on() {
         }
         cuts += 1;
     }
-    assert!(cuts > 10, "only {cuts} places were tried");
+    assert!(cuts > 8, "only {cuts} places were tried");
 }
 
 #[test]
@@ -394,6 +395,55 @@ fn a_listener_that_lags_behind_the_end_of_its_turn_is_not_kept_waiting() {
         assert!(matches!(events[1].data, EventData::UserMessage(_)));
         assert!(matches!(events.last().unwrap().data, EventData::TurnResponse { .. }));
     });
+}
+
+/// Asks for everything.
+#[derive(Debug)]
+struct Asks;
+
+#[async_trait]
+impl Permission for Asks {
+    async fn decide(&self, _: PermissionRequest) -> Result<Decision> {
+        Ok(Decision::Ask("may I?".to_owned()))
+    }
+}
+
+#[test]
+fn an_answer_is_acted_on_also_where_nobody_waits_for_that() {
+    block_on(async {
+        let store = Arc::new(MemoryRepositories::new());
+        let open = |driver, host| {
+            let sessions = Sessions { store: Arc::clone(&store), ..Sessions::default() };
+            let builder = Runtime::builder(driver, host).repositories(repositories(sessions));
+            builder.tool(Arc::new(Echo::new())).permission(Arc::new(Asks)).build().unwrap()
+        };
+        let first = open(echo_once(|| {}), host());
+        let asking = agent(&first).await;
+        let mut turn = asking.send("go").await.unwrap();
+        while !matches!(turn.next().await.unwrap().data, EventData::ApprovalRequested { .. }) {}
+        let approval = asking.approvals().await.unwrap().remove(0).approval_id;
+        drop((first, asking, turn));
+
+        let later = Host::new(Arc::new(Later), Arc::new(support::Threads), Arc::new(support::Ids));
+        let (goes_on, mut gone_on) = mpsc::unbounded();
+        let second = open(echo_once(move || goes_on.unbounded_send(()).unwrap()), later);
+        let mut answer = Box::pin(second.answer(&approval, Decision::Allow));
+        // The host may have done all of it by now.
+        let _ = (&mut answer).now_or_never();
+        drop(answer);
+        gone_on.next().await.unwrap();
+    });
+}
+
+/// One call, and a last word before which `done` is called.
+fn echo_once(done: impl Fn() + Send + Sync + 'static) -> ToolLoop<ScriptedModel> {
+    ToolLoop::new(ScriptedModel::new("scripted", move |request| {
+        if request.answer("a").is_none() {
+            return Ok(Reply::text("let me see").call("a", "echo", json!({"x": 1})));
+        }
+        done();
+        Ok(Reply::text("done"))
+    }))
 }
 
 /// A runtime whose tool is under way and waits until it is let on, and the turn that called it.

@@ -111,6 +111,12 @@ impl Row {
         self
     }
 
+    /// Only with those variants whose name has this in it, beside the limit.
+    pub fn only(mut self, name: &str) -> Self {
+        self.variants.retain(|variant| variant.name.contains(name));
+        self
+    }
+
     /// Runs everything.
     ///
     /// # Errors

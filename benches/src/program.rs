@@ -29,6 +29,8 @@ pub(crate) fn is_bench_program() -> bool {
 #[derive(Debug)]
 struct Request {
     rows: Vec<NamedRow>,
+    /// Only variants whose name has this in it.
+    variant: String,
     settings: Settings,
     directory: PathBuf,
 }
@@ -45,7 +47,7 @@ pub fn run(
 ) -> Result<()> {
     let request = parse(rows, arguments)?;
     for (name, row) in request.rows {
-        let report = row().and_then(|row| Report::of(row, request.settings));
+        let report = row().and_then(|row| Report::of(row.only(&request.variant), request.settings));
         let report = report.map_err(|error| format!("{name}: {error}"))?;
         report.save(&request.directory)?;
         writeln!(output, "{report}")?;
@@ -77,10 +79,16 @@ fn parse(rows: &[NamedRow], arguments: impl IntoIterator<Item = String>) -> Resu
     let names: Vec<_> = rows.iter().map(|(name, _)| *name).collect();
     let usage = |problem: String| {
         let names = names.join(" | ");
-        format!("{problem}\nusage: [{names}] … [--rounds N] [--slot MILLISECONDS] [--out DIRECTORY]")
+        format!(
+            "{problem}\nusage: [{names}] … [--variant TEXT] [--rounds N] [--slot MILLISECONDS] [--out DIRECTORY]"
+        )
     };
-    let mut request =
-        Request { rows: Vec::new(), settings: Settings::default(), directory: default_directory() };
+    let mut request = Request {
+        rows: Vec::new(),
+        variant: String::new(),
+        settings: Settings::default(),
+        directory: default_directory(),
+    };
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| usage(format!("{argument} needs a value")));
@@ -91,6 +99,7 @@ fn parse(rows: &[NamedRow], arguments: impl IntoIterator<Item = String>) -> Resu
                     return Err(usage(format!("--rounds is at least {}", Settings::LEAST_ROUNDS)).into());
                 }
             }
+            "--variant" => request.variant = value()?,
             "--slot" => request.settings.slot = Duration::from_millis(value()?.parse()?),
             "--out" => request.directory = value()?.into(),
             name => match rows.iter().find(|(known, _)| *known == name) {

@@ -18,7 +18,7 @@ impl FaultyRepositories {
                 append.fence =
                     Fence::Hold(Lease::new(lease.token, lease.holder, until.unwrap_or(lease.until)));
             }
-            (Fault::RetakesAlways, Fence::Retake(lease)) => {
+            (Fault::RetakesAlways, Fence::Retake(lease)) | (Fault::BeginsAlways, Fence::Begin(lease)) => {
                 let request = LeaseRequest::new(lease.holder, Timestamp::from_millis(1 << 50), lease.until);
                 append.fence = Fence::Hold(self.inner.acquire_lease(session, &request).await?);
             }

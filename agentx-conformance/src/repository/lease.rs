@@ -127,6 +127,39 @@ pub(super) async fn lease_retaken(store: Store) -> Outcome {
     ensure_eq(store.sessions.last_event(session).await?, 1, "the last event")
 }
 
+/// Who is the first of a new session takes its lease with an append.
+pub(super) async fn lease_begun(store: Store) -> Outcome {
+    let said = |number: u64| NewEvent::new(at(number), None, event(number));
+    let begin = |number, holder| {
+        Append::new(vec![said(number)]).with_fence(Fence::Begin(Lease::new(1, holder, at(100))))
+    };
+    let (_, session) = put(&store, "i", "c").await?;
+    let session = &session.session_id;
+    store.sessions.append(session, &begin(1, "a")).await?;
+    let taken = store.leases.find_lease(session).await?;
+    ensure_eq(taken, Some(Lease::new(1, "a", at(100))), "the lease")?;
+    for holder in ["a", "b"] {
+        let refused = store.sessions.append(session, &begin(2, holder)).await;
+        ensure_kind(refused, ErrorKind::ConditionFailed, "a session that has begun")?;
+    }
+    ensure(
+        store.sessions.release_lease(session, Lease::new(1, "a", at(120))).await?,
+        "it is not given back",
+    )?;
+    let refused = store.sessions.append(session, &begin(2, "b")).await;
+    ensure_kind(refused, ErrorKind::ConditionFailed, "a lease that was given back")?;
+    ensure_eq(store.sessions.last_event(session).await?, 1, "the last event")?;
+
+    let (_, other) = put(&store, "j", "d").await?;
+    let other = &other.session_id;
+    store.sessions.append(other, &Append::new(vec![said(1)])).await?;
+    let refused = store.sessions.append(other, &begin(2, "a")).await;
+    ensure_kind(refused, ErrorKind::ConditionFailed, "a session that has an event")?;
+    ensure_eq(store.leases.find_lease(other).await?, None, "the lease of a session that has an event")?;
+    let missing = store.sessions.append(&SessionId::new("missing")?, &begin(1, "a")).await;
+    ensure_kind(missing, ErrorKind::NotFound, "a missing session")
+}
+
 /// A lease that was given back is no one's. It is not given back while messages are queued.
 pub(super) async fn lease_released(store: Store) -> Outcome {
     let (_, session) = put(&store, "i", "c").await?;

@@ -52,7 +52,7 @@ macro_rules! __repository_cases {
 
             event_numbers event_kinds event_message event_pages event_race
 
-            lease_taken lease_ended lease_last lease_fence lease_held lease_retaken lease_released lease_race
+            lease_taken lease_ended lease_last lease_fence lease_held lease_retaken lease_begun lease_released lease_race
 
             queue_order queue_full queue_taken queue_race approval_stored approval_answered approval_closed
             approval_race approval_pending

@@ -85,6 +85,9 @@ pub enum Fence {
     Hold(Lease),
     /// It is refused unless the last lease had the token before this one's and was this holder's, and takes this lease.
     Retake(Lease),
+    /// It is refused unless the session is new: nobody ever had its lease, and it has no event. It takes this lease, whose
+    /// token is 1.
+    Begin(Lease),
     /// It is refused unless this lease is current, and gives the lease back; while messages are queued, it holds on to it
     /// and moves the end to `until`.
     Release(Lease),
@@ -95,7 +98,9 @@ impl Fence {
     pub fn lease(&self) -> Option<&Lease> {
         match self {
             Self::None => None,
-            Self::Hold(lease) | Self::Retake(lease) | Self::Release(lease) => Some(lease),
+            Self::Hold(lease) | Self::Retake(lease) | Self::Begin(lease) | Self::Release(lease) => {
+                Some(lease)
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use futures::channel::oneshot;
 
 use super::{
     core::{AgentCore, gone},
-    events::{TurnEvents, TurnReport},
+    events::{self, Done, TurnEvents, TurnReport},
     history,
     shift::{self, Cause, Task},
     subscription::Subscription,
@@ -128,7 +128,15 @@ impl Agent {
     /// # Errors
     /// Those of [`Agent::send`] and of [`TurnEvents::finish`].
     pub async fn ask(&self, text: impl Into<String>) -> Result<TurnReport> {
-        self.send(text).await?.finish().await
+        let content = vec![ContentPart::text(text)];
+        check("send message", &content)?;
+        let Begun { done, is_stored, .. } = self.start(content)?;
+        // One wait for all: nobody reads the events, and a turn that never began is over too.
+        let done = done.await;
+        if done.is_err() {
+            is_stored.await.unwrap_or_else(|_| Err(gone("send message")))?;
+        }
+        events::report(done.ok())
     }
 
     /// Ends the turn that is under way, if there is one, and waits until it is over and stored. A turn that waits for
@@ -195,13 +203,19 @@ impl Agent {
     /// Hands the turn to the host, and waits until its message is stored. The turn is the host's from here on: dropping
     /// this future changes nothing.
     async fn begin(&self, content: Vec<ContentPart>) -> Result<TurnEvents> {
+        let events = self.subscribe();
+        let Begun { turn_id, done, is_stored } = self.start(content)?;
+        is_stored.await.unwrap_or_else(|_| Err(gone("send message")))?;
+        Ok(TurnEvents::new(events, turn_id, done))
+    }
+
+    fn start(&self, content: Vec<ContentPart>) -> Result<Begun> {
         let (guard, control) = self.core.occupy("send message")?;
         let turn_id = TurnId::fresh(&*self.core.shared.host.ids);
-        let events = TurnEvents::new(self.subscribe(), turn_id.clone(), control.done.clone());
         let (stored, is_stored) = oneshot::channel();
+        let begun = Begun { turn_id: turn_id.clone(), done: control.done.clone(), is_stored };
         shift::start(guard, control, self.core.clone(), Cause::Sent { content, turn_id, stored });
-        is_stored.await.unwrap_or_else(|_| Err(gone("send message")))?;
-        Ok(events)
+        Ok(begun)
     }
 
     /// Does something with the session, between turns.
@@ -238,6 +252,13 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+/// A turn that was handed to the host.
+struct Begun {
+    turn_id: TurnId,
+    done: Done,
+    is_stored: oneshot::Receiver<Result<()>>,
 }
 
 fn check(operation: &'static str, content: &[ContentPart]) -> Result<()> {

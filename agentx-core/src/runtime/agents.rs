@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use futures::lock::Mutex as AsyncMutex;
+use futures::{future, lock::Mutex as AsyncMutex};
 
-use super::core::AgentCore;
-use crate::{Error, ErrorKind, ImageId, Result};
+use super::{Shared, core::AgentCore, shift, watch};
+use crate::{Error, ErrorKind, ImageId, Result, ToolSet};
 
 /// Whoever asks for an agent while it is being opened or closed waits.
 pub(super) type AgentSlot = AsyncMutex<Option<Arc<AgentCore>>>;
@@ -26,6 +27,30 @@ struct Slots {
 impl Agents {
     fn lock(&self) -> MutexGuard<'_, Slots> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent of an image, opened where it is not.
+    pub(super) async fn run(&self, shared: &Arc<Shared>, image: &ImageId) -> Result<Arc<AgentCore>> {
+        let in_use = self.slot(image);
+        let mut slot = in_use.agent.lock().await;
+        self.check(image)?;
+        match &*slot {
+            Some(agent) if agent.is_closed() => agent.leave("closed", future::ready(())).await?,
+            Some(agent) => {
+                if agent.awaits_at_rest() && is_answered(agent).await? {
+                    shift::start_waiting_work(agent);
+                }
+                return Ok(agent.clone());
+            }
+            None => {}
+        }
+        *slot = None;
+        let agent = open(shared, image).await?;
+        *slot = Some(agent.clone());
+        drop(slot);
+        // A runtime that was dropped meanwhile did not find it.
+        self.check(image).inspect_err(|_| agent.abort("runtime_dropped"))?;
+        Ok(agent)
     }
 
     /// The place of an image's agent.
@@ -73,6 +98,36 @@ impl Agents {
     pub(super) fn len(&self) -> usize {
         self.lock().slots.len()
     }
+}
+
+async fn open(shared: &Arc<Shared>, image: &ImageId) -> Result<Arc<AgentCore>> {
+    let image = shared.find(image).await?;
+    let tools = match &shared.workspaces {
+        Some(workspaces) => {
+            let own = workspaces.open(&image.container_id, &image.image_id).await?;
+            ToolSet::of(own.into_iter().chain(shared.tools.iter().cloned()))?
+        }
+        // One set for all agents.
+        None => shared.tool_set.clone(),
+    };
+    let (repositories, session) = (&shared.repositories, &image.session_id);
+    let last_event = repositories.sessions.last_event(session).await?;
+    let lease = repositories.leases.find_lease(session).await?;
+    let left = lease.map(|lease| lease.until.since(shared.host.now()));
+    let agent = Arc::new(AgentCore::new(shared.clone(), image, tools, last_event, left.is_none()));
+    match left {
+        None => {}
+        Some(Duration::ZERO) => shift::take_up(&agent).await?,
+        Some(_) => watch::begin(&agent),
+    }
+    Ok(agent)
+}
+
+/// Whether an answer came for an agent that waits at rest.
+async fn is_answered(agent: &AgentCore) -> Result<bool> {
+    let inbox = &agent.shared.repositories.inbox;
+    let approvals = inbox.list_approvals(&agent.context.session_id).await?;
+    Ok(approvals.iter().any(|approval| !approval.is_pending()))
 }
 
 /// The place of an image's agent, while somebody looks at it. One that is left empty is removed.

@@ -1,4 +1,4 @@
-//! The answers that tool calls wait for: stored by whoever answers, and seen here.
+//! The answers that tool calls wait for: stored by whoever answers, and seen by those who wait.
 
 use std::{
     collections::HashMap,
@@ -8,13 +8,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{
-    channel::oneshot,
-    future::{self},
-};
+use futures::{FutureExt, channel::oneshot, future};
 
-use super::Shared;
-use crate::{ApprovalId, Approvals, Decision, Error, ErrorKind, Result};
+use super::{Agent, Runtime, Shared};
+use crate::{
+    ApprovalId, ApprovalPage, ApprovalRecord, Approvals, Decision, Error, ErrorKind, ImageId,
+    PendingApproval, Result,
+};
 
 /// How often the store is asked for an answer that another process may have given.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -71,6 +71,82 @@ impl Approvals for StoredApprovals {
             }
             future::select(answered, self.0.host.clock.sleep(INTERVAL)).await;
         }
+    }
+}
+
+impl Runtime {
+    /// The approvals that wait for an answer, of a container or of all, page by page. No agent is opened for it.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub async fn approvals(&self, page: &ApprovalPage) -> Result<Vec<PendingApproval>> {
+        self.shared.repositories.inbox.list_pending_approvals(page).await
+    }
+
+    /// Answers an approval, whichever process asks for it. The answer is stored; a turn that waits for it here goes on,
+    /// one of another process sees it within seconds, and one whose process is gone is taken up here, when its lease has
+    /// ended. Dropping the future changes nothing: what was answered is stored, and acted on.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing approval; `ConditionFailed` for one that is answered or whose turn is over;
+    /// `InvalidInput` for [`Decision::Ask`]; `Cancelled` where the host gave it up; whatever the store reports.
+    pub async fn answer(&self, approval: &ApprovalId, decision: Decision) -> Result<ApprovalRecord> {
+        let (shared, agents) = (Arc::clone(&self.shared), Arc::clone(&self.agents));
+        let approval = approval.clone();
+        self.in_task(async move {
+            let (answered, is_awaited) = shared.put_answer(&approval, &decision).await?;
+            if let Some(image) = shared.image_of(&answered).await? {
+                Agent::new(agents.run(&shared, &image).await?).answered(is_awaited).await?;
+            }
+            Ok(answered)
+        })
+        .await
+    }
+
+    /// Answers an approval and opens no agent for it: where others run the agents, and this is where people look at what
+    /// they ask. A turn that waits for the answer goes on, in this process or another; without one, whoever has the agent
+    /// open when its lease ends, or opens it next, takes it up.
+    ///
+    /// # Errors
+    /// Those of [`Runtime::answer`].
+    pub async fn store_answer(&self, approval: &ApprovalId, decision: Decision) -> Result<ApprovalRecord> {
+        let (shared, agents) = (Arc::clone(&self.shared), Arc::clone(&self.agents));
+        let approval = approval.clone();
+        self.in_task(async move {
+            let (answered, is_awaited) = shared.put_answer(&approval, &decision).await?;
+            if let Some(image) = shared.image_of(&answered).await?
+                && let Some(agent) = agents.find(&image)
+            {
+                Agent::new(agent).answered(is_awaited).await?;
+            }
+            Ok(answered)
+        })
+        .await
+    }
+
+    /// Leaves this to the host: whoever asked for it may no longer wait.
+    async fn in_task(
+        &self,
+        work: impl Future<Output = Result<ApprovalRecord>> + Send + 'static,
+    ) -> Result<ApprovalRecord> {
+        let (done, is_done) = oneshot::channel();
+        self.shared.host.spawn.spawn(async move { drop(done.send(work.await)) }.boxed());
+        let given_up =
+            |_| Err(Error::new(ErrorKind::Cancelled, "answer approval").with_message("its host gave it up"));
+        is_done.await.unwrap_or_else(given_up)
+    }
+}
+
+impl Shared {
+    /// Stores an answer, and tells whether somebody waits for it here.
+    async fn put_answer(&self, approval: &ApprovalId, decision: &Decision) -> Result<(ApprovalRecord, bool)> {
+        let answered = self.repositories.inbox.answer_approval(approval, decision, self.host.now()).await?;
+        Ok((answered, self.waiting.wake(approval)))
+    }
+
+    async fn image_of(&self, approval: &ApprovalRecord) -> Result<Option<ImageId>> {
+        let session = self.repositories.sessions.find_session(&approval.session_id).await?;
+        Ok(session.map(|session| session.image_id))
     }
 }
 

@@ -46,7 +46,7 @@ struct Status {
     running: Option<Box<Running>>,
     /// The token of the last lease that this agent had.
     token: Option<u64>,
-    /// What a model is shown of the session, as of that lease.
+    /// What a model is shown of the session, as of that lease, or of a session that is new.
     history: Option<Box<[Message]>>,
     /// What its turns have spent, where that is bounded.
     spent: Option<Box<SessionSpent>>,
@@ -86,7 +86,14 @@ impl Running {
 }
 
 impl AgentCore {
-    pub(super) fn new(shared: Arc<Shared>, image: ImageRecord, tools: ToolSet, last_event: u64) -> Self {
+    /// An agent at rest, whose session has so many events, and nobody's lease where `is_free`.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        image: ImageRecord,
+        tools: ToolSet,
+        last_event: u64,
+        is_free: bool,
+    ) -> Self {
         let context = Arc::new(EventContext::new(
             image.container_id.clone(),
             image.image_id.clone(),
@@ -94,7 +101,9 @@ impl AgentCore {
             image.session_id.clone(),
         ));
         let bus = Arc::new(Bus::behind(last_event));
-        Self { shared, context, image, tools, bus, status: Mutex::default() }
+        let history = (is_free && last_event == 0).then(Box::default);
+        let status = Mutex::new(Status { history, ..Status::default() });
+        Self { shared, context, image, tools, bus, status }
     }
 
     /// What is known of what the session's turns have spent. One turn at a time asks.
@@ -164,10 +173,10 @@ impl AgentCore {
         true
     }
 
-    /// The last lease's token, and what a model was shown then.
-    pub(super) fn take_history(&self) -> Option<(u64, Vec<Message>)> {
+    /// The last lease's token, and what a model was shown then; no token where the session is new.
+    pub(super) fn take_history(&self) -> Option<(Option<u64>, Vec<Message>)> {
         let mut status = self.lock();
-        Some((status.token?, status.history.take()?.into_vec()))
+        Some((status.token, status.history.take()?.into_vec()))
     }
 
     pub(super) fn keep_history(&self, history: Vec<Message>) {

@@ -63,11 +63,16 @@ impl TurnEvents {
     /// end is a report: look at its outcome.
     pub async fn finish(mut self) -> Result<TurnReport> {
         (&mut self.done).await;
-        match Pin::new(&mut self.done).take_output() {
-            Some(Ok(TurnReport { outcome: Outcome::Failed(error), .. })) => Err(error),
-            Some(Ok(report)) => Ok(report),
-            Some(Err(_)) | None => Err(gone("run turn")),
-        }
+        report(Pin::new(&mut self.done).take_output().and_then(std::result::Result::ok))
+    }
+}
+
+/// How a turn went; an error where it failed, or was given up without an end.
+pub(super) fn report(report: Option<TurnReport>) -> Result<TurnReport> {
+    match report {
+        Some(TurnReport { outcome: Outcome::Failed(error), .. }) => Err(error),
+        Some(report) => Ok(report),
+        None => Err(gone("run turn")),
     }
 }
 

@@ -41,9 +41,9 @@ use self::{
     core::{AgentCore, CLOSE_TIME},
 };
 use crate::{
-    ApprovalId, ApprovalPage, ApprovalRecord, Budget, ContainerId, ContainerRecord, Decision, Driver, Error,
-    ErrorKind, Hook, Host, ImageId, ImageRecord, ImageSpec, Lease, MessageBody, MessageId, ModelSettings,
-    PendingApproval, Permission, Repositories, Result, SessionId, SessionRecord, Tool, ToolSet,
+    Budget, ContainerId, ContainerRecord, Driver, Error, ErrorKind, Hook, Host, ImageId, ImageRecord,
+    ImageSpec, Lease, MessageBody, MessageId, ModelSettings, Permission, Repositories, Result, SessionId,
+    SessionRecord, Tool, ToolSet,
 };
 
 /// Holds containers and images, and runs one agent for each image that is asked to.
@@ -79,6 +79,13 @@ struct Shared {
     waiting: Waiting,
     /// The runtime's own.
     agents: Weak<Agents>,
+}
+
+impl Shared {
+    async fn find(&self, image: &ImageId) -> Result<ImageRecord> {
+        let found = self.repositories.images.find_image(image).await?;
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, "find image").with_path(image))
+    }
 }
 
 impl Runtime {
@@ -168,29 +175,7 @@ impl Runtime {
     /// `NotFound` for a missing image; `Cancelled` for a runtime that is shut down; whatever the store or the workspace
     /// reports.
     pub async fn run(&self, image: &ImageId) -> Result<Agent> {
-        let slot = self.agents.slot(image);
-        let mut slot = slot.agent.lock().await;
-        self.agents.check(image)?;
-        match &*slot {
-            Some(agent) if agent.is_closed() => agent.leave("closed", future::ready(())).await?,
-            Some(agent) => {
-                if agent.awaits_at_rest() && self.is_answered(agent).await? {
-                    shift::start_waiting_work(agent);
-                }
-                return Ok(Agent::new(agent.clone()));
-            }
-            None => {}
-        }
-        *slot = None;
-        let agent = self.open(image).await?;
-        *slot = Some(agent.clone());
-        Ok(Agent::new(agent))
-    }
-
-    /// Whether an answer came for an agent that waits at rest.
-    async fn is_answered(&self, agent: &AgentCore) -> Result<bool> {
-        let approvals = self.shared.repositories.inbox.list_approvals(&agent.context.session_id).await?;
-        Ok(approvals.iter().any(|approval| !approval.is_pending()))
+        Ok(Agent::new(self.agents.run(&self.shared, image).await?))
     }
 
     /// Interrupts the agent of an image, if one runs, and lets it go with the events that it kept. The next
@@ -231,33 +216,8 @@ impl Runtime {
         }
     }
 
-    async fn open(&self, image: &ImageId) -> Result<Arc<AgentCore>> {
-        let shared = self.shared.clone();
-        let image = self.find(image).await?;
-        let tools = match &shared.workspaces {
-            Some(workspaces) => {
-                let own = workspaces.open(&image.container_id, &image.image_id).await?;
-                ToolSet::of(own.into_iter().chain(shared.tools.iter().cloned()))?
-            }
-            // One set for all agents.
-            None => shared.tool_set.clone(),
-        };
-        let (repositories, session) = (&shared.repositories, &image.session_id);
-        let last_event = repositories.sessions.last_event(session).await?;
-        let lease = repositories.leases.find_lease(session).await?;
-        let left = lease.map(|lease| lease.until.since(shared.host.now()));
-        let agent = Arc::new(AgentCore::new(shared, image, tools, last_event));
-        match left {
-            None => {}
-            Some(Duration::ZERO) => shift::take_up(&agent).await?,
-            Some(_) => watch::begin(&agent),
-        }
-        Ok(agent)
-    }
-
     async fn find(&self, image: &ImageId) -> Result<ImageRecord> {
-        let found = self.shared.repositories.images.find_image(image).await?;
-        found.ok_or_else(|| Error::new(ErrorKind::NotFound, "find image").with_path(image))
+        self.shared.find(image).await
     }
 
     /// Who has an image's session, if anybody has: the runtime that runs its agent, here or in another process, or ran it
@@ -268,57 +228,6 @@ impl Runtime {
     pub async fn lease(&self, image: &ImageId) -> Result<Option<Lease>> {
         let image = self.find(image).await?;
         self.shared.repositories.leases.find_lease(&image.session_id).await
-    }
-
-    /// The approvals that wait for an answer, of a container or of all, page by page. No agent is opened for it.
-    ///
-    /// # Errors
-    /// Whatever the store reports.
-    pub async fn approvals(&self, page: &ApprovalPage) -> Result<Vec<PendingApproval>> {
-        self.shared.repositories.inbox.list_pending_approvals(page).await
-    }
-
-    /// Answers an approval, whichever process asks for it. The answer is stored; a turn that waits for it here goes on,
-    /// one of another process sees it within seconds, and one whose process is gone is taken up here, when its lease has
-    /// ended.
-    ///
-    /// # Errors
-    /// `NotFound` for a missing approval; `ConditionFailed` for one that is answered or whose turn is over;
-    /// `InvalidInput` for [`Decision::Ask`]; whatever the store reports.
-    pub async fn answer(&self, approval: &ApprovalId, decision: Decision) -> Result<ApprovalRecord> {
-        let (answered, is_awaited) = self.put_answer(approval, &decision).await?;
-        if let Some(image) = self.image_of(&answered).await? {
-            self.run(&image).await?.answered(is_awaited).await?;
-        }
-        Ok(answered)
-    }
-
-    /// Answers an approval and opens no agent for it: where others run the agents, and this is where people look at what
-    /// they ask. A turn that waits for the answer goes on, in this process or another; without one, whoever has the agent
-    /// open when its lease ends, or opens it next, takes it up.
-    ///
-    /// # Errors
-    /// Those of [`Runtime::answer`].
-    pub async fn store_answer(&self, approval: &ApprovalId, decision: Decision) -> Result<ApprovalRecord> {
-        let (answered, is_awaited) = self.put_answer(approval, &decision).await?;
-        if let Some(image) = self.image_of(&answered).await?
-            && let Some(agent) = self.agents.find(&image)
-        {
-            Agent::new(agent).answered(is_awaited).await?;
-        }
-        Ok(answered)
-    }
-
-    /// Stores an answer, and tells whether somebody waits for it here.
-    async fn put_answer(&self, approval: &ApprovalId, decision: &Decision) -> Result<(ApprovalRecord, bool)> {
-        let inbox = &self.shared.repositories.inbox;
-        let answered = inbox.answer_approval(approval, decision, self.shared.host.now()).await?;
-        Ok((answered, self.shared.waiting.wake(approval)))
-    }
-
-    async fn image_of(&self, approval: &ApprovalRecord) -> Result<Option<ImageId>> {
-        let session = self.shared.repositories.sessions.find_session(&approval.session_id).await?;
-        Ok(session.map(|session| session.image_id))
     }
 
     /// The place of a message of the user's.

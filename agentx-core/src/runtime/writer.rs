@@ -15,8 +15,8 @@ use crate::{
 pub(super) struct Writer {
     agent: Arc<AgentCore>,
     lease: Lease,
-    /// Whether the lease is still to be taken, with the first append.
-    to_take: bool,
+    /// How the lease is still to be taken, with the first append.
+    to_take: Option<fn(Lease) -> Fence>,
     pub(super) history: Vec<Message>,
     renewal: Renewal,
 }
@@ -39,12 +39,16 @@ pub(super) struct With {
 }
 
 impl Writer {
-    /// Of an agent that had the lease last: it is taken with the first append, which fails with `ConditionFailed` where
-    /// somebody else had it since.
-    pub(super) fn again(agent: Arc<AgentCore>, token: u64, history: Vec<Message>) -> Self {
-        let lease = Lease::new(token + 1, &*agent.shared.holder, Timestamp::default());
+    /// Of an agent that had the lease last, with this token, or whose session is new: it is taken with the first append,
+    /// which fails with `ConditionFailed` where somebody else had it since.
+    pub(super) fn again(agent: Arc<AgentCore>, last: Option<u64>, history: Vec<Message>) -> Self {
+        let (token, to_take): (_, fn(_) -> _) = match last {
+            Some(last) => (last + 1, Fence::Retake),
+            None => (1, Fence::Begin),
+        };
+        let lease = Lease::new(token, &*agent.shared.holder, Timestamp::default());
         let renewal = Renewal::new(&agent.shared);
-        Self { agent, lease, to_take: true, history, renewal }
+        Self { agent, lease, to_take: Some(to_take), history, renewal }
     }
 
     /// Takes the lease, and reads what a model is shown.
@@ -56,7 +60,7 @@ impl Writer {
         let lease = shared.repositories.leases.acquire_lease(session, &request).await?;
         agent.set_token(lease.token);
         let renewal = Renewal::new(shared);
-        let mut writer = Self { agent, lease, to_take: false, history: Vec::new(), renewal };
+        let mut writer = Self { agent, lease, to_take: None, history: Vec::new(), renewal };
         if let Err(error) = writer.reload().await {
             writer.abandon().await;
             return Err(error);
@@ -77,7 +81,7 @@ impl Writer {
 
     /// Whether somebody else may have had the lease since this agent had it.
     pub(super) fn is_unproved(&self) -> bool {
-        self.to_take
+        self.to_take.is_some()
     }
 
     /// Stores those of the events that are stored, and gives the number of the first; none where there was nothing to
@@ -117,13 +121,12 @@ impl Writer {
         self.lease.until = time.map_or_else(Timestamp::default, |time| shared.host.now().after(time));
         let lease = self.lease.clone();
         append.fence = match (self.to_take, releases) {
-            (true, _) => Fence::Retake(lease),
-            (false, false) => Fence::Hold(lease),
-            (false, true) => Fence::Release(lease),
+            (Some(take), _) => take(lease),
+            (None, false) => Fence::Hold(lease),
+            (None, true) => Fence::Release(lease),
         };
         let appended = shared.repositories.sessions.append(&self.agent.context.session_id, &append).await?;
-        if self.to_take {
-            self.to_take = false;
+        if self.to_take.take().is_some() {
             self.agent.set_token(self.lease.token);
         }
         self.renewal.due = due(&self.agent.shared);
@@ -174,7 +177,7 @@ impl Writer {
 
     /// Lets somebody else have the lease at once, and look what is open. A store that fails keeps the lease until it ends.
     pub(super) async fn abandon(&mut self) {
-        if !self.to_take {
+        if self.to_take.is_none() {
             let _ = self.agent.abandon(self.lease.token).await;
         }
     }

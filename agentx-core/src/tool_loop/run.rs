@@ -116,10 +116,11 @@ impl<M: Model> Run<M> {
             if let Some(event) = self.queue.pop_front() {
                 return Some(event);
             }
-            match mem::replace(&mut self.phase, Phase::Over) {
-                Phase::Over => return None,
-                Phase::End(end) => return Some(DriverEvent::End(end)),
-                phase => self.phase = phase,
+            if let Phase::End(_) | Phase::Over = self.phase {
+                return match mem::replace(&mut self.phase, Phase::Over) {
+                    Phase::End(end) => Some(DriverEvent::End(end)),
+                    _ => None,
+                };
             }
             let mut deadline = mem::replace(&mut self.deadline, future::pending().boxed());
             let step = {

@@ -1,4 +1,6 @@
-use agentx_core::{Error, ErrorKind, Fence, Lease, LeaseRepository, LeaseRequest, Result, Retry, SessionId};
+use agentx_core::{
+    Append, Error, ErrorKind, Fence, Lease, LeaseRepository, LeaseRequest, Result, Retry, SessionId,
+};
 use async_trait::async_trait;
 
 use super::{SqlRepositories, column, session::missing, told};
@@ -22,6 +24,15 @@ const HOLD: &str = "UPDATE leases SET until = ?4 \
 
 const RETAKE: &str = "UPDATE leases SET token = ?2, held = 1, until = ?4 \
     WHERE session_id = ?1 AND token = ?2 - 1 AND holder = ?3 RETURNING held";
+
+/// Fails where there is a lease already, and with it the whole batch.
+const BEGIN: &str = "INSERT INTO leases (session_id, token, holder, held, until) \
+    SELECT session_id, ?2, ?3, 1, ?4 FROM sessions \
+    WHERE session_id = ?1 AND (EXISTS (SELECT 1 FROM leases WHERE session_id = ?1) \
+    OR NOT EXISTS (SELECT 1 FROM events WHERE session_id = ?1)) RETURNING held";
+
+/// Whoever had it last.
+const ANY: &str = "SELECT token FROM leases WHERE session_id = ?1";
 
 const RELEASE: &str = "UPDATE leases \
     SET held = EXISTS (SELECT 1 FROM queue WHERE session_id = ?1), until = ?4 \
@@ -87,6 +98,22 @@ impl LeaseRepository for SqlRepositories {
     }
 }
 
+impl SqlRepositories {
+    /// Whether an append failed since its session is not new.
+    pub(super) async fn has_begun(
+        &self,
+        session: &SessionId,
+        append: &Append,
+        error: &Error,
+    ) -> Result<bool> {
+        if error.kind() != ErrorKind::AlreadyExists || !matches!(append.fence, Fence::Begin(_)) {
+            return Ok(false);
+        }
+        let statement = Statement::new(ANY).bind(session.as_str());
+        Ok(self.run("find lease", session.as_str(), vec![statement]).await?.first().is_some())
+    }
+}
+
 fn record(row: Row<'_>) -> Result<Lease> {
     Ok(Lease::new(column::natural(row, "token")?, row.text("holder")?, column::moment(row, "until")?))
 }
@@ -100,6 +127,7 @@ pub(super) fn before(
     match fence {
         Fence::Hold(lease) => statement(HOLD, operation, session, lease).map(Some),
         Fence::Retake(lease) => statement(RETAKE, operation, session, lease).map(Some),
+        Fence::Begin(lease) => statement(BEGIN, operation, session, lease).map(Some),
         _ => Ok(None),
     }
 }
@@ -129,14 +157,16 @@ fn statement(
 /// Whether the lease was given back; an error where the fence did not hold, so that nothing was added.
 pub(super) fn settled(session: &SessionId, fence: &Fence, results: &[Rows]) -> Result<bool> {
     let answer = match fence {
-        Fence::Hold(_) | Fence::Retake(_) => results.first(),
+        Fence::Hold(_) | Fence::Retake(_) | Fence::Begin(_) => results.first(),
         Fence::Release(_) => results.iter().rev().nth(1),
         _ => return Ok(false),
     };
-    let row = answer.and_then(Rows::first).ok_or_else(|| {
-        Error::new(ErrorKind::ConditionFailed, "append")
-            .with_path(session)
-            .with_message("the lease is not current")
-    })?;
+    let row = answer.and_then(Rows::first).ok_or_else(|| stale(session))?;
     Ok(row.integer("held")? == 0)
+}
+
+pub(super) fn stale(session: &SessionId) -> Error {
+    Error::new(ErrorKind::ConditionFailed, "append")
+        .with_path(session)
+        .with_message("the lease is not current")
 }

@@ -57,7 +57,12 @@ impl SessionRepository for SqlRepositories {
             [message] => message.id.as_str(),
             _ => session.as_str(),
         };
-        let results = self.executor.execute(batch).await.map_err(|error| told(&error, operation, subject))?;
+        let results = match self.executor.execute(batch).await {
+            Err(error) if self.has_begun(session, append, &error).await? => {
+                return Err(lease::stale(session));
+            }
+            results => results.map_err(|error| told(&error, operation, subject))?,
+        };
         let last = results.last().and_then(Rows::first).ok_or_else(|| missing(operation, session))?;
         let released = lease::settled(session, &append.fence, &results)?;
         Ok(Appended::new(column::natural(last, "id")?, column::natural(last, "seq")?, released))

@@ -99,8 +99,8 @@ pub fn row() -> Result<Row> {
 /// # Errors
 /// What the host says.
 pub fn over(turns: &Turns) -> Result<Row> {
-    let memory = agentx("agentx, session in memory", turns, false);
-    let sqlite = agentx("agentx, session in SQLite (FULL)", turns, true);
+    let memory = agentx("agentx, session in memory", turns, false)?;
+    let sqlite = agentx("agentx, session in SQLite (FULL)", turns, true)?;
     let question = "What does a turn with one tool call cost, beside the model?";
     Ok(Row::new("turn", question, limit(turns)?).per(1, "turn").with(memory).with(sqlite))
 }
@@ -113,8 +113,8 @@ pub fn persisted() -> Result<Row> {
     let turns = &Turns::start()?;
     let question = "What does a turn with one tool call cost that is stored as it goes?";
     let row = Row::new("turn_persisted", question, limit_with_commits(turns)?).per(1, "turn");
-    let sqlite = agentx("agentx, session in SQLite (FULL)", turns, true);
-    Ok(row.with(sqlite).with(agentx("agentx, session in memory", turns, false)))
+    let sqlite = agentx("agentx, session in SQLite (FULL)", turns, true)?;
+    Ok(row.with(sqlite).with(agentx("agentx, session in memory", turns, false)?))
 }
 
 /// The least that a client can do.
@@ -189,10 +189,10 @@ async fn commit(database: &SqliteExecutor, text: &str) -> Result<()> {
 }
 
 /// Turns of AgentX, each the first of a new session, as sessions grow and turns with them. The sessions are made ready
-/// before.
-fn agentx(name: &str, turns: &Turns, stored: bool) -> Variant {
+/// before. All share the connections of one client, as those of the limit do.
+fn agentx(name: &str, turns: &Turns, stored: bool) -> Result<Variant> {
     let prepare = {
-        let turns = turns.clone();
+        let (turns, transport) = (turns.clone(), ReqwestTransport::new()?);
         move |count| {
             turns.runtime.block_on(async {
                 let directory = tempfile::tempdir()?;
@@ -201,12 +201,12 @@ fn agentx(name: &str, turns: &Turns, stored: bool) -> Variant {
                 } else {
                     Repositories::memory()
                 };
-                Ready::new(&turns.base_url(), repositories, count, directory).await
+                Ready::new(&turns.base_url(), transport.clone(), repositories, count, directory).await
             })
         }
     };
     let runtime = Arc::clone(&turns.runtime);
-    Variant::prepared(name, prepare, move |ready: &mut Ready| {
+    Ok(Variant::prepared(name, prepare, move |ready: &mut Ready| {
         let agents = std::mem::take(&mut ready.agents);
         super::in_task(&runtime, async move {
             for agent in agents {
@@ -214,7 +214,7 @@ fn agentx(name: &str, turns: &Turns, stored: bool) -> Variant {
             }
             Ok(())
         })
-    })
+    }))
 }
 
 /// Agents that have not been asked anything.
@@ -226,10 +226,16 @@ struct Ready {
 }
 
 impl Ready {
-    async fn new(base_url: &str, repositories: Repositories, count: u64, directory: TempDir) -> Result<Self> {
+    async fn new(
+        base_url: &str,
+        transport: ReqwestTransport,
+        repositories: Repositories,
+        count: u64,
+        directory: TempDir,
+    ) -> Result<Self> {
         let supply = ApiSupply::new("no-key").with_base_url(base_url);
         let supply = Arc::new(MemoryLlmProvider::new("replay", supply));
-        let model = MessagesModel::new(supply, ReqwestTransport::new()?, Arc::new(SystemClock));
+        let model = MessagesModel::new(supply, transport, Arc::new(SystemClock));
         let schema =
             json!({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]});
         let tool = tool_fn(
@@ -275,7 +281,8 @@ async fn record() -> Result<Exchange> {
         Some(_) => Ok(Reply::text(ANSWER)),
     });
     let server = MessagesServer::start(model);
-    let ready = Ready::new(&server.base_url(), Repositories::memory(), 1, tempfile::tempdir()?).await?;
+    let (transport, directory) = (ReqwestTransport::new()?, tempfile::tempdir()?);
+    let ready = Ready::new(&server.base_url(), transport, Repositories::memory(), 1, directory).await?;
     for agent in &ready.agents {
         check(agent.ask(QUESTION).await?.text == ANSWER)?;
     }

@@ -81,6 +81,8 @@ faults! {
         KeepsLeaseEnd => "lease-held",
         /// A lease can be retaken by whoever had it once.
         RetakesAlways => "lease-retaken",
+        /// A lease is begun by whoever says so.
+        BeginsAlways => "lease-begun",
         /// A lease is given back though messages are queued.
         ReleasesQueued => "lease-released",
         /// Whether a lease is free is looked up first.

@@ -7,13 +7,14 @@ impl Session {
     /// Fails where the fence does not hold.
     pub(super) fn check(&self, session: &SessionId, fence: &Fence) -> Result<()> {
         let Some(lease) = fence.lease() else { return Ok(()) };
-        let holds = self.lease.as_ref().is_some_and(|(last, held)| {
-            last.holder == lease.holder
-                && match fence {
-                    Fence::Retake(lease) => last.token + 1 == lease.token,
-                    _ => *held && last.token == lease.token,
-                }
-        });
+        let holds = match (fence, &self.lease) {
+            (Fence::Begin(_), last) => last.is_none() && self.events.is_empty(),
+            (_, None) => false,
+            (Fence::Retake(_), Some((last, _))) => {
+                last.holder == lease.holder && last.token + 1 == lease.token
+            }
+            (_, Some((last, held))) => *held && last.holder == lease.holder && last.token == lease.token,
+        };
         if holds { Ok(()) } else { Err(stale(session)) }
     }
 

@@ -82,12 +82,15 @@ impl Transport for ReqwestTransport {
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
         let status = response.status().as_u16();
-        let body = stream::unfold(Some(response), next_chunk).boxed();
+        // Boxed, since it is moved with each chunk.
+        let body = stream::unfold(Some(Box::new(response)), next_chunk).boxed();
         Ok(HttpResponse::new(status, headers, body))
     }
 }
 
-async fn next_chunk(response: Option<Response>) -> Option<(Result<bytes::Bytes>, Option<Response>)> {
+async fn next_chunk(
+    response: Option<Box<Response>>,
+) -> Option<(Result<bytes::Bytes>, Option<Box<Response>>)> {
     let mut response = response?;
     match response.chunk().await {
         Ok(Some(chunk)) => Some((Ok(chunk), Some(response))),
