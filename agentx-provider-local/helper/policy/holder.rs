@@ -6,8 +6,8 @@
 //! holder is killed, the kernel ends all of it.
 //!
 //! Namespaces are dear, and those in which nothing is left are as good as new, since a command has no right to change
-//! them. So a holder without children takes a fresh ipc namespace, which may hold what no process holds, and waits for
-//! the next command, if its `/tmp` is as it was and no connection in its network. Otherwise it is ended. A network
+//! them. So a holder without children waits for the next command, if its `/tmp` is as it was, no connection in its network
+//! and nothing in its ipc namespace, where things last that no process holds. Otherwise it is ended. A network
 //! costs more than all else together, and is judged by itself: the next holder may take it from one that was ended.
 #![expect(unsafe_code, reason = "starts a process that shares memory")]
 
@@ -226,7 +226,10 @@ impl Pool {
         let Some(used) = self.slots.get_mut(&holder.pid) else { return Err(Errno::ESRCH) };
         if self.flags & sys::CLONE_NEWNET != 0 && used.slot.network.load(Ordering::Acquire) == NONE {
             let path = CString::new(format!("/proc/{}/ns/net", holder.pid)).map_err(|_| Errno::EINVAL)?;
-            used.network = Some(sys::open(sys::AT_FDCWD, &path, sys::O_RDONLY, 0)?);
+            let network = sys::open(sys::AT_FDCWD, &path, sys::O_RDONLY, 0)?;
+            // Once for all commands.
+            used.slot.network.store(network.raw(), Ordering::Release);
+            used.network = Some(network);
         }
         Ok(())
     }
@@ -246,17 +249,21 @@ impl Pool {
         slot.state.store(MAKING, Ordering::Release);
         slot.network.store(network.as_ref().map_or(NONE, Fd::raw), Ordering::Release);
         let mut handle: c_int = NONE;
-        let flags = sys::CLONE_VM | sys::CLONE_NEWPID | sys::CLONE_PIDFD;
+        // As an unlocked call of its own: the filter would have to let everybody clone so.
+        sys::unshare(sys::CLONE_NEWPID).map_err(Failure::of("make a pid namespace"))?;
+        let flags = sys::CLONE_VM | sys::CLONE_PIDFD;
         let top = slot.stack.get_mut().as_mut_ptr_range().end.cast::<c_void>();
         #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "flags of 32 bits")]
         // SAFETY: the stack is the holder's alone, and lives with the slot until the holder is off the books.
         let pid = unsafe { clone(hold, top, flags as c_int, (&raw mut *slot).cast(), &raw mut handle) };
+        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(Errno::EINVAL.0);
+        let home = self.return_home();
         let Ok(pid) = u32::try_from(pid) else {
             self.free.push(slot);
-            let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(Errno::EINVAL.0);
             return Err(Failure::of("start a process for namespaces")(Errno(errno)));
         };
         self.slots.insert(pid, Used { slot, _handle: Fd::own(handle), network });
+        home.inspect_err(|_| self.end(pid))?;
         Ok(Holder { pid, handle, flags: self.flags })
     }
 }
@@ -266,9 +273,10 @@ extern "C" fn hold(slot: *mut c_void) -> c_int {
     // SAFETY: `make` gave a slot, which outlives this process. What both use of it is atomic.
     let slot = unsafe { &*slot.cast::<Slot>() };
     tell(slot, namespaces::die_with_parent().and_then(|()| make_namespaces(slot)));
+    let queues = view::queues();
     loop {
         match slot.state.load(Ordering::Acquire) {
-            RENEW => tell(slot, renew(slot)),
+            RENEW => tell(slot, is_as_new(slot, queues.as_ref())),
             state => sys::sleep_while(&slot.state, state, None),
         }
     }
@@ -304,18 +312,33 @@ fn make_namespaces(slot: &Slot) -> sys::Result<()> {
     Ok(())
 }
 
-/// Makes namespaces that a command has used as good as new, or fails.
-fn renew(slot: &Slot) -> sys::Result<()> {
+/// Fails where something is left in namespaces that a command has used.
+fn is_as_new(slot: &Slot, queues: Result<&Fd, &Errno>) -> sys::Result<()> {
     let is_unused = match &slot.scratch {
         // What is mounted in it would have to be told from what was left.
         Some(scratch) => scratch.places.is_empty() && view::is_unused(&scratch.path)?,
         None => true,
     };
     let has_network = slot.flags & sys::CLONE_NEWNET != 0;
-    if sys::has_children() || !is_unused || (has_network && !network_is_unused()) {
-        return Err(Errno::EBUSY);
+    let is_as_new = is_unused
+        && !sys::has_children()
+        && (!has_network || network_is_unused())
+        && sys::has_no_shared_objects()
+        && has_no_queues(queues);
+    if is_as_new { Ok(()) } else { Err(Errno::EBUSY) }
+}
+
+/// Whether no message queue is left.
+fn has_no_queues(queues: Result<&Fd, &Errno>) -> bool {
+    let mut entries = [0_u8; 128];
+    match queues {
+        // `.` and `..`, as in `view::is_unused`.
+        Ok(queues) => sys::open(queues.raw(), c".", sys::O_RDONLY | sys::O_DIRECTORY, 0)
+            .and_then(|dir| sys::list(dir.raw(), &mut entries))
+            .is_ok_and(|length| length <= 48),
+        // The kernel has none at all.
+        Err(errno) => *errno == Errno::ENODEV,
     }
-    sys::unshare(sys::CLONE_NEWIPC)
 }
 
 /// Whether no socket is left in this network, nor a connection that waits for its end.

@@ -54,7 +54,6 @@ pub(crate) struct Bonds {
     /// What it enters its control groups by.
     groups: Vec<OwnedFd>,
     ruleset: Option<Fd>,
-    late_filter: Vec<u64>,
 }
 
 /// A step that failed.
@@ -96,7 +95,8 @@ impl Policy {
         let plan = receive(socket)?;
         namespaces::forbid_new_privileges().map_err(Failure::of("forbid new privileges"))?;
         let mut policy = Self::default();
-        let mut bonds = Bonds { late_filter: plan.late_filter, ..Bonds::default() };
+        sys::set_key(plan.key);
+        let mut bonds = Bonds::default();
         if let Some(namespaces) = &plan.namespaces {
             namespaces::enter(namespaces)?;
             view::build(namespaces)?;
@@ -222,8 +222,7 @@ impl Bonds {
         match holder {
             Some(holder) => {
                 holder.join()?;
-                self.restrict()?;
-                filter(&self.late_filter)
+                self.restrict()
             }
             // One more layer keeps commands from the helper and from each other. The rest is inherited.
             None if self.ruleset.is_some() => self.restrict(),

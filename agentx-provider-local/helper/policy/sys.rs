@@ -10,10 +10,26 @@
     reason = "a system call takes and gives whole registers"
 )]
 
-use core::ffi::{CStr, c_int, c_void};
+use core::{
+    ffi::{CStr, c_int, c_void},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 pub(crate) use crate::sys::call::{Errno, Result};
 use crate::sys::call::{call, number};
+
+/// What opens the calls that the filter locks. The command itself never has it: it neither shares this memory nor may
+/// look into it.
+static KEY: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) fn set_key(key: u64) {
+    KEY.store(key as usize, Ordering::Relaxed);
+}
+
+/// The sixth argument of such a call, which takes fewer itself.
+fn key() -> usize {
+    KEY.load(Ordering::Relaxed)
+}
 
 /// A descriptor that closes itself.
 #[derive(Debug)]
@@ -136,13 +152,13 @@ pub(crate) fn change_dir(dir: c_int) -> Result<()> {
 
 pub(crate) fn unshare(flags: usize) -> Result<()> {
     // SAFETY: no pointers; no flag here shares or splits memory.
-    unsafe { call(number::UNSHARE, [flags, 0, 0, 0, 0, 0]) }.map(drop)
+    unsafe { call(number::UNSHARE, [flags, 0, 0, 0, 0, key()]) }.map(drop)
 }
 
 /// Joins the namespaces of a process, or one namespace.
 pub(crate) fn join(fd: c_int, flags: usize) -> Result<()> {
     // SAFETY: no pointers.
-    unsafe { call(number::SETNS, [fd as usize, flags, 0, 0, 0, 0]) }.map(drop)
+    unsafe { call(number::SETNS, [fd as usize, flags, 0, 0, 0, key()]) }.map(drop)
 }
 
 /// The number of `AT_EMPTY_PATH`: the descriptor itself.
@@ -154,7 +170,7 @@ pub(crate) fn clone_tree(fd: c_int) -> Result<Fd> {
     const OPEN_TREE_CLONE: usize = 1;
     let flags = OPEN_TREE_CLONE | O_CLOEXEC as usize | AT_EMPTY_PATH | AT_RECURSIVE;
     // SAFETY: the path is empty and static.
-    let tree = unsafe { call(number::OPEN_TREE, [fd as usize, at(c""), flags, 0, 0, 0]) }?;
+    let tree = unsafe { call(number::OPEN_TREE, [fd as usize, at(c""), flags, 0, 0, key()]) }?;
     Ok(Fd(tree as c_int))
 }
 
@@ -164,7 +180,7 @@ pub(crate) fn attach(mount: c_int, place: c_int) -> Result<()> {
     const TO_EMPTY: usize = 0x40;
     let flags = FROM_EMPTY | TO_EMPTY;
     // SAFETY: the paths are empty and static.
-    unsafe { call(number::MOVE_MOUNT, [mount as usize, at(c""), place as usize, at(c""), flags, 0]) }
+    unsafe { call(number::MOVE_MOUNT, [mount as usize, at(c""), place as usize, at(c""), flags, key()]) }
         .map(drop)
 }
 
@@ -188,16 +204,16 @@ pub(crate) fn new_mount(kind: &CStr, options: &[(&CStr, &CStr)], attributes: u64
     const SET_STRING: usize = 1;
     const CREATE: usize = 6;
     // SAFETY: `kind` ends in NUL.
-    let context = Fd(unsafe { call(number::FSOPEN, [at(kind), CLOEXEC, 0, 0, 0, 0]) }? as c_int);
+    let context = Fd(unsafe { call(number::FSOPEN, [at(kind), CLOEXEC, 0, 0, 0, key()]) }? as c_int);
     let fs = context.raw() as usize;
     for (name, value) in options {
         // SAFETY: both end in NUL.
-        unsafe { call(number::FSCONFIG, [fs, SET_STRING, at(name), at(value), 0, 0]) }?;
+        unsafe { call(number::FSCONFIG, [fs, SET_STRING, at(name), at(value), 0, key()]) }?;
     }
     // SAFETY: no pointers but null.
-    unsafe { call(number::FSCONFIG, [fs, CREATE, 0, 0, 0, 0]) }?;
+    unsafe { call(number::FSCONFIG, [fs, CREATE, 0, 0, 0, key()]) }?;
     // SAFETY: no pointers.
-    let mount = unsafe { call(number::FSMOUNT, [fs, CLOEXEC, attributes as usize, 0, 0, 0]) }?;
+    let mount = unsafe { call(number::FSMOUNT, [fs, CLOEXEC, attributes as usize, 0, 0, key()]) }?;
     Ok(Fd(mount as c_int))
 }
 
@@ -443,6 +459,27 @@ pub(crate) fn has_attributes(fd: c_int) -> bool {
         }
         Err(errno) => errno != Errno::EOPNOTSUPP,
     }
+}
+
+/// Whether this ipc namespace holds nothing of System V.
+pub(crate) fn has_no_shared_objects() -> bool {
+    const SHM_INFO: usize = 14;
+    const SEM_INFO: usize = 19;
+    const MSG_INFO: usize = 12;
+    // Longer than each of the three records; the first word of each is, or says, how many there are.
+    let mut info = [[0_i32; 32]; 3];
+    let [shared, semaphores, messages] = info.each_mut().map(|info| info.as_mut_ptr() as usize);
+    // SAFETY: the kernel writes within the records.
+    let told = unsafe {
+        [
+            call(number::SHMCTL, [0, SHM_INFO, shared, 0, 0, 0]),
+            call(number::SEMCTL, [0, 0, SEM_INFO, semaphores, 0, 0]),
+            call(number::MSGCTL, [0, MSG_INFO, messages, 0, 0, 0]),
+        ]
+    };
+    let [[shared, ..], semaphores, [messages, ..]] = info;
+    // `semusz`, the eighth of its numbers.
+    told.iter().all(Result::is_ok) && shared == 0 && semaphores[7] == 0 && messages == 0
 }
 
 /// Lets the kernel reap this process's children by itself.

@@ -50,6 +50,11 @@ pub(crate) fn refresh(scratch: Option<&Scratch>) -> sys::Result<()> {
     scratch.map_or(Ok(()), |scratch| mount_scratch(root.raw(), scratch))
 }
 
+/// The message queues of this ipc namespace, as a directory.
+pub(crate) fn queues() -> sys::Result<Fd> {
+    sys::new_mount(c"mqueue", &[], sys::MOUNT_ATTR_NOEXEC | PLAIN)
+}
+
 /// A detached copy of each source, in order.
 fn sources(mounts: &[Mount]) -> Result<Vec<Fd>, Failure> {
     let mut sources = Vec::new();

@@ -19,6 +19,7 @@ impl Errno {
     pub(crate) const ENOTDIR: Self = Self(20);
     pub(crate) const EBUSY: Self = Self(16);
     pub(crate) const EAGAIN: Self = Self(11);
+    pub(crate) const ENODEV: Self = Self(19);
     pub(crate) const EINVAL: Self = Self(22);
     pub(crate) const EEXIST: Self = Self(17);
     pub(crate) const ENOSYS: Self = Self(38);
@@ -119,6 +120,9 @@ numbers! {
     UMOUNT2 166 39
     SETHOSTNAME 170 161
     FUTEX 202 98
+    SHMCTL 31 195
+    SEMCTL 66 191
+    MSGCTL 71 187
     GETDENTS64 217 61
     FLISTXATTR 196 13
     OPENAT 257 56

@@ -17,8 +17,8 @@ impl Reader<'_> {
     fn plan(&mut self) -> Option<Plan> {
         let namespaces = if self.flag()? { Some(self.namespaces()?) } else { None };
         let landlock = if self.flag()? { Some(self.landlock()?) } else { None };
-        let (filter, late_filter) = (self.list(Self::word)?, self.list(Self::word)?);
-        Some(Plan { namespaces, landlock, filter, late_filter })
+        let (filter, key) = (self.list(Self::word)?, self.word()?);
+        Some(Plan { namespaces, landlock, filter, key })
     }
 
     fn namespaces(&mut self) -> Option<Namespaces> {

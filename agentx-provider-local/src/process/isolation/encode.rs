@@ -9,9 +9,8 @@ pub(super) fn encode(plan: &Plan) -> Vec<u8> {
     let mut writer = Writer(Vec::new());
     writer.option(plan.namespaces.as_ref(), Writer::namespaces);
     writer.option(plan.landlock.as_ref(), Writer::landlock);
-    for filter in [&plan.filter, &plan.late_filter] {
-        writer.list(filter, |writer, instruction| writer.word(*instruction));
-    }
+    writer.list(&plan.filter, |writer, instruction| writer.word(*instruction));
+    writer.word(plan.key);
     writer.0
 }
 
@@ -136,7 +135,7 @@ mod tests {
             namespaces: Some(Namespaces { per_command: true, network, mounts, scratch }),
             landlock: Some(Landlock { files: 7, scopes: 3, least: 3, rules: vec![(c"/usr".into(), 5)] }),
             filter: vec![1, u64::MAX],
-            late_filter: vec![7],
+            key: 7,
         }
     }
 

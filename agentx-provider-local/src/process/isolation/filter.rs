@@ -27,6 +27,8 @@ const ARCHITECTURE: u32 = 4;
 const fn argument(index: u32) -> u32 {
     16 + 8 * index
 }
+/// The two halves of the sixth argument, which none of the calls with a key takes.
+const KEY: [u32; 2] = [argument(5), argument(5) + 4];
 
 #[cfg(target_arch = "x86_64")]
 const NATIVE: u32 = 0xc000_003e;
@@ -67,9 +69,14 @@ enum Rule {
     /// If the second argument is one of these.
     IfRequest([u32; 2]),
     Families,
+    /// Unless the first argument has none of these bits, where they are given, or the sixth is the key.
+    Locked {
+        bits: Option<u32>,
+        key: u64,
+    },
 }
 
-use Rule::{Deny, Families, If, IfRequest, Unless};
+use Rule::{Deny, Families, If, IfRequest, Locked, Unless};
 
 macro_rules! calls {
     ($($name:ident $x86_64:literal $aarch64:literal $rule:expr;)*) => {
@@ -174,39 +181,19 @@ use Way::{Past, Verdict};
 /// The verdicts that all steps share, at the program's end.
 const VERDICTS: [u32; 5] = [ALLOW, KILL, ERRNO | EPERM, ERRNO | ENOSYS, ERRNO | EAFNOSUPPORT];
 
-/// Which calls a program judges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    All,
-    /// All but those that make namespaces and what is mounted in them: for a helper that does this for each command.
-    /// What it starts inherits the filter, so that the rest, which is short, is all that is installed again and again.
-    Early,
-    Late,
-}
+/// What a helper does for each command that is to have namespaces of its own. Its filter is inherited by what it starts:
+/// to install one more in each costs a tenth of a start. So these calls have a key, which the helper alone knows.
+const LOCKED: [&str; 7] = ["unshare", "setns", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount"];
 
-/// What a helper needs for each command.
-const LATE: [&str; 8] =
-    ["clone", "unshare", "setns", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount"];
-
-impl Part {
-    fn has(self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Early => !LATE.contains(&name),
-            Self::Late => LATE.contains(&name),
-        }
-    }
-}
-
-/// The program.
-pub(super) fn compile(part: Part) -> Vec<Instruction> {
+/// The program. Who knows the key may make namespaces, and mount what belongs there, as far as its privileges go.
+pub(super) fn compile(key: Option<u64>) -> Vec<Instruction> {
     let mut steps = vec![
         statement(LOAD, ARCHITECTURE),
         // A program of another architecture would be judged by numbers that mean other calls.
         Step { code: IF_EQUAL, value: NATIVE, yes: Past(0), no: Verdict(KILL) },
         statement(LOAD, NUMBER),
     ];
-    match tree(&spans(part)) {
+    match tree(&spans(key)) {
         Ok(more) => steps.extend(more),
         Err(verdict) => steps.push(statement(RETURN, verdict)),
     }
@@ -228,11 +215,16 @@ pub(super) fn compile(part: Part) -> Vec<Instruction> {
 }
 
 /// What holds from each number to the next one listed.
-fn spans(part: Part) -> Vec<(u32, Rule)> {
-    let judged = CALLS.iter().filter(|(name, ..)| part.has(name));
-    let mut calls: Vec<_> =
-        judged.filter_map(|(_, number, rule)| Some((u32::try_from(*number).ok()?, *rule))).collect();
-    calls.push((UNKNOWN, if part == Part::Late { Rule::Allow } else { Deny(ENOSYS) }));
+fn spans(key: Option<u64>) -> Vec<(u32, Rule)> {
+    let rule = |name: &str, rule| match (key.filter(|_| LOCKED.contains(&name)), rule) {
+        (Some(key), If { argument: 0, bits }) => Locked { bits: Some(bits), key },
+        (Some(key), _) => Locked { bits: None, key },
+        (None, rule) => rule,
+    };
+    let mut calls: Vec<_> = (CALLS.iter())
+        .filter_map(|(name, number, listed)| Some((u32::try_from(*number).ok()?, rule(name, *listed))))
+        .collect();
+    calls.push((UNKNOWN, Deny(ENOSYS)));
     calls.sort_unstable_by_key(|(number, _)| *number);
     let mut spans = vec![(0, Rule::Allow)];
     let mut next = 0;
@@ -288,6 +280,19 @@ fn leaf(rule: Rule) -> Result<Vec<Step>, u32> {
             step(IF_EQUAL, one, NO, Past(0)),
             step(IF_EQUAL, other, NO, YES),
         ],
+        Locked { bits, key } => {
+            let [low, high] = KEY;
+            let half = |shift| u32::try_from(key >> shift & u64::from(u32::MAX)).unwrap_or_default();
+            let [key_low, key_high] = [0, 32].map(half);
+            let flags = bits.map(|bits| [statement(LOAD, argument(0)), step(IF_ANY_BIT, bits, Past(0), YES)]);
+            let unlock = [
+                statement(LOAD, low),
+                step(IF_EQUAL, key_low, Past(0), NO),
+                statement(LOAD, high),
+                step(IF_EQUAL, key_high, YES, NO),
+            ];
+            flags.into_iter().flatten().chain(unlock).collect()
+        }
         Families => {
             let [unix, ipv4, ipv6] = FAMILIES;
             vec![
@@ -334,7 +339,10 @@ mod tests {
             match code {
                 LOAD if k == NUMBER => value = number,
                 LOAD if k == ARCHITECTURE => value = architecture,
-                LOAD => value = (args[(k as usize - 16) / 8] & 0xffff_ffff).try_into().unwrap(),
+                LOAD => {
+                    let (index, half) = ((k as usize - 16) / 8, (k - 16) % 8);
+                    value = (args[index] >> (8 * half) & 0xffff_ffff).try_into().unwrap();
+                }
                 IF_EQUAL => at += skip(value == k),
                 IF_AT_LEAST => at += skip(value >= k),
                 IF_ANY_BIT => at += skip(value & k != 0),
@@ -346,7 +354,7 @@ mod tests {
     }
 
     fn verdict(number: u32, args: [u64; 6]) -> u32 {
-        run(&compile(Part::All), NATIVE, number, args)
+        run(&compile(None), NATIVE, number, args)
     }
 
     fn number(name: &str) -> u32 {
@@ -357,7 +365,7 @@ mod tests {
 
     #[test]
     fn each_number_has_the_verdict_of_the_list() {
-        let program = compile(Part::All);
+        let program = compile(None);
         for number in 0..UNKNOWN + 100 {
             let listed = CALLS.iter().find(|(_, listed, _)| u32::try_from(*listed) == Ok(number));
             let verdict = run(&program, NATIVE, number, [0; 6]);
@@ -373,32 +381,33 @@ mod tests {
 
     #[test]
     fn it_is_short_enough_for_every_jump() {
-        assert!(compile(Part::All).len() <= 256);
-        assert!(compile(Part::Late).len() <= 24, "{}", compile(Part::Late).len());
+        assert!(compile(Some(u64::MAX)).len() <= 256);
         let rules = CALLS.iter().map(|(_, _, rule)| *rule);
         let verdicts = rules.filter_map(|rule| leaf(rule).err()).chain([ALLOW, KILL]);
         assert!(verdicts.into_iter().all(|verdict| VERDICTS.contains(&verdict)));
     }
 
     #[test]
-    fn two_parts_are_the_whole() {
-        let [all, early, late] = [Part::All, Part::Early, Part::Late].map(compile);
+    fn only_the_key_opens_what_is_locked_and_nothing_else() {
+        const SECRET: u64 = 0x1234_5678_9abc_def0;
+        let (open, closed) = (compile(Some(SECRET)), compile(None));
+        let locked: Vec<u32> = LOCKED.iter().map(|name| number(name)).collect();
         for number in 0..UNKNOWN + 10 {
-            for args in [[0; 6], [u64::MAX; 6], [1, 0, 0, 0, 0, 0], [16, 0, 9, 0, 0, 0], [0, 8, 0, 0, 0, 0]] {
-                let both = [&early, &late].map(|part| run(part, NATIVE, number, args));
-                // Of several filters the strictest counts.
-                let strictest = if both[0] == ALLOW { both[1] } else { both[0] };
-                assert_eq!(strictest, run(&all, NATIVE, number, args), "{number} {args:?}");
+            for first in [0, 1, 16, 0x1000_0000, u64::MAX] {
+                let with = |key| [first, 8, 9, 0, 0, key];
+                let expected = run(&closed, NATIVE, number, with(0));
+                for wrong in [0, u64::MAX, SECRET ^ 1, SECRET ^ 1 << 32, SECRET << 32, SECRET >> 32] {
+                    assert_eq!(run(&open, NATIVE, number, with(wrong)), expected, "{number} {wrong:#x}");
+                }
+                let expected = if locked.contains(&number) { ALLOW } else { expected };
+                assert_eq!(run(&open, NATIVE, number, with(SECRET)), expected, "{number}");
             }
         }
-        assert!(
-            late.len() < all.len() / 4 && LATE.iter().all(|late| CALLS.iter().any(|(name, ..)| name == late))
-        );
     }
 
     #[test]
     fn another_architecture_is_killed_and_x32_unknown() {
-        assert_eq!(run(&compile(Part::All), NATIVE ^ 1, 0, [0; 6]), KILL);
+        assert_eq!(run(&compile(None), NATIVE ^ 1, 0, [0; 6]), KILL);
         assert_eq!(verdict(0x4000_0000, [0; 6]), ERRNO | ENOSYS);
         assert_eq!(verdict(u32::MAX, [0; 6]), ERRNO | ENOSYS);
     }

@@ -16,19 +16,20 @@ mod stand_in;
 mod view;
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use agentx_resource::{ErrorKind, Result};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 pub use self::{
     allow_list::AllowList,
     probe::{Attempt, Guarantee, Outcome, Probe, Verdict},
 };
-use self::{bubblewrap::Bubblewrap, files::Places, filter::Part, plan::Plan, protected::Protected};
+use self::{bubblewrap::Bubblewrap, files::Places, plan::Plan, protected::Protected};
 pub(super) use self::{handover::HandedOver, protected::StandIns, proxy::Proxy};
 use super::{
     error, failure,
@@ -265,7 +266,6 @@ impl Default for Isolation {
 }
 
 /// What the helper is to put into force, and what must live as long.
-#[derive(Debug)]
 pub(super) struct Prepared {
     isolation: Isolation,
     /// In bytes; none where the helper does not put it into force.
@@ -273,6 +273,17 @@ pub(super) struct Prepared {
     bubblewrap: Option<Bubblewrap>,
     stand_ins: Arc<StandIns>,
     group: Option<Arc<Group>>,
+}
+
+/// Without the plan, which holds a key.
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("isolation", &self.isolation)
+            .field("bubblewrap", &self.bubblewrap)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Prepared {
@@ -362,6 +373,14 @@ impl Prepared {
     }
 }
 
+/// What nobody can guess.
+fn choose_key() -> Result<u64> {
+    let mut key = [0; 8];
+    // So few bytes always come whole.
+    getrandom(&mut key, GetRandomFlags::empty()).map_err(|errno| failure("isolate", errno.into()))?;
+    Ok(u64::from_le_bytes(key))
+}
+
 impl Isolation {
     /// Works out what this means on this machine, for a root.
     ///
@@ -376,16 +395,13 @@ impl Isolation {
         let namespaces = self.namespaces.map(|scope| view::namespaces(&self, scope, &places, root));
         let landlock = self.landlock.then(|| files::landlock(&self, &places, root));
         let is_shared = self.engine != Engine::Helper || self.namespaces != Some(Namespaces::PerCommand);
-        let (filter, late_filter) = match (self.seccomp, is_shared) {
-            (false, _) => (Vec::new(), Vec::new()),
-            (true, true) => (filter::compile(Part::All), Vec::new()),
-            (true, false) => (filter::compile(Part::Early), filter::compile(Part::Late)),
-        };
+        let key = if is_shared { None } else { Some(choose_key()?) };
+        let filter = if self.seccomp { filter::compile(key) } else { Vec::new() };
         let plan = Plan {
             namespaces: namespaces.transpose()?,
             landlock: landlock.transpose()?,
             filter,
-            late_filter,
+            key: key.unwrap_or_default(),
         };
         let (plan, bubblewrap) = match &self.engine {
             Engine::Helper => (Some(encode::encode(&plan)), None),

@@ -14,8 +14,8 @@ pub(crate) struct Plan {
     /// A classic BPF program over system calls, an instruction a word, for the helper and all that it starts. Empty: no
     /// filter.
     pub(crate) filter: Vec<u64>,
-    /// Another one, for each command.
-    pub(crate) late_filter: Vec<u64>,
+    /// What opens the calls of the filter that the helper needs for each command's own namespaces.
+    pub(crate) key: u64,
 }
 
 /// Namespaces of its own: user, mount, pid, ipc and uts, and that of the network unless it is the host's.
