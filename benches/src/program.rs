@@ -3,7 +3,10 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,6 +15,7 @@ use crate::{
     measure::{Row, Settings},
     replay,
     report::Report,
+    rows::host_killed,
     server,
 };
 
@@ -19,10 +23,26 @@ use crate::{
 pub type NamedRow = (&'static str, fn() -> Result<Row>);
 
 static IS_BENCH_PROGRAM: AtomicBool = AtomicBool::new(false);
+static STAND_IN: OnceLock<PathBuf> = OnceLock::new();
 
 /// Whether this program, started once more, would be one of these.
 pub(crate) fn is_bench_program() -> bool {
     IS_BENCH_PROGRAM.load(Ordering::Relaxed)
+}
+
+/// Names the program that rows start where they need one of these, for a program that is none itself.
+pub fn stand_in(path: impl Into<PathBuf>) {
+    // The first one counts.
+    let _ = STAND_IN.set(path.into());
+}
+
+/// A program of these, for rows that need one more.
+pub(crate) fn this() -> Result<PathBuf> {
+    match STAND_IN.get() {
+        Some(path) => Ok(path.clone()),
+        None if is_bench_program() => Ok(std::env::current_exe()?),
+        None => Err("this is no bench program, and none stands in for it".into()),
+    }
 }
 
 /// What the command line asks for.
@@ -69,6 +89,7 @@ pub fn main(rows: &[NamedRow]) -> Result<()> {
             let length = std::env::args().nth(2).and_then(|length| length.parse().ok());
             return server::serve_frames(length.ok_or("of which length?")?);
         }
+        Some(host_killed::HOLD) => return host_killed::hold(std::env::args().skip(2)),
         _ => {}
     }
     IS_BENCH_PROGRAM.store(true, Ordering::Relaxed);

@@ -3,10 +3,11 @@
 
 use std::process::Command;
 
-use agentx_benches::{measure::Settings, report::Report, rows};
+use agentx_benches::{measure::Settings, program, report::Report, rows};
 
 #[test]
 fn every_row_runs() {
+    program::stand_in(env!("CARGO_BIN_EXE_agentx-benches"));
     for (name, row) in rows::ALL {
         let report = Report::of(row().unwrap(), Settings::smoke()).unwrap();
         assert_eq!(report.row, *name);

@@ -4,6 +4,7 @@ pub mod concurrent_read;
 pub mod confined_read;
 pub mod durable_append;
 pub mod exec;
+pub mod host_killed;
 pub mod isolation;
 pub mod layers;
 pub mod mirror;
@@ -47,6 +48,8 @@ pub const ALL: &[NamedRow] = &[
     ("isolation", isolation::of_a_shell),
     ("isolation_true", isolation::of_nothing),
     ("warm_shell", warm_shell::row),
+    ("host_killed", host_killed::of_few),
+    ("host_killed_200", host_killed::of_many),
     ("sse_framing", sse_framing::row),
     ("sse_to_text", sse_to_text::row),
     ("turn", turn::row),
