@@ -2,18 +2,19 @@
 
 mod part;
 mod shown;
+mod size;
 mod stop_reason;
 mod tool;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use self::shown::place_of_result;
 pub use self::{
     part::{AssistantPart, ContentPart},
     stop_reason::{StopDetails, StopReason},
     tool::{ToolCall, ToolOutput, ToolResult},
 };
+pub(crate) use self::{shown::place_of_result, size::json_size};
 use crate::{MessageId, Timestamp, Usage};
 
 /// One message of a session.
@@ -133,7 +134,7 @@ impl MessageBody {
             Self::Error { content, .. } => content.len(),
             Self::Offload { calls } => calls.iter().map(String::len).sum(),
             Self::Rewind { before } => before.as_str().len(),
-            Self::Other(value) => value.to_string().len(),
+            Self::Other(value) => json_size(value),
         }
     }
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ToolCall;
+use super::{ToolCall, json_size};
 
 /// A part of what a user says or a tool answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ impl ContentPart {
         match self {
             Self::Text { text } => text.len(),
             Self::Image { data, .. } | Self::File { data, .. } => data.len(),
-            Self::Other(value) => value.to_string().len(),
+            Self::Other(value) => json_size(value),
         }
     }
 }
@@ -105,11 +105,9 @@ impl AssistantPart {
             Self::Thinking { reasoning, signature } => {
                 reasoning.len() + signature.as_ref().map_or(0, String::len)
             }
-            Self::ToolCall(call) => {
-                call.input.to_string().len() + call.malformed.as_ref().map_or(0, String::len)
-            }
+            Self::ToolCall(call) => json_size(&call.input) + call.malformed.as_ref().map_or(0, String::len),
             Self::Opaque { json, .. } => json.len(),
-            Self::Other(value) => value.to_string().len(),
+            Self::Other(value) => json_size(value),
         }
     }
 }

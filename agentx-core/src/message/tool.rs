@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ContentPart;
+use super::{ContentPart, json_size};
 
 /// How deep JSON from a model or a tool may be nested. It is stored inside of a message, and parsers of JSON read 127
 /// levels: what is deeper would make a session that can't be read again.
@@ -132,7 +132,7 @@ impl ToolOutput {
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::ErrorText(text) | Self::ExecutionDenied(text) => text.len(),
-            Self::Json(value) | Self::ErrorJson(value) | Self::Other(value) => value.to_string().len(),
+            Self::Json(value) | Self::ErrorJson(value) | Self::Other(value) => json_size(value),
             Self::Content(parts) => parts.iter().map(ContentPart::size).sum(),
         }
     }

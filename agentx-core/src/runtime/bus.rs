@@ -6,7 +6,7 @@ use std::{
     task::Waker,
 };
 
-use crate::{ContentPart, Cursor, Event, EventContext, EventData, Timestamp};
+use crate::{ContentPart, Cursor, Event, EventContext, EventData, Timestamp, message::json_size};
 
 /// The most events that are kept for subscribers who lag.
 pub(super) const MAX_EVENTS: usize = 4096;
@@ -293,7 +293,7 @@ fn weight(data: &EventData) -> usize {
         EventData::ToolFailed { error, .. } => error.len(),
         EventData::ToolUseStop { input, .. }
         | EventData::ToolExecuting { input, .. }
-        | EventData::ApprovalRequested { input, .. } => input.to_string().len(),
+        | EventData::ApprovalRequested { input, .. } => json_size(input),
         EventData::TurnRequest { content, .. } => content.iter().map(ContentPart::size).sum(),
         _ => data.message().map_or(0, |message| message.body.size()),
     }

@@ -5,7 +5,7 @@ use crate::{
     AssistantMessage, Compaction, Error, ErrorKind, Message, MessageBody, ModelSettings, Result, Thinking,
     ToolResult, Turn, Usage,
     compaction::{self, History, tokens_of, tokens_of_text},
-    message::place_of_result,
+    message::{json_size, place_of_result},
 };
 
 /// The window of a model that nobody knows, in tokens.
@@ -32,7 +32,7 @@ impl Context {
         }
         let (messages, measured) = shown.into_shown();
         let tools = turn.tools.definitions();
-        let tools = tools.iter().map(|tool| tool.description.len() + tool.input_schema.to_string().len());
+        let tools = tools.iter().map(|tool| tool.description.len() + json_size(&tool.input_schema));
         let preamble = tools.sum::<usize>() + turn.system.as_ref().map_or(0, String::len);
         let preamble = tokens_of_text(preamble);
         Self { messages: Arc::new(messages), keep_thinking, measured, preamble, again_at: 0 }

@@ -71,7 +71,10 @@ pub(super) fn insert(
 fn is_told_by(event: &NewEvent, name: &str, message: &Message) -> bool {
     match event.data.message() {
         Some(own) => own.id == message.id,
-        None => rebuilt(name, event.turn_id.as_ref(), message).as_ref() == Some(&event.data),
+        None => {
+            matches!(name, "tool_completed" | "tool_failed" | "turn_request")
+                && rebuilt(name, event.turn_id.as_ref(), message).as_ref() == Some(&event.data)
+        }
     }
 }
 
