@@ -371,9 +371,8 @@ impl Connection {
 
     /// Tells an event, and what is there behind it: all of it leaves in one write.
     async fn tell(&mut self, first: Told) -> Result<(), Closed> {
-        let mut next = Some(first);
-        for _ in 0..AT_ONCE {
-            let Some((event, frames)) = next else { break };
+        let (mut next, mut fed) = (Some(first), 0);
+        while let Some((event, frames)) = next.take() {
             let Some(owner) = &self.owner else { return Ok(()) };
             let frame = match self.wire {
                 Wire::Rpc => frames.rpc(owner, &event),
@@ -383,7 +382,11 @@ impl Connection {
                 }
             };
             within(self.socket.feed(Message::Text(frame))).await?;
-            next = self.topics.next().now_or_never().flatten();
+            fed += 1;
+            // What is taken is told: the one behind the last stays where it is.
+            if fed < AT_ONCE {
+                next = self.topics.next().now_or_never().flatten();
+            }
         }
         within(self.socket.flush()).await
     }

@@ -54,3 +54,26 @@ async fn a_client_that_leaves_in_the_middle_of_a_turn_hears_the_rest() {
     assert_eq!(number(first), number(&asked) + 1);
     assert!(events.iter().any(|event| event["type"] == "tool_failed"));
 }
+
+/// More than leaves in one write, or is read from the store at once.
+#[tokio::test]
+async fn a_client_that_comes_back_to_a_long_conversation_hears_all_of_it() {
+    let served = serve().await;
+    let mut client = Client::connect(&served, None).await;
+    let image = client.image("c1").await;
+    let mut last = 0;
+    while last < 400 {
+        client.call("message.send", json!({"imageId": image["imageId"], "content": "hi"})).await;
+        let end = client.events_until("turn_response").await.pop().unwrap();
+        last = end["cursor"].as_str().unwrap().parse::<u64>().unwrap();
+    }
+    let mut back = Client::connect(&served, None).await;
+    let params = json!({"topic": image["sessionId"], "afterCursor": "0"});
+    back.say(json!({"jsonrpc": "2.0", "method": "subscribe", "params": params}).to_string()).await;
+    let mut heard = Vec::new();
+    while heard.last() != Some(&last) {
+        let turn = back.events_until("turn_response").await;
+        heard.extend(turn.iter().filter_map(|event| event["cursor"].as_str().unwrap().parse::<u64>().ok()));
+    }
+    assert_eq!(heard, (1..=last).collect::<Vec<_>>());
+}

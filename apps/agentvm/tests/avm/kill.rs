@@ -21,8 +21,8 @@ const MOMENTS: [&str; 6] =
 struct Client {
     name: String,
     image: Option<Value>,
-    /// The stored events that it heard, in the order in which it did.
-    heard: Vec<u64>,
+    /// The stored events that it heard, in the order in which it did: their places and kinds.
+    heard: Vec<(u64, String)>,
     /// What it said, of which the last may not have arrived.
     said: Vec<String>,
     /// The one that waits for the end of its turn.
@@ -56,7 +56,7 @@ impl Client {
             self.image = Some(made["record"].clone());
         }
         socket.call("image.run", &self.image())?;
-        let last = self.heard.last().copied().unwrap_or(0).to_string();
+        let last = self.heard.last().map_or(0, |(place, _)| *place).to_string();
         let topic = &self.image.as_ref().unwrap()["sessionId"];
         socket.say("subscribe", &json!({"topic": topic, "afterCursor": last}))?;
         if self.open && !self.texts(&mut socket)?.contains(self.said.last().unwrap()) {
@@ -74,7 +74,7 @@ impl Client {
             let event = self.event(&mut socket)?;
             let (cursor, kind) = (event["cursor"].as_str().unwrap(), event["type"].as_str().unwrap());
             if let Ok(cursor) = cursor.parse() {
-                self.heard.push(cursor);
+                self.heard.push((cursor, kind.to_owned()));
             }
             if kind == "turn_response" {
                 self.open = false;
@@ -139,9 +139,12 @@ impl Client {
         let mut stored = Vec::new();
         while stored.last() != self.heard.last() {
             let event = self.event(&mut socket).unwrap();
-            stored.extend(event["cursor"].as_str().unwrap().parse::<u64>());
+            let place = event["cursor"].as_str().unwrap().parse::<u64>();
+            stored.extend(place.map(|place| (place, event["type"].as_str().unwrap().to_owned())));
         }
-        assert_eq!(stored, self.heard, "{}", self.name);
+        let differ = stored.iter().zip(&self.heard).position(|(stored, heard)| stored != heard);
+        let near = differ.map(|place| (&stored[place], &self.heard[place]));
+        assert!(stored == self.heard, "{}: stored and heard differ first at {near:?}", self.name);
 
         // No command ran twice, whatever it was killed in; one whose output is stored did run.
         let image = self.image.as_ref().unwrap()["imageId"].as_str().unwrap();
