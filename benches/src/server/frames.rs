@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{SinkExt, StreamExt};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -53,7 +53,11 @@ async fn take(socket: TcpStream, listening: Listening, length: usize) {
     let Ok(mut socket): Result<WebSocketStream<TcpStream>, _> = accept_async(socket).await else { return };
     let Some(Ok(Message::Text(asked))) = socket.next().await else { return };
     if asked.as_str() == "listen" {
-        listening.lock().await.push(socket.into_inner());
+        // Whoever has the answer is written to: nobody is, while this has the list.
+        let mut all = listening.lock().await;
+        if socket.send(Message::text("listening")).await.is_ok() {
+            all.push(socket.into_inner());
+        }
         return;
     }
     let mut numbers = asked.split(' ').map(|number| number.parse::<u32>().unwrap_or_default());

@@ -125,10 +125,9 @@ pub(super) async fn written(server: &Server, sockets: u32, pieces: u32, pace: u3
     for _ in 0..sockets {
         let mut client = Client::connect(server.address).await?;
         client.say("listen".to_owned()).await?;
+        client.next().await?;
         clients.push(client);
     }
-    // What was said is heard before what is said now, but on other sockets: there is no answer to wait for.
-    time::sleep(Duration::from_millis(500)).await;
     let begin = async { sender.say(format!("{pieces} {pace}")).await };
     told(server, clients, begin).await
 }
