@@ -23,7 +23,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A request.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
-    pub(crate) operation: &'static str,
     pub(crate) method: Method,
     /// From the base on, with a `/` before it.
     pub(crate) path: &'a str,
@@ -37,13 +36,15 @@ pub(crate) struct Call<'a> {
 
 impl CloudflareApi {
     /// Makes the request, and again where that is safe and may help, until `read` can read the answer.
+    #[cfg(feature = "kv")]
     pub(crate) async fn call<T: Send>(
         &self,
+        operation: &'static str,
         call: Call<'_>,
         read: impl Fn(&Answer) -> Result<T, Failure> + Send + Sync,
     ) -> Result<T> {
         let answered = self.tried(&call, read).await?;
-        answered.map_err(|failed| failed.failure.told(call.operation, call.changes, failed.tried))
+        answered.map_err(|failed| failed.failure.told(operation, call.changes, failed.tried))
     }
 
     /// The same, which leaves it to the caller what to make of a failure.

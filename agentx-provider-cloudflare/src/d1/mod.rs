@@ -115,8 +115,8 @@ impl D1Executor {
             return Err(refused(Failure::new(ErrorKind::LimitExceeded, problem)));
         }
         let path = format!("/d1/database/{}/raw", self.database);
-        let (operation, method, limit) = (OPERATION, Method::POST, MAX_ANSWER);
-        let call = Call { operation, method, path: &path, body: request.into(), changes, limit };
+        let (method, limit) = (Method::POST, MAX_ANSWER);
+        let call = Call { method, path: &path, body: request.into(), changes, limit };
         let answered = self.api.tried(&call, |answer| {
             if !answer.is_success() {
                 return Err(error::failure(answer));

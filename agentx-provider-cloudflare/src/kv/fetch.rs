@@ -71,8 +71,8 @@ impl KvEnv {
         }
         self.usage.read(1);
         let path = self.path(&format!("values/{}", utf8_percent_encode(&key, NON_ALPHANUMERIC)));
-        let call = call(operation, Method::GET, &path, Bytes::new(), MAX_VALUE);
-        let answered = self.api.call(call, |answer| match answer.status {
+        let call = call(Method::GET, &path, Bytes::new(), MAX_VALUE);
+        let answered = self.api.call(operation, call, |answer| match answer.status {
             200 => Ok(Some(answer.body.clone())),
             404 if is_missing_key(answer) => Ok(None),
             _ => Err(failure(answer)),
@@ -131,8 +131,8 @@ impl KvEnv {
             }
             self.usage.list();
             let path = self.path(&query);
-            let call = call(ALL, Method::GET, &path, Bytes::new(), MAX_LIST);
-            let answered = self.api.call(call, |answer| {
+            let call = call(Method::GET, &path, Bytes::new(), MAX_LIST);
+            let answered = self.api.call(ALL, call, |answer| {
                 if !answer.is_success() {
                     return Err(failure(answer));
                 }
@@ -163,8 +163,8 @@ impl KvEnv {
             .map_err(|error| fail(ErrorKind::Internal, ALL, "").with_source(error))?;
         self.usage.read(keys.len());
         let path = self.path("bulk/get");
-        let call = call(ALL, Method::POST, &path, body.into(), MAX_BULK);
-        let answered = self.api.call(call, |answer| {
+        let call = call(Method::POST, &path, body.into(), MAX_BULK);
+        let answered = self.api.call(ALL, call, |answer| {
             if answer.is_success() { Envelope::<Bulk>::read(answer) } else { Err(failure(answer)) }
         });
         let bulk = answered.await.map_err(|error| named(&error, ALL, ""))?;
@@ -177,8 +177,8 @@ impl KvEnv {
 }
 
 /// A request that changes nothing, so that it may be repeated.
-fn call<'a>(operation: &'static str, method: Method, path: &'a str, body: Bytes, limit: usize) -> Call<'a> {
-    Call { operation, method, path, body, changes: false, limit }
+fn call(method: Method, path: &str, body: Bytes, limit: usize) -> Call<'_> {
+    Call { method, path, body, changes: false, limit }
 }
 
 /// The answer to a key that is not there, and not to a namespace that is not.
