@@ -26,8 +26,7 @@ use tokio::{
     time,
 };
 
-/// How many connections are open at once, but for sockets. More wait until one ends.
-const CONNECTIONS: usize = 8_192;
+use crate::limits;
 
 /// How long the headers of a request may take to come.
 const HEADERS: Duration = Duration::from_secs(5);
@@ -48,7 +47,9 @@ pub(crate) async fn serve<T>(
     leave: impl Future<Output = ()>,
     stop: impl Future<Output = T>,
 ) -> T {
-    let (places, ending) = (Arc::new(Semaphore::new(CONNECTIONS)), watch::Sender::new(()));
+    // More wait until one ends.
+    let places = Arc::new(Semaphore::new(limits::connections().0));
+    let ending = watch::Sender::new(());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
     let accept = async {

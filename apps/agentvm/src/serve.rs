@@ -192,6 +192,7 @@ async fn serve(
     let mut server = Server::builder(runtime.clone(), repositories)
         .version(env!("CARGO_PKG_VERSION"))
         .workspace_files(workspaces)
+        .largest_connections(limits::connections().1)
         .tenants(owners.tenants);
     if let Some(authenticator) = authenticator {
         server = server.authenticator(authenticator);

@@ -117,6 +117,7 @@ async fn a_good_token_stands_for_its_owner_until_its_end() {
 async fn each_algorithm_is_checked() {
     const ES256: jsonwebtoken::Algorithm = jsonwebtoken::Algorithm::ES256;
     const RS256: jsonwebtoken::Algorithm = jsonwebtoken::Algorithm::RS256;
+    // Keys of this test alone.
     let ec = EncodingKey::from_ec_der(include_bytes!("tests/ec.der"));
     let rsa = EncodingKey::from_rsa_der(include_bytes!("tests/rsa.der"));
     let issuer = Issuer::of(&[public(&ec, ES256, "ec"), public(&rsa, RS256, "rsa")]);
