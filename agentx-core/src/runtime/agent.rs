@@ -172,7 +172,9 @@ impl Agent {
         closed
     }
 
-    /// All events from now on.
+    /// All events from now on. An agent at rest asks its store for nothing: what another process tells of the session
+    /// meanwhile comes when this agent next sends or queues; while its state is [`AgentState::Elsewhere`], within two
+    /// seconds.
     pub fn subscribe(&self) -> Subscription {
         self.core.subscribe(None)
     }

@@ -23,8 +23,8 @@ pub struct MessagesSettings {
     pub auth: Auth,
     /// The betas that are asked for, sent as `anthropic-beta`.
     pub betas: Vec<String>,
-    /// Fields that are added to each request as they are, such as `mcp_servers` or `metadata`. A field that this crate
-    /// writes itself is refused.
+    /// Fields that are added to each request as they are, such as `mcp_servers`, `metadata` or `service_tier`. A field
+    /// that this crate writes itself is refused.
     pub extra: Map<String, Value>,
 }
 
