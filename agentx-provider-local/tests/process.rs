@@ -276,6 +276,24 @@ async fn a_program_that_is_not_there_is_an_exit_with_127() {
 }
 
 #[tokio::test]
+async fn a_shell_that_is_not_there_is_an_exit_with_127() {
+    let (_dir, process) = local();
+    let output = process.with_shell("/no/such/shell").exec(ExecRequest::shell("echo hi")).await.unwrap();
+    assert_eq!(output.status, ExitStatus::Code(127));
+    assert_eq!(output.stdout_text(), "");
+    assert!(output.stderr_text().starts_with("/no/such/shell"), "{}", output.stderr_text());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_the_failure_of_who_writes() {
+    let (_dir, process) = local();
+    let output = process.exec(ExecRequest::shell("echo lost >/dev/full || exit 7; echo hi")).await.unwrap();
+    assert_eq!(output.status, ExitStatus::Code(7));
+    assert_eq!(output.stdout_text(), "");
+    assert!(output.stderr_text().contains("No space left"), "{}", output.stderr_text());
+}
+
+#[tokio::test]
 async fn a_program_that_can_not_be_executed_is_an_exit_with_126() {
     let (dir, process) = local();
     fs::write(dir.path().join("data"), "x").unwrap();
