@@ -115,7 +115,7 @@ pub(super) async fn fan_out(server: &Server, sockets: u32, pieces: u32, pace: u3
         clients.push(client);
     }
     let begin = async { sender.send(&made.image, pieces, pace).await };
-    told(server, clients, begin).await
+    told(server, clients, pieces, begin).await
 }
 
 /// The same from the loop that writes frames.
@@ -129,12 +129,13 @@ pub(super) async fn written(server: &Server, sockets: u32, pieces: u32, pace: u3
         clients.push(client);
     }
     let begin = async { sender.say(format!("{pieces} {pace}")).await };
-    told(server, clients, begin).await
+    told(server, clients, pieces, begin).await
 }
 
 async fn told(
     server: &Server,
     clients: Vec<Client>,
+    pieces: u32,
     begin: impl Future<Output = Result<()>>,
 ) -> Result<Told> {
     let before = server.processor_time()?;
@@ -142,11 +143,15 @@ async fn told(
     let mut tasks = JoinSet::new();
     for mut client in clients {
         tasks.spawn(async move {
-            let (mut frames, mut bytes) = (0_u64, 0);
+            let (mut frames, mut bytes, mut said) = (0_u64, 0, 0);
             loop {
                 let frame = client.next().await?;
                 (frames, bytes) = (frames + 1, bytes + frame.len());
+                said += u32::from(frame.contains("text_delta"));
                 if frame.contains(END) {
+                    if said != pieces {
+                        return Err(format!("a socket was told {said} of {pieces} pieces").into());
+                    }
                     // The socket stays open until all have heard all.
                     return Ok::<_, crate::Error>((frames, bytes, client));
                 }
