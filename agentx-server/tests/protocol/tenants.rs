@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use agentx_provider_local::SqliteExecutor;
 use agentx_server::{
+    Owner,
     auth::{KeyHash, Scope},
-    tenant::{NewKey, Tenants},
+    tenant::{NewKey, NewTenant, Tenants},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -151,4 +152,31 @@ async fn what_a_key_opened_ends_with_it() {
         manage(&served, "resume", json!({"tenantId": "ann"})).await;
     }
     drop(ann);
+}
+
+/// To the moment, and not with the next look.
+#[tokio::test]
+async fn an_expiry_ends_what_was_opened() {
+    let executor = SqliteExecutor::open_in_memory().await.unwrap();
+    let tenants = Tenants::open(Arc::new(executor)).await.unwrap();
+    let ann = Owner::new("ann").unwrap();
+    tenants.create(NewTenant::new(ann.clone())).await.unwrap();
+    let served = serve_with(|server| {
+        let server = server.authenticator(tenants.clone()).tenants(tenants.clone());
+        server.recheck_interval(Duration::from_hours(1))
+    })
+    .await;
+    // Long enough to come in on a busy machine.
+    let end = agentx::tokio_host().unwrap().now().after(Duration::from_secs(3));
+    let key = NewKey::new(KeyHash::of("short"), Scope::Owner(ann)).with_expiry(Some(end));
+    tenants.add_key(key).await.unwrap();
+    let mut socket = Client::connect(&served, Some("short")).await;
+    let agent = Api { served: &served, key: Some("short") }.agent("work").await.1;
+    let url = format!("http://{}/api/agents/{agent}/events", served.address);
+    let stream = client().get(url).bearer_auth("short").send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    while socket.raw().await.is_some() {}
+    stream.text().await.unwrap();
+    assert!(agentx::tokio_host().unwrap().now() >= end);
+    assert!(Client::try_connect(&served, Some("short")).await.is_err());
 }
