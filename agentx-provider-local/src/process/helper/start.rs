@@ -44,9 +44,9 @@ pub(in crate::process) fn program() -> Option<&'static [u8]> {
     EMBEDDED
 }
 
-/// How long a helper may say nothing while it is to start commands, before it is ended. Somebody waits twice that long
-/// at most.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A helper that says nothing for twice this long, while it is to start commands, is ended. Somebody waits for three times
+/// this at most.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a helper may take to say that it is there.
 const MAX_START: Duration = Duration::from_secs(10);
 /// How many bits of a tag must be left to tell helpers apart.

@@ -17,7 +17,7 @@ use rustix::{
 #[derive(Debug)]
 pub(super) struct Watchdog {
     process: OwnedFd,
-    /// How long nobody may be answered, of those who wait.
+    /// How long it is between two looks at whether any of those who wait was answered.
     patience: Duration,
     /// Wakes the one that sleeps.
     bell: OwnedFd,
@@ -62,6 +62,8 @@ impl Watchdog {
 
     /// Watches until the helper has ended.
     pub(super) fn watch(&self) {
+        // It takes two looks: a host that was stopped meanwhile has yet to hear what was said.
+        let mut was_silent = false;
         loop {
             let answered = self.answered.load(SeqCst);
             // Whoever comes after this look rings.
@@ -73,15 +75,17 @@ impl Watchdog {
             if somebody_waits {
                 self.sleeps.store(false, SeqCst);
             }
-            match poll(&mut ends, time.as_ref()) {
-                Ok(0) if self.waiting.load(SeqCst) > 0 && self.answered.load(SeqCst) == answered => {
-                    self.has_bitten.store(true, SeqCst);
-                    self.kill();
-                }
-                Ok(_) | Err(Errno::INTR) => {}
+            let is_silent = match poll(&mut ends, time.as_ref()) {
+                Ok(0) => self.waiting.load(SeqCst) > 0 && self.answered.load(SeqCst) == answered,
+                Ok(_) | Err(Errno::INTR) => false,
                 // Its end is waited for all the same.
                 Err(_) => return,
+            };
+            if is_silent && was_silent {
+                self.has_bitten.store(true, SeqCst);
+                self.kill();
             }
+            was_silent = is_silent;
             let [process, _] = ends;
             if !process.revents().is_empty() {
                 return;
