@@ -27,13 +27,11 @@ const KILL_PAUSE_MS: u16 = 20;
 
 /// How long a command may take to execute its program before the host is told so.
 const LAUNCH: Duration = Duration::from_millis(50);
-/// When the helper looks whether all of a command that was told to go on does so, counted from then. A process that was
-/// being forked between a stop and that has been seen to stay behind, stopped before its first instruction.
+/// When it looks whether all of a command that was told to go on does so: one that was being forked may stay behind.
 const GO_ON_LOOKS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 const GO_ON_PAUSE_MS: u16 = 20;
 
-/// How long the start of a command is kept from the host. Most commands have ended by then, and the end tells of the
-/// start too: the host is then woken once, and so is the helper, which does not wait for the start itself.
+/// How long a start is kept from the host. Most commands have ended by then, which tells of it: one wake-up for both.
 const START_DELAY_MS: u16 = 2;
 const START_DELAY: Duration = Duration::from_millis(START_DELAY_MS as u64);
 /// How often the helper looks for one that takes long to execute its program.
@@ -358,8 +356,7 @@ impl Server {
         }
     }
 
-    /// Asks all of a command to end, also what was stopped. Nobody is told twice: a second request often means "at
-    /// once".
+    /// Asks all of a command to end, also what was stopped, and once: a second request often means "at once".
     fn ask(&mut self, number: u32) {
         const REQUEST: [i32; 2] = [SIGTERM, SIGCONT];
         let Some(command) = self.commands.get(&number) else { return };
