@@ -31,12 +31,10 @@ fn key() -> usize {
     KEY.load(Ordering::Relaxed)
 }
 
-/// A descriptor that closes itself.
 #[derive(Debug)]
 pub(crate) struct Fd(c_int);
 
 impl Fd {
-    /// Takes over a descriptor.
     pub(crate) fn own(raw: c_int) -> Self {
         Self(raw)
     }
@@ -53,7 +51,6 @@ impl Drop for Fd {
     }
 }
 
-/// The working directory, in place of a descriptor.
 pub(crate) const AT_FDCWD: c_int = -100;
 pub(crate) const O_RDONLY: c_int = 0;
 pub(crate) const O_WRONLY: c_int = 1;
@@ -86,7 +83,6 @@ pub(crate) const MS_PRIVATE: u64 = 1 << 18;
 
 pub(crate) const SIGKILL: i32 = 9;
 
-/// Opens by name, relative to a directory.
 pub(crate) fn open(dir: c_int, path: &CStr, flags: c_int, mode: u32) -> Result<Fd> {
     let flags = (flags | O_CLOEXEC) as usize;
     // SAFETY: `path` ends in NUL and lives through the call.
@@ -120,7 +116,6 @@ pub(crate) fn read(fd: c_int, buffer: &mut [u8]) -> Result<usize> {
     unsafe { call(number::READ, [fd as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
 }
 
-/// The device, inode and mode of what a descriptor means.
 pub(crate) fn identity(fd: c_int) -> Result<(u64, u64, u32)> {
     let mut stat = [0u64; 18];
     let empty = c"";
@@ -155,7 +150,6 @@ pub(crate) fn unshare(flags: usize) -> Result<()> {
     unsafe { call(number::UNSHARE, [flags, 0, 0, 0, 0, key()]) }.map(drop)
 }
 
-/// Joins the namespaces of a process, or one namespace.
 pub(crate) fn join(fd: c_int, flags: usize) -> Result<()> {
     // SAFETY: no pointers.
     unsafe { call(number::SETNS, [fd as usize, flags, 0, 0, 0, key()]) }.map(drop)
@@ -174,7 +168,6 @@ pub(crate) fn clone_tree(fd: c_int) -> Result<Fd> {
     Ok(Fd(tree as c_int))
 }
 
-/// Attaches a detached mount on top of what a descriptor means.
 pub(crate) fn attach(mount: c_int, place: c_int) -> Result<()> {
     const FROM_EMPTY: usize = 0x4;
     const TO_EMPTY: usize = 0x40;
@@ -184,7 +177,6 @@ pub(crate) fn attach(mount: c_int, place: c_int) -> Result<()> {
         .map(drop)
 }
 
-/// Sets attributes of a mount, and of all below where `recursive`.
 pub(crate) fn restrict_mount(mount: c_int, attributes: u64, propagation: u64, recursive: bool) -> Result<()> {
     let attr: [u64; 4] = [attributes, 0, propagation, 0];
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
@@ -238,7 +230,6 @@ pub(crate) fn process_control(option: usize, args: [usize; 4]) -> Result<usize> 
     unsafe { call(number::PRCTL, [option, args[0], args[1], args[2], args[3], 0]) }
 }
 
-/// Gives up every capability.
 pub(crate) fn drop_capabilities() -> Result<()> {
     let header: [u32; 2] = [0x2008_0522, 0];
     let none = [0u32; 6];
@@ -246,7 +237,6 @@ pub(crate) fn drop_capabilities() -> Result<()> {
     unsafe { call(number::CAPSET, [header.as_ptr() as usize, none.as_ptr() as usize, 0, 0, 0, 0]) }.map(drop)
 }
 
-/// Binds this process and what it starts to a filter of system calls.
 pub(crate) fn filter(program: &[u64]) -> Result<()> {
     const SET_MODE_FILTER: usize = 1;
     #[repr(C)]
@@ -259,7 +249,6 @@ pub(crate) fn filter(program: &[u64]) -> Result<()> {
     unsafe { call(number::SECCOMP, [SET_MODE_FILTER, 0, (&raw const program) as usize, 0, 0, 0]) }.map(drop)
 }
 
-/// A Landlock ruleset that handles these rights.
 pub(crate) fn ruleset(files: u64, network: u64, scopes: u64, length: usize) -> Result<Fd> {
     let attr = [files, network, scopes];
     // SAFETY: no more than the three words is read.
@@ -270,14 +259,12 @@ pub(crate) fn ruleset(files: u64, network: u64, scopes: u64, length: usize) -> R
     Ok(Fd(fd as c_int))
 }
 
-/// The version of Landlock that the kernel has.
 pub(crate) fn landlock_version() -> Result<u32> {
     const VERSION: usize = 1;
     // SAFETY: no pointers but null.
     unsafe { call(number::LANDLOCK_CREATE_RULESET, [0, 0, VERSION, 0, 0, 0]) }.map(|version| version as u32)
 }
 
-/// Lets a ruleset allow rights beneath a place.
 pub(crate) fn allow_beneath(ruleset: c_int, place: c_int, access: u64) -> Result<()> {
     const PATH_BENEATH: usize = 1;
     let mut attr = [0u8; 12];
@@ -290,13 +277,11 @@ pub(crate) fn allow_beneath(ruleset: c_int, place: c_int, access: u64) -> Result
     .map(drop)
 }
 
-/// Binds this process and what it starts to a ruleset.
 pub(crate) fn restrict(ruleset: c_int) -> Result<()> {
     // SAFETY: no pointers.
     unsafe { call(number::LANDLOCK_RESTRICT_SELF, [ruleset as usize, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
-/// Brings the loopback device up.
 pub(crate) fn loopback_up() -> Result<()> {
     const SIOCSIFFLAGS: usize = 0x8914;
     const IFF_UP_RUNNING: u16 = 0x41;
@@ -316,7 +301,6 @@ fn socket(domain: usize, kind: usize) -> Result<Fd> {
     Ok(Fd(fd as c_int))
 }
 
-/// Listens on a port of 127.0.0.1.
 pub(crate) fn listen(port: u16) -> Result<Fd> {
     let socket = socket(2, 1)?;
     let mut address = [0u8; 16];
@@ -396,7 +380,6 @@ pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
     unsafe { call(number::KILL, [pid as usize, signal as usize, 0, 0, 0, 0]) }.map(drop)
 }
 
-/// Waits for a child of any kind, and gives its status.
 pub(crate) fn wait(pid: i32) -> Result<i32> {
     const WALL: usize = 0x4000_0000;
     let mut status = 0i32;
@@ -411,7 +394,6 @@ pub(crate) fn wait(pid: i32) -> Result<i32> {
     }
 }
 
-/// Whether this process has children, those that have ended aside.
 pub(crate) fn has_children() -> bool {
     const WNOHANG: usize = 1;
     const WALL: usize = 0x4000_0000;
@@ -438,7 +420,6 @@ pub(crate) fn has_ended(pid: i32) -> bool {
     waited.is_err() || record.first() != Some(&0)
 }
 
-/// How much a directory holds: the bytes of its first entries, as the kernel lists them.
 pub(crate) fn list(dir: c_int, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes within the buffer.
     unsafe { call(number::GETDENTS64, [dir as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
@@ -482,7 +463,6 @@ pub(crate) fn has_no_shared_objects() -> bool {
     told.iter().all(Result::is_ok) && shared == 0 && semaphores[7] == 0 && messages == 0
 }
 
-/// Lets the kernel reap this process's children by itself.
 pub(crate) fn ignore_children() -> Result<()> {
     const SIGCHLD: usize = 17;
     const SIG_IGN: usize = 1;
@@ -510,7 +490,6 @@ pub(crate) fn sleep_while(
     let _ = unsafe { call(number::FUTEX, [word.as_ptr() as usize, 0, value as usize, time, 0, 0]) };
 }
 
-/// Wakes who sleeps by a word.
 pub(crate) fn wake(word: &core::sync::atomic::AtomicU32) {
     // SAFETY: the word lives through the call.
     let _ = unsafe { call(number::FUTEX, [word.as_ptr() as usize, 1, 1, 0, 0, 0]) };
