@@ -24,8 +24,3 @@ pub use process::{
     Outcome, Probe, TreeLimits, TreeUsage, Verdict,
 };
 pub use sqlite::SqliteExecutor;
-
-/// The fragments of the guide are compiled with the tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/guides/isolation.md")]
-struct IsolationGuide;
