@@ -7,14 +7,14 @@ mod support;
 use std::sync::{Arc, Mutex, atomic::Ordering};
 
 use agentx_core::{
-    Agent, AgentState, AssistantPart, Budget, BudgetKind, ContainerId, Cursor, Decision, Error, ErrorKind,
-    EventData, EventLayer, Hook, HookAction, HookPoint, Host, ImageSpec, MemoryRepositories, Message,
-    MessageBody, MessagePage, ModelInfo, ModelTable, Outcome, OutcomeKind, Permission, PermissionRequest,
-    Prices, Reply, Repositories, Result, Runtime, RuntimeBuilder, ScriptedModel, SessionRepository, Tool,
-    ToolLoop, ToolOutput,
+    Agent, AgentState, AssistantPart, Budget, BudgetKind, ContainerId, ContentPart, Cursor, Decision, Driver,
+    DriverEvent, DriverStream, Error, ErrorKind, EventData, EventLayer, Hook, HookAction, HookPoint, Host,
+    ImageSpec, MemoryRepositories, Message, MessageBody, MessagePage, ModelInfo, ModelTable, Outcome,
+    OutcomeKind, Permission, PermissionRequest, Prices, Reply, Repositories, Result, Runtime, RuntimeBuilder,
+    ScriptedModel, SessionRepository, Tool, ToolLoop, ToolOutput, Turn, TurnEvents,
 };
 use async_trait::async_trait;
-use futures::{StreamExt, executor::block_on, future};
+use futures::{StreamExt, executor::block_on, future, stream};
 use serde_json::json;
 use support::{Echo, host};
 
@@ -246,6 +246,43 @@ fn one_image_has_one_agent() {
         runtime.delete_image(first.image_id()).await.unwrap();
         assert_eq!(runtime.run(first.image_id()).await.unwrap_err().kind(), ErrorKind::NotFound);
         assert!(first.send("x").await.is_err());
+    });
+}
+
+/// Tells what its turn goes by.
+#[derive(Debug)]
+struct TellsItsTurn;
+
+impl Driver for TellsItsTurn {
+    fn name(&self) -> &'static str {
+        "tells its turn"
+    }
+
+    fn start(&self, turn: Turn) -> DriverStream {
+        let image = turn.image.unwrap();
+        let options = turn.options.as_deref().map(ToString::to_string);
+        let told = format!("{} {:?} {options:?}", image.spec.name, turn.system);
+        let error = Error::new(ErrorKind::Unsupported, "tell turn").with_message(told);
+        stream::iter([DriverEvent::from(Outcome::Failed(error))]).boxed()
+    }
+}
+
+#[test]
+fn a_turn_goes_by_its_image_as_it_is_and_by_what_was_sent_with_its_message() {
+    block_on(async {
+        let runtime = Runtime::builder(TellsItsTurn, host()).build().unwrap();
+        let agent = agent(&runtime).await;
+        let parts = || vec![ContentPart::text("hello")];
+        let options = Some(Arc::new(json!({"model": "small"})));
+        let told = async |turn: Result<TurnEvents>| turn.unwrap().finish().await.unwrap_err().to_string();
+        let first = told(agent.send_with(parts(), options).await).await;
+        assert!(first.contains(r#"New Conversation None Some("{\"model\":\"small\"}")"#), "{first}");
+        // The agent runs, and is the same one.
+        let mut image = runtime.image(agent.image_id()).await.unwrap().unwrap();
+        image.spec = image.spec.with_name("Renamed").with_system_prompt("Be brief.");
+        runtime.update_image(image).await.unwrap();
+        let second = told(agent.send_parts(parts()).await).await;
+        assert!(second.contains(r#"Renamed Some("Be brief.") None"#), "{second}");
     });
 }
 

@@ -6,11 +6,12 @@ use std::{fmt, sync::Arc};
 
 use agentx_resource::Clock;
 use futures::stream::BoxStream;
+use serde_json::Value;
 
 pub use self::event::{BudgetKind, Compaction, DriverEvent, Outcome, OutcomeKind, TurnEnd};
 use crate::{
-    AllowAll, Approvals, Budget, Hook, Ledger, Message, MessageBody, ModelSettings, Permission, ResumedCall,
-    SessionId, Thinking, ToolSet, compaction::History,
+    AllowAll, Approvals, Budget, Hook, ImageRecord, Ledger, Message, MessageBody, ModelSettings, Permission,
+    ResumedCall, SessionId, Thinking, ToolSet, compaction::History,
 };
 
 /// A turn as it happens: it ends after exactly one [`DriverEvent::End`].
@@ -50,6 +51,10 @@ pub struct Turn {
     pub agent_name: Option<String>,
     /// The session, where there is one.
     pub session: Option<SessionId>,
+    /// The image whose turn it is, where there is one: a driver that serves several may look whose it is.
+    pub image: Option<Arc<ImageRecord>>,
+    /// What was [sent with](crate::Agent::send_with) the message.
+    pub options: Option<Arc<Value>>,
     /// The system prompt.
     pub system: Option<String>,
     /// The session so far. It is valid (each tool call has its result), and its last message is the user's. In a turn
@@ -84,6 +89,8 @@ impl Turn {
         Self {
             agent_name: None,
             session: None,
+            image: None,
+            options: None,
             system: None,
             history,
             resume: Vec::new(),

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use futures::channel::oneshot;
+use serde_json::Value;
 
 use super::{
     core::{AgentCore, gone},
@@ -67,8 +68,22 @@ impl Agent {
     /// message is then not part of the session, but for `Lost`: the store does not know. `Cancelled` when the agent is
     /// gone, or goes while the message is being stored; look at [`Agent::history`] then.
     pub async fn send_parts(&self, content: Vec<ContentPart>) -> Result<TurnEvents> {
+        self.send_with(content, None).await
+    }
+
+    /// Sends a message with something for the driver, which finds it in [`Turn::options`](crate::Turn::options): what an
+    /// application or a client says of this one turn, such as the model that is to answer. It is not stored: a turn that is
+    /// taken up elsewhere, behind an approval, goes on without it.
+    ///
+    /// # Errors
+    /// Those of [`Agent::send_parts`].
+    pub async fn send_with(
+        &self,
+        content: Vec<ContentPart>,
+        options: Option<Arc<Value>>,
+    ) -> Result<TurnEvents> {
         check("send message", &content)?;
-        self.begin(content).await
+        self.begin(content, options).await
     }
 
     /// Queues a text: the turn that answers it begins when those before it are over, or at once.
@@ -130,7 +145,7 @@ impl Agent {
     pub async fn ask(&self, text: impl Into<String>) -> Result<TurnReport> {
         let content = vec![ContentPart::text(text)];
         check("send message", &content)?;
-        let Begun { done, is_stored, .. } = self.start(content)?;
+        let Begun { done, is_stored, .. } = self.start(content, None)?;
         // One wait for all: nobody reads the events, and a turn that never began is over too.
         let done = done.await;
         if done.is_err() {
@@ -204,19 +219,20 @@ impl Agent {
 
     /// Hands the turn to the host, and waits until its message is stored. The turn is the host's from here on: dropping
     /// this future changes nothing.
-    async fn begin(&self, content: Vec<ContentPart>) -> Result<TurnEvents> {
+    async fn begin(&self, content: Vec<ContentPart>, options: Option<Arc<Value>>) -> Result<TurnEvents> {
         let events = self.subscribe();
-        let Begun { turn_id, done, is_stored } = self.start(content)?;
+        let Begun { turn_id, done, is_stored } = self.start(content, options)?;
         is_stored.await.unwrap_or_else(|_| Err(gone("send message")))?;
         Ok(TurnEvents::new(events, turn_id, done))
     }
 
-    fn start(&self, content: Vec<ContentPart>) -> Result<Begun> {
+    fn start(&self, content: Vec<ContentPart>, options: Option<Arc<Value>>) -> Result<Begun> {
         let (guard, control) = self.core.occupy("send message")?;
         let turn_id = TurnId::fresh(&*self.core.shared.host.ids);
         let (stored, is_stored) = oneshot::channel();
         let begun = Begun { turn_id: turn_id.clone(), done: control.done.clone(), is_stored };
-        shift::start(guard, control, self.core.clone(), Cause::Sent { content, turn_id, stored });
+        let cause = Cause::Sent { content, options, turn_id, stored };
+        shift::start(guard, control, self.core.clone(), cause);
         Ok(begun)
     }
 

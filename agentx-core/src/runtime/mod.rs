@@ -19,7 +19,7 @@ mod workspace;
 mod writer;
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, PoisonError, Weak},
     time::Duration,
 };
 
@@ -157,13 +157,21 @@ impl Runtime {
         self.shared.repositories.images.list_images(container).await
     }
 
-    /// Stores what was changed of an image. An agent that runs keeps what it began with.
+    /// Stores what was changed of an image. An agent of this runtime goes by it from its next turn on; one of another
+    /// process when it is run again.
     ///
     /// # Errors
     /// `NotFound` for a missing image; whatever the store reports.
     pub async fn update_image(&self, mut image: ImageRecord) -> Result<ImageRecord> {
+        // Held, so that an agent that is being opened meanwhile is told too.
+        let id = image.image_id.clone();
+        let slot = self.agents.slot(&id);
+        let agent = slot.agent.lock().await;
         image.updated_at = self.shared.host.now();
         self.shared.repositories.images.update_image(&image).await?;
+        if let Some(agent) = &*agent {
+            *agent.image.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(image.clone());
+        }
         Ok(image)
     }
 

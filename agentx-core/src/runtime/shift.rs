@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{FutureExt, channel::oneshot, future::Abortable};
+use serde_json::Value;
 
 use super::{
     core::{AgentCore, Control, Guard, Stop, Then},
@@ -19,7 +20,12 @@ use crate::{
 /// Why the agent is taken.
 pub(super) enum Cause {
     /// A message was sent. What comes of it is told when it is stored, or is not.
-    Sent { content: Vec<ContentPart>, turn_id: TurnId, stored: oneshot::Sender<Result<()>> },
+    Sent {
+        content: Vec<ContentPart>,
+        options: Option<Arc<Value>>,
+        turn_id: TurnId,
+        stored: oneshot::Sender<Result<()>>,
+    },
     /// There may be something open: a turn that was cut off, an approval that was answered, a queued message. Told when
     /// the session is whole and the agent at work or at rest.
     Waiting { whole: oneshot::Sender<Result<()>> },
@@ -74,13 +80,13 @@ pub(super) fn tell(agent: &AgentCore, error: &Error) {
 
 async fn run(guard: Guard, agent: Arc<AgentCore>, stopped: oneshot::Receiver<Stop>, cause: Cause) {
     match cause {
-        Cause::Sent { content, turn_id, stored } => {
+        Cause::Sent { content, options, turn_id, stored } => {
             let user = Message::new(
                 MessageId::fresh(&*agent.shared.host.ids),
                 agent.shared.host.now(),
                 MessageBody::User { content },
             );
-            match send(&agent, turn_id, user).await {
+            match send(&agent, turn_id, user, options).await {
                 Ok((writer, turn)) => {
                     // Whoever sent the message may no longer wait for this; the turn goes on all the same.
                     let _ = stored.send(Ok(()));
@@ -142,10 +148,11 @@ async fn send(
     agent: &Arc<AgentCore>,
     turn_id: TurnId,
     user: Message,
+    options: Option<Arc<Value>>,
 ) -> Result<(Writer, OpenTurn), (Error, AgentState)> {
     if let Some((token, history)) = agent.take_history() {
         let mut writer = Writer::again(agent.clone(), token, history);
-        match turn::begin(&mut writer, turn_id.clone(), user.clone(), Vec::new()).await {
+        match turn::begin(&mut writer, turn_id.clone(), user.clone(), Vec::new(), options.clone()).await {
             Ok(turn) => return Ok((writer, turn)),
             // Somebody else had the session since.
             Err(error) if error.kind() == ErrorKind::ConditionFailed && writer.is_unproved() => {}
@@ -157,7 +164,7 @@ async fn send(
         _ => (error, AgentState::Error),
     })?;
     let begun = match recover::recover(&mut writer).await {
-        Ok(Recovered::Whole) => turn::begin(&mut writer, turn_id, user, Vec::new()).await,
+        Ok(Recovered::Whole) => turn::begin(&mut writer, turn_id, user, Vec::new(), options).await,
         Ok(Recovered::Open(_)) => {
             writer.abandon().await;
             let error = Error::new(ErrorKind::Busy, "send message")
@@ -281,7 +288,7 @@ async fn next_queued(writer: &mut Writer) -> Result<Option<OpenTurn>> {
         let turn_id = TurnId::fresh(&*agent.shared.host.ids);
         let body = MessageBody::User { content: next.content };
         let user = Message::new(next.id.clone(), next.timestamp, body);
-        return turn::begin(writer, turn_id, user, vec![next.id]).await.map(Some);
+        return turn::begin(writer, turn_id, user, vec![next.id], None).await.map(Some);
     }
 }
 

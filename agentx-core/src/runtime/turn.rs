@@ -1,12 +1,19 @@
 //! One turn: the driver's events, through the state machine, into the store and then to subscribers.
 
-use std::{mem, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{
+    mem,
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use futures::{
     FutureExt, StreamExt,
     channel::oneshot,
     future::{self, Either, FusedFuture},
 };
+use serde_json::Value;
 
 use super::{
     approval::StoredApprovals,
@@ -30,6 +37,7 @@ pub(super) async fn begin(
     turn_id: TurnId,
     user: Message,
     taken: Vec<MessageId>,
+    options: Option<Arc<Value>>,
 ) -> Result<OpenTurn> {
     let agent = writer.agent().clone();
     let ledger = spent::ledger(&agent).await?;
@@ -39,7 +47,7 @@ pub(super) async fn begin(
     let at = agent.shared.host.now();
     let with = With { taken, ..With::default() };
     let (first, _) = writer.append(at, Some(&turn_id), &events, with).await?;
-    let turn = OpenTurn::new(writer, turn_id, machine, Vec::new(), ledger);
+    let turn = OpenTurn::new(writer, turn_id, machine, Vec::new(), ledger, options);
     agent.publish(turn.machine.state(), at, &turn.context, events, first);
     Ok(turn)
 }
@@ -96,9 +104,11 @@ impl OpenTurn {
         machine: TurnMachine,
         resume: Vec<ResumedCall>,
         ledger: Ledger,
+        options: Option<Arc<Value>>,
     ) -> Self {
         let agent = writer.agent().clone();
-        let (shared, image) = (&agent.shared, &agent.image);
+        let shared = &agent.shared;
+        let image = agent.image.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let has_approvals = !resume.is_empty();
         let mut turn = Turn::new(writer.history.clone(), shared.host.clock.clone())
             .with_tools(agent.tools.clone())
@@ -111,7 +121,9 @@ impl OpenTurn {
         turn.settings = shared.settings.clone();
         turn.agent_name = Some(image.spec.name.clone()).filter(|name| !name.is_empty());
         turn.session = Some(image.session_id.clone());
+        turn.options = options;
         turn.hooks.clone_from(&shared.hooks);
+        turn.image = Some(image);
         // The driver begins with the first poll, where its panics are caught.
         let driver = shared.driver.clone();
         let stream = Some(future::lazy(move |_| driver.start(turn)).flatten_stream().boxed());
@@ -128,7 +140,7 @@ impl OpenTurn {
         resume: Vec<ResumedCall>,
         ledger: Ledger,
     ) -> Self {
-        let turn = Self::new(writer, turn_id, machine, resume, ledger);
+        let turn = Self::new(writer, turn_id, machine, resume, ledger, None);
         turn.agent.set_state(turn.machine.state());
         turn
     }
