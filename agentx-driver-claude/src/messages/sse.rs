@@ -1,5 +1,5 @@
 use agentx_core::{Error, ErrorKind, Result};
-use memchr::{memchr, memchr2, memchr2_iter};
+use memchr::{memchr, memchr2};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -27,6 +27,8 @@ pub struct SseParser {
     mode: Mode,
     /// What has come of an event that is not whole; line by line, of a line. Cleared when the next begins.
     buffer: Vec<u8>,
+    /// The line ends of the event that is not whole, so that none of it is looked at twice.
+    lines: Lines,
     /// The event so far, line by line, or the last one.
     name: Vec<u8>,
     data: Vec<u8>,
@@ -59,6 +61,15 @@ enum State {
     Told,
 }
 
+/// The first line ends of an event, counted from its beginning.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lines {
+    ends: [usize; 2],
+    count: usize,
+    /// Where the line begins that is under way.
+    start: usize,
+}
+
 /// Where the event ends to which a chunk belongs.
 enum End {
     /// Behind so many bytes of the chunk.
@@ -89,8 +100,17 @@ impl SseParser {
 
     /// A parser that takes events of up to `limit` bytes.
     pub fn with_limit(limit: usize) -> Self {
-        let (buffer, name, data) = (Vec::new(), Vec::new(), Vec::new());
-        Self { limit, mode: Mode::Whole, buffer, name, data, state: State::Between, after_cr: false, bom: 0 }
+        Self {
+            limit,
+            mode: Mode::Whole,
+            buffer: Vec::new(),
+            lines: Lines::default(),
+            name: Vec::new(),
+            data: Vec::new(),
+            state: State::Between,
+            after_cr: false,
+            bom: 0,
+        }
     }
 
     /// Takes the next bytes and hands each event that they complete to `sink`.
@@ -112,50 +132,38 @@ impl SseParser {
     /// `LimitExceeded` for an event beyond the limit; the parser is of no further use then.
     #[inline]
     pub fn next<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Result<Option<SseEvent<'s>>> {
-        if self.is_between_events()
-            && let Some((event, after)) = simple(chunk)
-            && event.name.len() + event.data.len() <= self.limit
-        {
-            *chunk = after;
-            return Ok(Some(event));
-        }
-        self.next_in_pieces(chunk)
-    }
-
-    /// Whether the next byte begins an event.
-    #[inline]
-    pub(super) fn is_between_events(&self) -> bool {
-        let between = self.state == State::Told || (self.state == State::Between && self.buffer.is_empty());
-        between && self.mode == Mode::Whole && self.bom == BOM.len()
-    }
-
-    /// Any event, whatever came before.
-    fn next_in_pieces<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Result<Option<SseEvent<'s>>> {
         if self.state == State::Told {
-            self.clear();
-            self.buffer.clear();
+            self.begin();
         }
-        *chunk = self.skip_bom(chunk);
+        if self.bom < BOM.len() {
+            *chunk = self.skip_bom(chunk);
+        }
         while self.mode == Mode::Whole {
-            match self.end_of_event(chunk) {
+            match self.lines.look(self.buffer.len(), chunk) {
                 End::At(end) => {
                     let (head, tail) = chunk.split_at(end);
-                    self.buffer.extend_from_slice(head);
                     *chunk = tail;
-                    self.check(self.buffer.len())?;
-                    // Where the name and the data are, since what is borrowed here could not be changed below.
-                    let places = simple(&self.buffer).map(|(event, _)| (event.name.len(), event.data.len()));
-                    if let Some((name, data)) = places {
-                        self.state = State::Told;
-                        return Ok(Some(simple_of(&self.buffer, name, data)));
+                    self.check(self.buffer.len() + end)?;
+                    let lines = std::mem::take(&mut self.lines);
+                    if self.buffer.is_empty() {
+                        if let Some(event) = lines.simple(head) {
+                            self.state = State::Told;
+                            return Ok(Some(event));
+                        }
+                        self.read(head)?;
+                    } else {
+                        self.buffer.extend_from_slice(head);
+                        if lines.simple(&self.buffer).is_some() {
+                            self.state = State::Told;
+                            return Ok(lines.simple(&self.buffer));
+                        }
+                        self.read_buffer()?;
                     }
-                    self.read_buffer()?;
                     if self.state == State::Data {
                         self.state = State::Told;
                         return Ok(Some(SseEvent { name: &self.name, data: &self.data }));
                     }
-                    self.clear();
-                    self.buffer.clear();
+                    self.begin();
                 }
                 End::Beyond => {
                     self.buffer.extend_from_slice(chunk);
@@ -175,30 +183,34 @@ impl SseParser {
         self.next_by_lines(chunk)
     }
 
-    /// Where the event in the buffer, which may be empty, ends in the chunk.
-    fn end_of_event(&self, chunk: &[u8]) -> End {
-        let mut line = if self.buffer.last().is_none_or(|last| *last == b'\n') { 0 } else { usize::MAX };
-        for at in memchr2_iter(b'\n', b'\r', chunk) {
-            if chunk.get(at) == Some(&b'\r') {
-                return End::Unclear;
-            }
-            if at == line {
-                return End::At(at + 1);
-            }
-            line = at + 1;
-        }
-        End::Beyond
+    /// Whether the next byte begins an event.
+    #[inline]
+    pub(super) fn is_between_events(&self) -> bool {
+        let between = self.state == State::Told || (self.state == State::Between && self.buffer.is_empty());
+        between && self.mode == Mode::Whole && self.bom == BOM.len()
+    }
+
+    /// Nothing has come of the next event.
+    #[inline]
+    fn begin(&mut self) {
+        self.clear();
+        self.buffer.clear();
     }
 
     /// Reads the whole lines in the buffer.
     fn read_buffer(&mut self) -> Result<()> {
         let buffer = std::mem::take(&mut self.buffer);
-        let mut rest = buffer.as_slice();
+        self.read(&buffer)?;
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    /// Reads the whole lines of a text.
+    fn read(&mut self, mut rest: &[u8]) -> Result<()> {
         while let Some((line, after)) = memchr(b'\n', rest).and_then(|end| rest.split_at_checked(end)) {
             rest = after.get(1..).unwrap_or_default();
             self.take_line(line)?;
         }
-        self.buffer = buffer;
         Ok(())
     }
 
@@ -294,33 +306,44 @@ impl Default for SseParser {
     }
 }
 
-/// An event as servers write them, a name and one line of data, if it begins here and is whole, and what follows it.
-#[inline]
-fn simple(chunk: &[u8]) -> Option<(SseEvent<'_>, &[u8])> {
-    let (name, rest) = match chunk.strip_prefix(b"event: ") {
-        Some(line) => split_line(line)?,
-        None => (&[][..], chunk),
-    };
-    let (data, rest) = split_line(rest.strip_prefix(b"data: ")?)?;
-    Some((SseEvent { name, data }, rest.strip_prefix(b"\n")?))
-}
-
-/// The simple event in a text that is nothing else, by the lengths of its name and its data.
-fn simple_of(text: &[u8], name: usize, data: usize) -> SseEvent<'_> {
-    const NAME: usize = b"event: ".len();
-    // The data is followed by two line ends.
-    let end = text.len().saturating_sub(2);
-    SseEvent {
-        name: text.get(NAME..NAME + name).filter(|_| name > 0).unwrap_or_default(),
-        data: text.get(end.saturating_sub(data)..end).unwrap_or_default(),
+impl Lines {
+    /// Looks where the event ends of which so many bytes came before the chunk.
+    #[inline]
+    fn look(&mut self, before: usize, chunk: &[u8]) -> End {
+        let mut at = 0;
+        if before == self.start && chunk.first() == Some(&b'\n') {
+            return End::At(1);
+        }
+        while let Some(found) = memchr2(b'\n', b'\r', chunk.get(at..).unwrap_or_default()) {
+            at += found;
+            if chunk.get(at) != Some(&b'\n') {
+                return End::Unclear;
+            }
+            if let Some(end) = self.ends.get_mut(self.count) {
+                *end = before + at;
+            }
+            self.count += 1;
+            at += 1;
+            self.start = before + at;
+            if chunk.get(at) == Some(&b'\n') {
+                return End::At(at + 1);
+            }
+        }
+        End::Beyond
     }
-}
 
-/// A line that ends with LF alone, and what follows it.
-#[inline]
-fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (line, tail) = text.split_at_checked(memchr2(b'\n', b'\r', text)?)?;
-    Some((line, tail.strip_prefix(b"\n")?))
+    /// The event that has these lines, if it is one as servers write them: a name and one line of data.
+    #[inline]
+    fn simple(self, text: &[u8]) -> Option<SseEvent<'_>> {
+        let (name, data) = match (self.count, self.ends) {
+            (1, [end, _]) => (&[][..], text.get(..end)?),
+            (2, [first, second]) => {
+                (text.get(..first)?.strip_prefix(b"event: ")?, text.get(first + 1..second)?)
+            }
+            _ => return None,
+        };
+        Some(SseEvent { name, data: data.strip_prefix(b"data: ")? })
+    }
 }
 
 /// The value of the line, where it is of this field.
