@@ -64,6 +64,17 @@ mod isolation {
         }
     }
 
+    /// A host of its own that dropping kills, also where a test fails.
+    struct Host(std::process::Child);
+
+    impl Drop for Host {
+        fn drop(&mut self) {
+            // An error means that it has ended.
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
     /// Whether the helper refused, and not a program that may not be installed, or groups that the user may not make.
     fn is_ours(error: &agentx_resource::Error) -> bool {
         let told = error.to_string();

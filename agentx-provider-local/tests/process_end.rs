@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentx_provider_local::{Containment, LocalProcess};
-use agentx_resource::{Child, ExecEvent, ExecRequest, ExitStatus, Process, ProcessExt};
+use agentx_provider_local::{Containment, Isolation, LocalProcess, TreeLimits};
+use agentx_resource::{Child, ErrorKind, ExecEvent, ExecRequest, ExitStatus, Process, ProcessExt};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Enough for a run of all tests; five hundred were run by hand.
@@ -24,8 +24,10 @@ fn rounds() -> u32 {
     std::env::var("AGENTX_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap())
 }
 
+const GRACE: Duration = Duration::from_millis(30);
+
 fn local() -> LocalProcess {
-    LocalProcess::new("/").unwrap().with_kill_grace(Duration::from_millis(30))
+    LocalProcess::new("/").unwrap().with_kill_grace(GRACE)
 }
 
 /// A word that is in the command line of everything that one command starts.
@@ -38,8 +40,8 @@ impl Trace {
         Self(format!("1000.{:07}{count:05}", std::process::id()))
     }
 
-    /// A command that gets away in every way, says `ready`, and goes on.
-    fn script(&self, pause: &str) -> String {
+    /// A command that gets away in every way, says `ready`, and goes on. Its bomb doubles so many times.
+    fn script(&self, pause: &str, doublings: u32) -> String {
         let n = &self.0;
         format!(
             "nohup sleep {n} >/dev/null 2>&1 &
@@ -49,8 +51,9 @@ impl Trace {
             (trap '' TERM HUP INT; setsid sh -c 'sleep {n}; sleep {n}') &
             setsid sleep {n} </dev/null >/dev/null 2>&1 &
             sleep {n} & kill -STOP $!
+            sleep {n} & kill -TSTP $!
             bomb() {{ if [ $1 -gt 0 ]; then bomb $(($1 - 1)) & bomb $(($1 - 1)) & fi; exec sleep {n}; }}
-            bomb 3 &
+            bomb {doublings} &
             chain() {{ if [ $1 -gt 0 ]; then (chain $(($1 - 1)) &) else exec sleep {n}; fi; }}
             chain 200 & export -f chain; setsid bash -c 'chain 200; : {n}' &
             {pause}
@@ -89,11 +92,15 @@ impl Trace {
 /// Whoever ends everything from another process is given this long. No test takes it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One third each: ended while it starts, when all was begun, when all was there.
+/// One third each: ended while it starts, when all was begun, with a bomb of 127 processes, when all was there.
 async fn begin(process: &LocalProcess, trace: &Trace, round: u32) -> Box<dyn Child> {
-    let pause = if round % 3 == 2 { "sleep 0.05" } else { "" };
-    let child =
-        process.spawn(ExecRequest::program("bash", ["-c".to_owned(), trace.script(pause)])).await.unwrap();
+    let (pause, doublings) = match round % 3 {
+        1 => ("", 6),
+        2 => ("sleep 0.05", 3),
+        _ => ("", 3),
+    };
+    let script = trace.script(pause, doublings);
+    let child = process.spawn(ExecRequest::program("bash", ["-c".to_owned(), script])).await.unwrap();
     if !round.is_multiple_of(3) {
         assert_eq!(child.next_event().await.unwrap(), Some(ExecEvent::Stdout("ready\n".into())));
     }
@@ -143,11 +150,53 @@ async fn an_interrupt_leaves_nothing() {
 async fn a_timeout_leaves_nothing() {
     for round in 0..rounds() {
         let trace = Trace::new();
-        let request = ExecRequest::program("bash", ["-c".to_owned(), trace.script("")]);
+        let request = ExecRequest::program("bash", ["-c".to_owned(), trace.script("", 3)]);
         let timeout = Duration::from_millis(u64::from(round % 10) * 5);
         let output = local().exec(request.with_timeout(timeout)).await.unwrap();
         assert_eq!(output.status, ExitStatus::TimedOut);
         trace.assert_gone();
+    }
+}
+
+/// The most processes that a bomb may come to.
+const LIMIT: u64 = 64;
+
+/// One that forks until it is refused, and then goes on trying.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_at_its_limit_leaves_nothing() {
+    let isolation = Isolation::new().with_tree_limits(TreeLimits::default().with_processes(LIMIT));
+    let dir = tempfile::tempdir().unwrap();
+    let process = LocalProcess::new(dir.path()).unwrap().with_kill_grace(GRACE);
+    let process = match process.with_isolation(isolation) {
+        Ok(process) => process,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            return eprintln!("LEFT OUT: {error}");
+        }
+    };
+    let usage = || process.tree_usage().unwrap();
+    for round in 0..rounds() {
+        let trace = Trace::new();
+        let bomb = format!("bomb() {{ bomb | bomb & bomb; }}; bomb 2>/dev/null; : {}", trace.0);
+        let refused = usage().processes_refused.unwrap();
+        let child = process.spawn(ExecRequest::program("bash", ["-c".to_owned(), bomb])).await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while usage().processes_refused.unwrap() == refused {
+            assert!(Instant::now() < deadline, "nothing was refused");
+            tokio::task::yield_now().await;
+        }
+        if !round.is_multiple_of(2) {
+            child.kill().await.unwrap();
+            assert_eq!(status(&*child).await, Some(ExitStatus::Killed));
+            trace.assert_gone();
+        }
+        drop(child);
+        trace.assert_gone();
+        // Those that have ended count until they are off the books.
+        while usage().processes != Some(0) {
+            assert!(Instant::now() < deadline, "{:?}", usage());
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -157,7 +206,7 @@ fn the_end_of_the_runtime_leaves_nothing() {
         let trace = Trace::new();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (script, process) = (trace.script(""), local());
+        let (script, process) = (trace.script("", 3), local());
         let (ready, is_ready) = std::sync::mpsc::channel();
         runtime.spawn(async move {
             let child = process.spawn(ExecRequest::program("bash", ["-c".to_owned(), script])).await.unwrap();
@@ -194,22 +243,33 @@ fn a_host() {
     });
 }
 
+/// A host that dropping kills, also where a test fails.
+struct Host(std::process::Child);
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // An error means that it has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_killed_host_leaves_nothing() {
     for round in 0..rounds() {
         let trace = Trace::new();
-        let mut host = Command::new(std::env::current_exe().unwrap())
+        let (pause, doublings) = if round.is_multiple_of(2) { ("sleep 0.05", 3) } else { ("", 6) };
+        let host = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "a_host", "--nocapture"])
-            .env("AGENTX_TEST_SCRIPT", trace.script(if round.is_multiple_of(2) { "sleep 0.05" } else { "" }))
+            .env("AGENTX_TEST_SCRIPT", trace.script(pause, doublings))
             .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(host.stdout.take().unwrap()).lines();
+            .spawn();
+        let mut host = Host(host.unwrap());
+        let lines = BufReader::new(host.0.stdout.take().unwrap()).lines();
         assert!(lines.map_while(Result::ok).any(|line| line == "host is ready"));
-        let helpers = helpers_of(host.id());
+        let helpers = helpers_of(host.0.id());
         assert_eq!(helpers.len(), 1);
-        host.kill().unwrap();
-        host.wait().unwrap();
+        drop(host);
         // The helper is the last to end.
         let deadline = Instant::now() + PATIENCE;
         while is_helper(helpers[0]) && Instant::now() < deadline {

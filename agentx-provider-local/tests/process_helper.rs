@@ -7,6 +7,7 @@ use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 use agentx_provider_local::{Containment, LocalProcess};
 use agentx_resource::{
     ErrorKind, ExecEvent, ExecRequest, ExitStatus, Process, ProcessExt, ResourceLimits, Signal, Stdin,
+    TerminalSize,
 };
 
 /// The same program as a file.
@@ -75,6 +76,26 @@ async fn a_probe_goes_through_the_same_helper() {
     assert!(broken.to_string().contains("/no/such/helper"), "{broken}");
     let probe = local().with_helper(HELPER).probe().await.unwrap();
     assert!(probe.attempts.iter().any(|attempt| attempt.inside.got()));
+}
+
+/// Commands are in the helper's session, which has no terminal: they can neither ask the host's user nor be stopped by
+/// theirs.
+#[tokio::test]
+async fn the_hosts_terminal_is_none_of_the_commands() {
+    let terminal = || fs::File::options().read(true).write(true).open("/dev/tty");
+    if std::env::var_os("IN_A_TERMINAL").is_some() {
+        terminal().expect("the host has a terminal");
+        for script in ["exec 3</dev/tty", "exec 3>/dev/tty", "setsid -w sh -c 'exec 3</dev/tty'"] {
+            let output = local().exec(ExecRequest::shell(script)).await.unwrap();
+            assert!(output.stderr_text().contains("No such device"), "{script}: {output:?}");
+        }
+        return;
+    }
+    let name = "the_hosts_terminal_is_none_of_the_commands";
+    let host = ExecRequest::program(std::env::current_exe().unwrap().to_str().unwrap(), ["--exact", name]);
+    let host = host.with_env("IN_A_TERMINAL", "1").with_terminal(TerminalSize::default());
+    let output = local().exec(host).await.unwrap();
+    assert!(output.stdout_text().contains("1 passed"), "{}", output.stdout_text());
 }
 
 #[tokio::test]

@@ -146,6 +146,9 @@ impl Policy {
         if let Some(namespaces) = self.namespaces.as_ref().filter(|namespaces| namespaces.per_command) {
             // The helper keeps what it needs to make namespaces. Its commands don't see it.
             self.pool = Some(Pool::new(namespaces)?);
+            if !self.filter.is_empty() {
+                namespaces::forbid_users().map_err(Failure::of("forbid new user namespaces"))?;
+            }
             return filter(&self.filter).map_err(Failure::of("install the filter"));
         }
         self.bonds.restrict().map_err(Failure::of("restrict the helper"))?;

@@ -78,6 +78,15 @@ pub(crate) fn forbid_capabilities() -> sys::Result<()> {
     Ok(())
 }
 
+/// No user namespace can be made within this one, not even by who knows how to get past the filter: without one there
+/// is no right to any other namespace, nor to a mount.
+pub(crate) fn forbid_users() -> sys::Result<()> {
+    // The one that commands see is read-only.
+    let proc = sys::new_mount(c"proc", &[], sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV)?;
+    let limit = sys::open(proc.raw(), c"sys/user/max_user_namespaces", sys::O_WRONLY, 0)?;
+    sys::write(limit.raw(), b"0").map(drop)
+}
+
 pub(crate) fn die_with_parent() -> sys::Result<()> {
     sys::process_control(PR_SET_PDEATHSIG, [sys::SIGKILL as usize, 0, 0, 0]).map(drop)
 }

@@ -31,7 +31,7 @@ pub enum Containment {
     /// There is no helper: the host starts the commands and then searches for what carries their mark, `AGENTX_EXEC`
     /// in the environment. It misses a process that has left the process group *and* replaced or hidden its
     /// environment, once its parent is gone. When the host is killed, its commands go on. Limits and terminals are
-    /// refused.
+    /// refused. Commands are in the host's session: one that opens `/dev/tty` is stopped there, where the host has it.
     Sweep {
         /// Why there is no helper, for a person.
         why: String,

@@ -10,7 +10,7 @@ use std::{
 use agentx_provider_local::{Guarantee, Isolation, LocalProcess, TreeLimits, Verdict};
 use agentx_resource::{ErrorKind, ExecEvent, ExecRequest, ExitStatus, Process, ProcessExt};
 
-use super::{SCOPES, full, isolated, light, said, sh};
+use super::{Host, SCOPES, full, isolated, light, said, sh};
 
 /// How long what is to happen may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -158,12 +158,12 @@ fn the_next_host_clears_up_behind_one_that_was_killed() {
     }
     let dir = tempfile::tempdir().unwrap();
     let told = dir.path().join("told");
-    let mut host = Command::new(std::env::current_exe().unwrap())
+    let host = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "isolation::tree::a_host"])
         .env("AGENTX_TEST_TREE_HOST", &told)
         .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let host = Host(host.unwrap());
     let read = || fs::read_to_string(&told).unwrap_or_default();
     wait_until("the host does not start", || !read().is_empty());
     let names: Vec<_> = read().split(' ').map(str::to_owned).collect();
@@ -172,8 +172,7 @@ fn the_next_host_clears_up_behind_one_that_was_killed() {
     // While it lives, nobody touches what is its own.
     drop(isolated(isolation.clone()));
     assert_eq!(names.iter().flat_map(|name| find(name)).count(), live);
-    host.kill().unwrap();
-    host.wait().unwrap();
+    drop(host);
     drop(isolated(isolation));
     assert_eq!(names.iter().flat_map(|name| find(name)).collect::<Vec<_>>(), Vec::<PathBuf>::new());
 }
@@ -200,6 +199,19 @@ async fn a_probe_tries_the_limits_that_were_asked_for() {
     // What was not asked for is not tried.
     let isolation = Isolation::new().with_tree_limits(TreeLimits::default().with_processes(9));
     assert_eq!(isolation.probe().await.unwrap().verdict(Guarantee::Tree), Verdict::Holds { attempts: 1 });
+}
+
+/// Limits alone share nothing that was not shared before.
+#[tokio::test]
+async fn the_whole_machine_can_be_limited_and_not_confined() {
+    let runs = |isolation| LocalProcess::new("/").unwrap().with_isolation(isolation);
+    match runs(Isolation::new().with_tree_limits(limits())) {
+        Ok(process) => assert_eq!(said(&process, "pwd").await, "/"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
+    }
+    for isolation in [light(), Isolation::full()] {
+        assert_eq!(runs(isolation).map(drop).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 use agentx_provider_local::{Containment, Isolation, LocalProcess, Namespaces};
 use agentx_resource::{ErrorKind, ExecRequest, Process, ProcessExt, ResourceLimits, ResourcePath, Stdin};
 
-use super::{SCOPES, full, isolated, said, sh};
+use super::{Host, SCOPES, full, isolated, said, sh};
 
 fn at(path: &str) -> ResourcePath {
     ResourcePath::new(path).unwrap()
@@ -85,28 +85,49 @@ async fn temporary_files_are_a_commands_own_or_its_owners() {
     assert!(!Path::new(&mine).exists());
 }
 
+/// Prints what is there of System V, and a POSIX queue.
+const LOOK: &str = "tail -qn +2 /proc/sysvipc/*; \
+    perl -e '$name = \"left\"; print \"queue\\n\" if syscall(shift, $name, 0, 0, 0) >= 0' $OPEN";
+
 /// Namespaces are used again where nothing is left in them.
 #[tokio::test]
 async fn nothing_of_a_command_is_left_for_the_next() {
-    let Some((process, _dir)) = isolated(full(Namespaces::PerCommand)) else { return };
-    // Where there is no such program, the segment is not made.
+    // What is left, and what proves that it could be seen. Landlock lets nobody have a queue.
+    let queue =
+        "perl -e '$name = \"left\"; syscall(shift, $name, 0102, 0600, 0) >= 0 or die \"$!\\n\"' $OPEN";
     let leave = [
-        "true",
-        "echo x > /tmp/x",
-        "mkdir /tmp/.hidden",
-        "ipcmk -M 100 >/dev/null 2>&1 || true",
-        "ipcmk -S 1 >/dev/null 2>&1 || true",
-        "ipcmk -Q >/dev/null 2>&1 || true",
-        "perl -e 'syscall(240, \"left\", 0102, 0600, 0)' 2>/dev/null || true",
-        "setsid sleep 1000 >/dev/null 2>&1 &",
+        (queue, LOOK),
+        ("true", "echo nothing"),
+        ("echo x > /tmp/x", "ls -A /tmp"),
+        ("mkdir /tmp/.hidden", "ls -A /tmp"),
+        ("ipcmk -M 100 >/dev/null", LOOK),
+        ("ipcmk -S 1 >/dev/null", LOOK),
+        ("ipcmk -Q >/dev/null", LOOK),
+        ("setsid sleep 1000 >/dev/null 2>&1 &", "cat /proc/[0-9]*/comm | grep sleep"),
     ];
-    for round in 0..30 {
-        // The call that opens a queue, by its number on x86-64; on another machine it is one that fails.
-        let look = "ls -A /tmp; tail -qn +2 /proc/sysvipc/*; cat /proc/[0-9]*/comm | grep sleep; \
-            perl -e 'print \"queue\" if syscall(240, \"left\", 0) >= 0' 2>/dev/null";
-        let left = sh(&process, &format!("{look}; {}", leave[round % leave.len()])).await;
-        assert_eq!(left.stdout_text(), "", "{round}: {}", left.stderr_text());
+    for (landlock, leave) in [(true, &leave[1..]), (false, &leave)] {
+        let isolation = full(Namespaces::PerCommand).with_landlock(landlock);
+        let Some((process, _dir)) = isolated(isolation) else { continue };
+        // The number of the call that opens a queue.
+        let open = if cfg!(target_arch = "x86_64") { 240 } else { 180 };
+        let process = process.with_env("OPEN", open.to_string());
+        for (leave, look) in leave.iter().cycle().take(2 * leave.len()) {
+            let all = format!("ls -A /tmp; {LOOK}; cat /proc/[0-9]*/comm | grep sleep");
+            // What was only just started may have another name yet.
+            let again = format!("for i in $(seq 1000); do {look} && break; done");
+            let output = sh(&process, &format!("{all}; echo --\n{leave}\n{again}")).await;
+            let (text, told) = (output.stdout_text(), output.stderr_text());
+            let Some(("", seen)) = text.split_once("--\n") else { panic!("{leave}: {text} {told}") };
+            assert!(!seen.is_empty(), "{leave}: {text} {told}");
+        }
     }
+}
+
+/// Who knew how to get past the filter would have no right to anything there.
+#[tokio::test]
+async fn no_user_namespace_can_be_made_beside_the_filter() {
+    let Some((process, _dir)) = isolated(full(Namespaces::PerCommand)) else { return };
+    assert_eq!(said(&process, "cat /proc/sys/user/max_user_namespaces").await, "0");
 }
 
 #[tokio::test]
@@ -299,15 +320,15 @@ async fn two_hosts_on_one_root_do_each_other_no_harm() {
     let isolation = || Isolation::full().with_protected([".bashrc"]);
     let dir = tempfile::tempdir().unwrap();
     let start = || {
-        let mut host = Command::new(std::env::current_exe().unwrap())
+        let host = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "isolation::views::a_host", "--nocapture"])
             .env("AGENTX_TEST_ROOT", dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = std::io::BufReader::new(host.stderr.take().unwrap()).lines();
+            .spawn();
+        let mut host = Host(host.unwrap());
+        let mut lines = std::io::BufReader::new(host.0.stderr.take().unwrap()).lines();
         let is_ready = lines.any(|line| line.unwrap() == "isolated");
         (host, is_ready)
     };
@@ -318,15 +339,14 @@ async fn two_hosts_on_one_root_do_each_other_no_harm() {
     let (mut first, is_ready) = start();
     assert!(is_ready);
     let second = LocalProcess::new(dir.path()).unwrap().with_isolation(isolation()).unwrap();
-    drop(first.stdin.take());
-    assert!(first.wait().unwrap().success());
+    drop(first.0.stdin.take());
+    assert!(first.0.wait().unwrap().success());
     assert!(!sh(&second, "echo evil > .bashrc").await.status.success());
     drop(second);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     // One that is killed leaves it to the next, also to one that has not asked for it.
-    let (mut killed, is_ready) = start();
-    killed.kill().unwrap();
-    killed.wait().unwrap();
+    let (killed, is_ready) = start();
+    drop(killed);
     assert!(is_ready && dir.path().join(".bashrc").exists());
     let third = LocalProcess::new(dir.path()).unwrap().with_isolation(Isolation::full()).unwrap();
     said(&third, "echo mine > .bashrc").await;

@@ -20,6 +20,10 @@ const IF_EQUAL: u16 = 0x15;
 const IF_AT_LEAST: u16 = 0x35;
 const IF_ANY_BIT: u16 = 0x45;
 const RETURN: u16 = 0x06;
+const XOR: u16 = 0xa4;
+/// With the index register.
+const OR_INDEX: u16 = 0x4c;
+const TO_INDEX: u16 = 0x07;
 
 /// Offsets in `struct seccomp_data`. Of an argument it is the low half, which is all that these calls look at.
 const NUMBER: u32 = 0;
@@ -285,11 +289,15 @@ fn leaf(rule: Rule) -> Result<Vec<Step>, u32> {
             let half = |shift| u32::try_from(key >> shift & u64::from(u32::MAX)).unwrap_or_default();
             let [key_low, key_high] = [0, 32].map(half);
             let flags = bits.map(|bits| [statement(LOAD, argument(0)), step(IF_ANY_BIT, bits, Past(0), YES)]);
+            // Both halves in one comparison: by two, the time would tell who has guessed the first.
             let unlock = [
                 statement(LOAD, low),
-                step(IF_EQUAL, key_low, Past(0), NO),
+                statement(XOR, key_low),
+                statement(TO_INDEX, 0),
                 statement(LOAD, high),
-                step(IF_EQUAL, key_high, YES, NO),
+                statement(XOR, key_high),
+                statement(OR_INDEX, 0),
+                step(IF_EQUAL, 0, YES, NO),
             ];
             flags.into_iter().flatten().chain(unlock).collect()
         }
@@ -328,8 +336,19 @@ mod tests {
 
     /// What the kernel would do.
     fn run(program: &[Instruction], architecture: u32, number: u32, args: [u64; 6]) -> u32 {
-        let (mut at, mut value) = (0, 0);
+        walk(program, architecture, number, args).0
+    }
+
+    /// And the way there.
+    fn walk(
+        program: &[Instruction],
+        architecture: u32,
+        number: u32,
+        args: [u64; 6],
+    ) -> (u32, Vec<Instruction>) {
+        let (mut at, mut value, mut index, mut way) = (0, 0, 0, Vec::new());
         for _ in 0..program.len() {
+            way.push(program[at]);
             let bytes = program[at].to_ne_bytes();
             let (yes, no) = (bytes[2], bytes[3]);
             let code = u16::from_ne_bytes(*bytes.first_chunk().unwrap());
@@ -340,13 +359,16 @@ mod tests {
                 LOAD if k == NUMBER => value = number,
                 LOAD if k == ARCHITECTURE => value = architecture,
                 LOAD => {
-                    let (index, half) = ((k as usize - 16) / 8, (k - 16) % 8);
-                    value = (args[index] >> (8 * half) & 0xffff_ffff).try_into().unwrap();
+                    let (place, half) = ((k as usize - 16) / 8, (k - 16) % 8);
+                    value = (args[place] >> (8 * half) & 0xffff_ffff).try_into().unwrap();
                 }
                 IF_EQUAL => at += skip(value == k),
                 IF_AT_LEAST => at += skip(value >= k),
                 IF_ANY_BIT => at += skip(value & k != 0),
-                RETURN => return k,
+                XOR => value ^= k,
+                TO_INDEX => index = value,
+                OR_INDEX => value |= index,
+                RETURN => return (k, way),
                 _ => panic!("unknown instruction {code:#x}"),
             }
         }
@@ -402,6 +424,19 @@ mod tests {
                 let expected = if locked.contains(&number) { ALLOW } else { expected };
                 assert_eq!(run(&open, NATIVE, number, with(SECRET)), expected, "{number}");
             }
+        }
+    }
+
+    #[test]
+    fn all_wrong_keys_go_the_same_way() {
+        const SECRET: u64 = 0x1234_5678_9abc_def0;
+        let program = compile(Some(SECRET));
+        for name in LOCKED {
+            let way = |key| walk(&program, NATIVE, number(name), [u64::MAX, 0, 0, 0, 0, key]).1;
+            for wrong in [SECRET ^ 1 << 63, SECRET ^ 1, u64::MAX] {
+                assert_eq!(way(wrong), way(0), "{name}");
+            }
+            assert_ne!(way(SECRET), way(0), "{name}");
         }
     }
 

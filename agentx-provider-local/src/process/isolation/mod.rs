@@ -87,8 +87,8 @@ pub enum Namespaces {
     /// The commands of one `LocalProcess` share them: they see each other, and a loopback device and `/tmp` are theirs
     /// together. The cheaper one.
     PerOwner,
-    /// Each command has fresh ones, apart from the user namespace and, under a proxy, the network: two commands share
-    /// the root and the writable places alone.
+    /// Each command has fresh ones, or ones in which nothing is left, apart from the user namespace and, under a proxy,
+    /// the network: two commands share the root and the writable places alone.
     PerCommand,
 }
 
@@ -409,6 +409,11 @@ impl Isolation {
         };
         let group = Group::new(&self.tree)?.map(Arc::new);
         Ok(Prepared { isolation: self, plan, bubblewrap, stand_ins: Arc::new(stand_ins), group })
+    }
+
+    /// Whether any file is out of reach.
+    fn confines_files(&self) -> bool {
+        self.landlock || self.namespaces.is_some()
     }
 
     /// The places of the host that are given to commands, but for the system's and the root.
