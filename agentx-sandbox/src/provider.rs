@@ -4,7 +4,7 @@ use agentx_core::{ContainerId, Error, ErrorKind, ImageId, Result, Tool, Workspac
 use agentx_resource::BoxFuture;
 use async_trait::async_trait;
 
-use crate::{NodeRuntime, ToolOptions, Workspace, tools_with};
+use crate::{NodeRuntime, ToolOptions, UndoLog, Workspace, tools_with};
 
 /// Where the agent of one image works: a runtime, and perhaps a workspace for its results.
 #[derive(Clone, Debug)]
@@ -12,6 +12,7 @@ pub struct Sandbox {
     runtime: NodeRuntime,
     workspace: Option<Workspace>,
     options: ToolOptions,
+    undo: Option<UndoLog>,
     #[cfg(feature = "mcp")]
     mcp: Vec<crate::mcp::McpConnection>,
 }
@@ -23,6 +24,7 @@ impl Sandbox {
             runtime,
             workspace: None,
             options: ToolOptions::new(),
+            undo: None,
             #[cfg(feature = "mcp")]
             mcp: Vec::new(),
         }
@@ -40,6 +42,13 @@ impl Sandbox {
     /// With these options of the tools.
     pub fn with_tool_options(mut self, options: ToolOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// What calls of the runtime's tools do to the files is remembered in `log`, which is of the same runtime, and can be
+    /// taken back.
+    pub fn with_undo(mut self, log: UndoLog) -> Self {
+        self.undo = Some(log);
         self
     }
 
@@ -64,6 +73,9 @@ impl Sandbox {
     /// The tools of the runtime, those of the workspace, and those of the MCP servers.
     pub fn tools(&self) -> Vec<Arc<dyn Tool>> {
         let mut offered = tools_with(&self.runtime, &self.options);
+        if let Some(log) = &self.undo {
+            offered = log.record(offered);
+        }
         offered.extend(self.workspace.iter().flat_map(|workspace| workspace.tools(&self.runtime)));
         #[cfg(feature = "mcp")]
         offered.extend(self.mcp.iter().flat_map(crate::mcp::McpConnection::tools));

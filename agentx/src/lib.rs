@@ -94,6 +94,9 @@ mod guides {
     #[doc = include_str!("../../docs/guides/resuming-after-a-crash.md")]
     struct ResumingAfterACrash;
 
+    #[doc = include_str!("../../docs/guides/workspaces.md")]
+    struct Workspaces;
+
     #[cfg(feature = "client")]
     #[doc = include_str!("../../docs/guides/remote.md")]
     struct Remote;

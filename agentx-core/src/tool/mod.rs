@@ -39,6 +39,17 @@ pub trait Tool: fmt::Debug + Send + Sync + 'static {
     async fn call(&self, input: Value, context: ToolContext) -> Result<ToolOutput>;
 }
 
+#[async_trait]
+impl<T: Tool + ?Sized> Tool for Arc<T> {
+    fn definition(&self) -> &ToolDefinition {
+        (**self).definition()
+    }
+
+    async fn call(&self, input: Value, context: ToolContext) -> Result<ToolOutput> {
+        (**self).call(input, context).await
+    }
+}
+
 /// What a model is told of a tool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
