@@ -18,7 +18,10 @@ pub use self::{
     api_key::{ApiKeys, KeyHash, generate_key},
     identity::{Identity, Scope},
 };
-pub(crate) use self::{api_key::random_hex, origin::is_allowed};
+pub(crate) use self::{
+    api_key::random_hex,
+    origin::{is_allowed, names_this_machine},
+};
 
 /// Finds out who asks, from what a request brings along.
 #[async_trait]

@@ -6,12 +6,11 @@ use axum::http::HeaderMap;
 /// has to say who asks, the server was called by a name of this machine. The latter keeps a page from reaching a local
 /// server through a name of its own that points here.
 pub(crate) fn is_allowed(headers: &HeaderMap, origins: &[String], loopback_only: bool) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"));
-    let host = text("host").unwrap_or_default();
-    if loopback_only && !is_loopback(host) {
+    if loopback_only && !names_this_machine(headers) {
         return false;
     }
-    match text("origin") {
+    let host = text(headers, "host").unwrap_or_default();
+    match text(headers, "origin") {
         // No browser.
         None => true,
         Some(origin) if origins.iter().any(|allowed| allowed == origin) => true,
@@ -20,6 +19,15 @@ pub(crate) fn is_allowed(headers: &HeaderMap, origins: &[String], loopback_only:
             place.is_some_and(|place| place.eq_ignore_ascii_case(host))
         }
     }
+}
+
+/// Whether the server was called by a name of this machine.
+pub(crate) fn names_this_machine(headers: &HeaderMap) -> bool {
+    is_loopback(text(headers, "host").unwrap_or_default())
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
 }
 
 /// Whether a `Host` header names this machine.

@@ -11,7 +11,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, DefaultBodyLimit, Request, State, WebSocketUpgrade},
+    extract::{
+        ConnectInfo, DefaultBodyLimit, Request, State, WebSocketUpgrade,
+        ws::rejection::WebSocketUpgradeRejection,
+    },
     http::{HeaderMap, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -21,7 +24,7 @@ use serde_json::{Value, json};
 use self::table::Table;
 use crate::{
     Owner,
-    auth::Credentials,
+    auth::{self, Credentials},
     failure::{Code, Failure},
     quota::RateState,
     server::Shared,
@@ -122,8 +125,10 @@ async fn not_allowed() -> Failure {
 async fn connect(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
+    let upgrade = upgrade
+        .map_err(|rejection| Failure::new(Code::InvalidRequest, format!("no WebSocket: {rejection}")))?;
     let credentials = Credentials::of_headers(&headers);
     let said = credentials.token.is_some();
     let caller = shared.caller(credentials).await?;
@@ -147,11 +152,12 @@ async fn admitted(State(shared): State<Arc<Shared>>, request: Request, next: Nex
 }
 
 /// Lets those pass who look after the server: on this machine, or with an administrator's key. Who comes through a proxy
-/// is not of this machine.
+/// is not of this machine, nor is a page of somebody else's, whose name points here.
 async fn observed(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let is_forwarded = FORWARDED.iter().any(|name| request.headers().contains_key(*name));
-    if peer.is_some_and(|peer| peer.to_canonical().is_loopback()) && !is_forwarded {
+    let is_near = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+    if is_near && !is_forwarded && auth::names_this_machine(request.headers()) {
         return next.run(request).await;
     }
     administered(State(shared), request, next).await

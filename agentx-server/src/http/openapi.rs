@@ -219,6 +219,7 @@ fn schemas() -> Value {
     let agent = json!({
         "agentId": text(), "imageId": text(), "containerId": text(), "sessionId": text(),
         "lifecycle": {"const": "running"},
+        "state": {"type": "string", "description": "What it does, such as idle, thinking, or awaiting_approval."},
     });
     let run = json!({
         "agentId": text(), "imageId": text(), "containerId": text(), "sessionId": text(), "reused": {"type": "boolean"},

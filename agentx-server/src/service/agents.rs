@@ -102,5 +102,6 @@ fn described(owner: &Owner, running: &RunningAgent) -> Value {
         "containerId": owner.name_of(&running.container),
         "sessionId": running.agent.session_id(),
         "lifecycle": "running",
+        "state": running.agent.state(),
     })
 }

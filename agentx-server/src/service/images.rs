@@ -97,15 +97,12 @@ impl Service {
     }
 
     pub(super) async fn get_image(&self, owner: &Owner, params: ByImage) -> Outcome {
-        match self.image(owner, &params.image_id).await {
-            Ok(image) => {
+        match self.image_or_none(owner, &params.image_id).await? {
+            Some(image) => {
                 let record = self.listed(owner, &image);
                 Ok(Answer::of(json!({"record": record})).with_sessions([image.session_id]))
             }
-            Err(failure) if failure == Failure::not_found("Image", super::shown(&params.image_id)) => {
-                Ok(Answer::of(json!({"record": null})))
-            }
-            Err(failure) => Err(failure),
+            None => Ok(Answer::of(json!({"record": null}))),
         }
     }
 
@@ -129,7 +126,7 @@ impl Service {
 
     pub(super) async fn delete_image(&self, owner: &Owner, params: ByImage) -> Outcome {
         // One that is gone is as good as deleted, and one of another's must not look different.
-        if let Ok(image) = self.image(owner, &params.image_id).await {
+        if let Some(image) = self.image_or_none(owner, &params.image_id).await? {
             let account = self.accounts.of(owner);
             let mut places = account.places.lock().await;
             self.running.remove(&image.image_id);
@@ -154,7 +151,7 @@ impl Service {
     }
 
     pub(super) async fn stop_image(&self, owner: &Owner, params: ByImage) -> Outcome {
-        if let Ok(image) = self.image(owner, &params.image_id).await {
+        if let Some(image) = self.image_or_none(owner, &params.image_id).await? {
             self.running.remove(&image.image_id);
             self.runtime.stop(&image.image_id).await;
         }

@@ -25,7 +25,7 @@ fn waits() -> bool {
 
 /// What a user says: text, or parts.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "content: neither a text nor a list of parts")]
 enum Content {
     Text(String),
     Parts(Vec<ContentPart>),

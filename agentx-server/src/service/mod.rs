@@ -133,9 +133,14 @@ impl Service {
 
     /// An image of `owner`'s.
     async fn image(&self, owner: &Owner, id: &str) -> Outcome<ImageRecord> {
-        let missing = || Failure::not_found("Image", shown(id));
-        let image = self.runtime.image(&ImageId::new(id).map_err(|_| missing())?).await?;
-        image.filter(|image| owner.name_of(&image.container_id).is_some()).ok_or_else(missing)
+        self.image_or_none(owner, id).await?.ok_or_else(|| Failure::not_found("Image", shown(id)))
+    }
+
+    /// An image of `owner`'s, where there is one.
+    async fn image_or_none(&self, owner: &Owner, id: &str) -> Outcome<Option<ImageRecord>> {
+        let Ok(id) = ImageId::new(id) else { return Ok(None) };
+        let image = self.runtime.image(&id).await?;
+        Ok(image.filter(|image| owner.name_of(&image.container_id).is_some()))
     }
 }
 

@@ -118,7 +118,10 @@ fn of_rpc(mut object: Object) -> Frame {
     };
     let text = |key: &str| params.get(key).and_then(Value::as_str).map(str::to_owned);
     let control = match name.as_str() {
-        "subscribe" => text("topic").map(|topic| subscribe(topic, &params)),
+        "subscribe" => match text("topic").map(|topic| subscribe(topic, &params)).transpose() {
+            Ok(control) => control,
+            Err(failure) => return Frame::Bad(asked, failure),
+        },
         "unsubscribe" => text("topic").map(|topic| Control::Unsubscribe { topic }),
         "control.ack" => Some(Control::Acknowledged),
         "auth" => Some(Control::Auth { headers: headers(&params) }),
@@ -145,7 +148,10 @@ fn of_event(mut object: Object) -> Frame {
     match event_type.as_str() {
         "subscribe" => {
             if let Some(topic) = object.get("sessionId").and_then(Value::as_str) {
-                return told(subscribe(topic.to_owned(), &object));
+                return match subscribe(topic.to_owned(), &object) {
+                    Ok(control) => told(control),
+                    Err(failure) => Frame::Bad(Asked::nothing(Wire::Event), failure),
+                };
             }
         }
         "auth" => return told(Control::Auth { headers: headers(&object) }),
@@ -166,9 +172,16 @@ fn of_event(mut object: Object) -> Frame {
     }
 }
 
-fn subscribe(topic: String, params: &Object) -> Control {
-    let after = params.get("afterCursor").and_then(Value::as_str).and_then(parse_cursor);
-    Control::Subscribe { topic, after }
+/// A place that can't be read is refused: from now on instead would be a gap that nobody is told of.
+fn subscribe(topic: String, params: &Object) -> Result<Control, Failure> {
+    let after = match params.get("afterCursor") {
+        None | Some(Value::Null) => None,
+        Some(place) => {
+            let place = place.as_str().and_then(parse_cursor);
+            Some(place.ok_or_else(|| Failure::params("afterCursor is no cursor of this server"))?)
+        }
+    };
+    Ok(Control::Subscribe { topic, after })
 }
 
 fn headers(params: &Object) -> BTreeMap<String, String> {
@@ -225,6 +238,13 @@ mod tests {
             (-32602, json!(1))
         );
         assert_eq!(code(&json!({"jsonrpc": "2.0", "id": 1, "method": "subscribe"})), (-32602, json!(1)));
+        for place in [json!("yesterday"), json!(4), json!("4.x"), json!("-1")] {
+            let params = json!({"topic": "s", "afterCursor": place});
+            let subscribe = json!({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params});
+            assert_eq!(code(&subscribe), (-32602, json!(1)), "{place}");
+            let first = one(&json!({"type": "subscribe", "sessionId": "s", "afterCursor": place}));
+            assert!(matches!(first, Frame::Bad(Asked::Event { .. }, _)), "{place}");
+        }
         assert_eq!(code(&json!(7)), (-32600, Value::Null));
         for text in ["", "{", "\u{0}", &"[".repeat(50_000)] {
             let Some(Frame::Bad(_, failure)) = frames(text, Wire::Rpc).pop() else { panic!("{text}") };

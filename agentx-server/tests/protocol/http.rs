@@ -215,12 +215,16 @@ async fn an_owner_has_bounds_of_its_own() {
     let counted = r#"agentx_requests_total{method="container.create",outcome="ok"} 2"#;
     assert!(metrics.lines().any(|line| line == counted), "{metrics}");
     assert!(!metrics.contains("ann") && !metrics.contains("\"one"), "{metrics}");
-    // Whoever comes through a proxy is not of this machine.
+    // Whoever comes through a proxy is not of this machine, nor whoever calls the server by another name.
     for path in ["/metrics", "/ready"] {
-        for (key, expected) in [("guess", StatusCode::UNAUTHORIZED), ("key-of-bob", StatusCode::FORBIDDEN)] {
-            let url = format!("http://{}{path}", served.address);
-            let asked = client().get(url).header("x-forwarded-for", "10.0.0.9").bearer_auth(key).send();
-            assert_eq!(asked.await.unwrap().status(), expected, "{path}");
+        for (name, value) in [("x-forwarded-for", "10.0.0.9"), ("host", "evil.example")] {
+            for (key, expected) in
+                [("guess", StatusCode::UNAUTHORIZED), ("key-of-bob", StatusCode::FORBIDDEN)]
+            {
+                let url = format!("http://{}{path}", served.address);
+                let asked = client().get(url).header(name, value).bearer_auth(key).send();
+                assert_eq!(asked.await.unwrap().status(), expected, "{path} {name}");
+            }
         }
     }
 }

@@ -22,4 +22,5 @@ mod owners;
 mod quotas;
 mod resume;
 mod support;
+mod tables;
 mod tenants;

@@ -136,24 +136,30 @@ async fn whoever_never_says_who_it_is_keeps_nobody_out() {
 async fn whoever_does_not_read_slows_nobody() {
     let served = serve().await;
     let (mut deaf, mut other) = (Client::connect(&served, None).await, Client::connect(&served, None).await);
-    let image = deaf.image("c").await["imageId"].clone();
-    let long = json!({"imageId": image.clone(), "content": "x".repeat(1 << 20)});
-    // What it says is told to it again, until nothing more fits into the connection.
+    let mut images = Vec::new();
+    for _ in 0..64 {
+        images.push(deaf.image("c").await["imageId"].clone());
+    }
+    let image = images[0].clone();
+    // What it says is told to it again, until nothing more fits into the connection. Each is said in a conversation of its
+    // own: a long one would be read whole for each answer.
     let talking = tokio::spawn(async move {
-        for id in 0..64 {
-            let send = json!({"jsonrpc": "2.0", "id": id, "method": "message.send", "params": long});
+        for image in images {
+            let long = json!({"imageId": image, "content": "x".repeat(1 << 18)});
+            let send = json!({"jsonrpc": "2.0", "id": image, "method": "message.send", "params": long});
             deaf.say(send.to_string()).await;
         }
         std::future::pending::<()>().await;
     });
+    // As a client of the first generation it hears nothing of that: it waits for its own answers alone.
     loop {
-        let listed = other.call("image.messages", json!({"imageId": image})).await;
+        let listed = other.request("image_messages", json!({"imageId": image, "limit": 1})).await;
         if !listed["messages"].as_array().unwrap().is_empty() {
             break;
         }
     }
     for number in 0..20 {
-        other.call("container.create", json!({"containerId": format!("c{number}")})).await;
+        other.request("container_create", json!({"containerId": format!("c{number}")})).await;
     }
     talking.abort();
 }

@@ -215,6 +215,8 @@ async fn what_is_not_there_is_told_in_json() {
         let (status, error) = api.json(Method::GET, path, None).await;
         assert_eq!((status, &error["error"]["code"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{path}");
     }
+    let (status, error) = api.json(Method::GET, "/ws", None).await;
+    assert_eq!((status, &error["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_request")));
     let (status, error) = api.json(Method::DELETE, "/health", None).await;
     assert_eq!(
         (status, &error["error"]["code"]),

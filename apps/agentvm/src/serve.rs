@@ -1,8 +1,8 @@
 //! `avm serve`.
 
 use std::{
-    collections::BTreeSet, io::Write, net::SocketAddr, os::fd::AsFd, path::Path, process::ExitCode,
-    sync::Arc, time::Duration,
+    collections::BTreeSet, env::VarError, io::Write, net::SocketAddr, os::fd::AsFd, path::Path,
+    process::ExitCode, sync::Arc, time::Duration,
 };
 
 use agentx::{
@@ -27,6 +27,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     Failure, data,
@@ -70,8 +71,11 @@ struct Checked {
 }
 
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("AVM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter = match std::env::var("AVM_LOG") {
+        Ok(filter) => EnvFilter::try_new(&filter).map_err(|error| format!("AVM_LOG={filter}: {error}"))?,
+        Err(VarError::NotPresent) => EnvFilter::new("info"),
+        Err(error) => return Err(format!("AVM_LOG: {error}").into()),
+    };
     tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter).init();
 
     let found = options.place.find()?;

@@ -4,6 +4,8 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -15,9 +17,9 @@ const env = { PATH: process.env.PATH, AVM_DATA_DIR: data };
 const WAIT = { timeout: 15_000 };
 
 /** Starts a server, and gives it with its address. */
-async function serve(port = "0") {
+async function serve(port = "0", variables = {}) {
   const flags = ["serve", "--port", port, "--ask", "bash", "--isolation", "none"];
-  const server = spawn(avm, flags, { env, stdio: ["ignore", "pipe", "ignore"] });
+  const server = spawn(avm, flags, { env: { ...env, ...variables }, stdio: ["ignore", "pipe", "ignore"] });
   for await (const line of createInterface(server.stdout)) {
     const url = /http:\/\/\S+/.exec(line)?.[0];
     if (url) return { server, url };
@@ -37,6 +39,121 @@ const browser = await chromium.launch({
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 let { server, url } = await serve();
+
+/** The Messages API on loopback, whose model says what the test tells it, when it does. */
+async function speaker() {
+  const asked = [];
+  const waiting = [];
+  const api = createServer((request, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    const send = (type, data) => response.write(`event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`);
+    const message = { id: "msg_1", type: "message", role: "assistant", model: "m", content: [], stop_reason: null, stop_sequence: null, usage: { input_tokens: 1, output_tokens: 1 } };
+    send("message_start", { message });
+    send("content_block_start", { index: 0, content_block: { type: "text", text: "" } });
+    const answer = {
+      say: (text) => send("content_block_delta", { index: 0, delta: { type: "text_delta", text } }),
+      end: () => {
+        send("content_block_stop", { index: 0 });
+        send("message_delta", { delta: { stop_reason: "end_turn", stop_sequence: null }, usage: { output_tokens: 2 } });
+        send("message_stop", {});
+        response.end();
+      },
+    };
+    const first = waiting.shift();
+    if (first) first(answer);
+    else asked.push(answer);
+  });
+  await new Promise((resolve) => api.listen(0, "127.0.0.1", resolve));
+  const answer = () => (asked.length > 0 ? Promise.resolve(asked.shift()) : new Promise((resolve) => waiting.push(resolve)));
+  return { api, url: `http://127.0.0.1:${api.address().port}`, answer };
+}
+
+/** A way to a server that can be cut off. */
+async function relay(port) {
+  const open = new Set();
+  let isCut = false;
+  const relay = net.createServer((near) => {
+    if (isCut) return near.destroy();
+    const far = net.connect(port, "127.0.0.1");
+    for (const [one, other] of [[near, far], [far, near]]) {
+      open.add(one);
+      one.pipe(other);
+      one.on("error", () => other.destroy());
+      one.on("close", () => open.delete(one) && other.destroy());
+    }
+  });
+  await new Promise((resolve) => relay.listen(0, "127.0.0.1", resolve));
+  const cut = (is) => {
+    isCut = is;
+    if (is) open.forEach((socket) => socket.destroy());
+  };
+  return { relay, url: `http://127.0.0.1:${relay.address().port}`, cut };
+}
+
+/** An answer that comes piece by piece, to a page that is left, comes back, and is loaded anew in the middle of it. */
+async function stream(viewport) {
+  const data = mkdtempSync(join(tmpdir(), "agentx-webchat-data-"));
+  const model = await speaker();
+  const served = await serve("0", { AVM_DATA_DIR: data, LLM_API_KEY: "sk-none", LLM_BASE_URL: model.url });
+  const way = await relay(new URL(served.url).port);
+  const context = await browser.newContext({ viewport, reducedMotion: "reduce" });
+  try {
+    const page = await context.newPage();
+    const answer = page.locator("article.assistant .text");
+    const reads = (text) => answer.last().getByText(text, { exact: true }).waitFor(WAIT);
+    const status = (text) => page.getByRole("status").filter({ hasText: text }).waitFor(WAIT);
+    const say = async (page, text) => {
+      await page.getByRole("textbox", { name: "Message" }).fill(text);
+      await page.keyboard.press("Enter");
+    };
+    await page.goto(way.url);
+    await page.getByRole("heading", { name: "What shall we do?" }).waitFor(WAIT);
+    // What nobody has said anything in yet is listened to as well when the connection comes back.
+    const other = await context.newPage();
+    await other.goto(served.url);
+    await other.getByRole("heading", { name: "What shall we do?" }).waitFor(WAIT);
+    way.cut(true);
+    await status("connecting");
+    await say(other, "speak");
+    const turn = await model.answer();
+    turn.say("One, ");
+    await other.locator("article.assistant .text").getByText("One,").waitFor(WAIT);
+    way.cut(false);
+    await status("connected");
+    await page.getByText("speak", { exact: true }).last().waitFor(WAIT);
+    await reads("One,");
+    turn.say("two, ");
+    await reads("One, two,");
+    way.cut(true);
+    await status("connecting");
+    turn.say("three, ");
+    way.cut(false);
+    await reads("One, two, three,");
+    // Loaded anew, the page has all that was said, and knows that there is something to stop.
+    await page.reload();
+    await reads("One, two, three,");
+    await page.getByRole("button", { name: "Stop" }).waitFor(WAIT);
+    turn.say("four.");
+    await reads("One, two, three, four.");
+    turn.end();
+    await page.getByRole("button", { name: "Stop" }).waitFor({ ...WAIT, state: "hidden" });
+    assert.equal(await answer.count(), 1);
+    await say(page, "again");
+    await model.answer();
+    await page.reload();
+    await page.getByRole("button", { name: "Stop" }).click(WAIT);
+    await page.getByText("Interrupted.").waitFor(WAIT);
+  } finally {
+    await context.close();
+    await end(served.server, "SIGTERM");
+    model.api.close();
+    model.api.closeAllConnections();
+    way.cut(true);
+    way.relay.close();
+    rmSync(data, { recursive: true, force: true });
+  }
+  pass("a page that is cut off or loaded anew in the middle of an answer has all of it, once, and can stop it");
+}
 
 /** The page of one size, from signing in to a file that is downloaded. */
 async function converse(name, viewport) {
@@ -198,6 +315,7 @@ function pass(what) {
 try {
   await converse("desktop", { width: 1280, height: 800 });
   await converse("phone", { width: 390, height: 844 });
+  await stream({ width: 1280, height: 800 });
 } finally {
   await browser.close();
   await end(server, "SIGTERM");

@@ -50,6 +50,15 @@ fn a_file_that_is_not_understood_is_no_server() {
 }
 
 #[test]
+fn a_filter_of_the_log_that_is_not_understood_is_no_server() {
+    let data = TempDir::new().unwrap();
+    let refused =
+        avm(data.path()).args(["serve", "--port", "0"]).env("AVM_LOG", "avm=loud").output().unwrap();
+    let told = complained(&refused);
+    assert!(!refused.status.success() && told.contains("AVM_LOG=avm=loud: "), "{told}");
+}
+
+#[test]
 fn the_full_driver_says_what_it_lacks() {
     let data = TempDir::new().unwrap();
     let serve = |program: &str, key: &str| {

@@ -14,6 +14,9 @@ const UNNAMED = "New conversation";
 /** The longest name that a conversation gets by itself, in characters. */
 const LONGEST = 48;
 
+/** The states of an agent in which nothing is to be stopped. */
+const AT_REST = ["idle", "error", "elsewhere"];
+
 /** What one could begin with. */
 const IDEAS = ["What can you do here?", "Run `ls -la` and show me what is there.", "Run `date > today.txt` to write a file."];
 
@@ -29,8 +32,11 @@ export class Chat {
   private readonly rpc: Rpc;
   private images: Image[] = [];
   private container = CONTAINER;
-  private open: { image: Image; transcript: Transcript } | undefined;
+  /** The conversation that is shown; it is told what happens once all that happened before is there. */
+  private open: { image: Image; transcript: Transcript; isWhole: boolean } | undefined;
   private begun = false;
+  /** How many beginnings and ends of turns were told. */
+  private turns = 0;
   /** Aborted when this is no longer shown. */
   private readonly over = new AbortController();
 
@@ -102,7 +108,7 @@ export class Chat {
     } else if (state === "connected") {
       this.complaint.textContent = "";
       // Another tab, or a program, may have made some meanwhile.
-      (this.begun ? this.refresh() : this.load()).catch(this.fail);
+      (this.begun ? this.comeBack() : this.load()).catch(this.fail);
       this.begun = true;
     }
   }
@@ -111,6 +117,12 @@ export class Chat {
     this.rpc.close();
     this.over.abort();
     this.leave("");
+  }
+
+  private async comeBack(): Promise<void> {
+    await this.refresh();
+    // The connection was lost before all of it was there.
+    if (this.open && !this.open.isWhole) await this.enter(this.open.image);
   }
 
   private async load(): Promise<void> {
@@ -178,7 +190,8 @@ export class Chat {
       this.message.focus();
     };
     const transcript = new Transcript(decide);
-    this.open = { image, transcript };
+    const open = { image, transcript, isWhole: false };
+    this.open = open;
     this.complaint.textContent = "";
     this.form.hidden = this.files.hidden = false;
     this.files.open = false;
@@ -186,19 +199,26 @@ export class Chat {
     this.place.replaceChildren(transcript.element);
     this.showMenu(false);
     this.show();
+    const { agentId } = await this.rpc.call("image.run", { imageId: image.imageId });
+    const place = await this.rpc.place(image.sessionId);
     let after: number | undefined;
     do {
       const page = await this.rpc.call("image.messages", { imageId: image.imageId, after });
       for (const stored of page.messages) transcript.add(stored);
       after = page.next;
     } while (after !== undefined);
-    await this.rpc.call("image.run", { imageId: image.imageId });
-    this.rpc.listen(image.sessionId);
+    // From behind what is stored: a message that is being written comes from its beginning.
+    await this.rpc.listen(image.sessionId, place);
+    open.isWhole = true;
+    const turns = this.turns;
+    const { agent } = await this.rpc.call("agent.get", { agentId });
+    // An event that came meanwhile knows better.
+    if (this.open === open && this.turns === turns) this.busy(agent !== null && !AT_REST.includes(agent.state));
     const { approvals } = await this.rpc.call("approval.list", { imageId: image.imageId });
     for (const data of approvals) this.tell({ type: "approval_requested", data, cursor: "", context: image });
     transcript.greet(this.greeting());
     transcript.end();
-    if (this.open.transcript === transcript) this.message.focus();
+    if (this.open === open) this.message.focus();
   }
 
   private greeting(): HTMLElement {
@@ -219,7 +239,8 @@ export class Chat {
       // It was begun in another tab.
       this.refresh().catch(this.fail);
     }
-    if (imageId !== this.open?.image.imageId) return;
+    if (imageId !== this.open?.image.imageId || !this.open.isWhole) return;
+    if (event.type === "turn_request" || event.type === "turn_response") this.turns++;
     if (event.type === "turn_request" || event.type === "approval_requested") this.busy(true);
     this.open.transcript.tell(event);
     if (event.type === "turn_response") {

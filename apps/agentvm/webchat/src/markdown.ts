@@ -2,12 +2,15 @@
 
 import { el } from "./dom";
 
-/** The blocks of a text, which may still be growing. */
-export function markdown(text: string): Node[] {
+/** How deep quotes are nested at most. What is deeper is shown as it is written. */
+const DEEPEST = 8;
+
+/** The blocks of a text, which may still be growing, inside so many quotes. */
+export function markdown(text: string, depth = 0): Node[] {
   const blocks: Node[] = [];
   let lines = text.split("\n");
   while (lines.length > 0) {
-    const [block, rest] = next(lines);
+    const [block, rest] = next(lines, depth);
     if (block) blocks.push(block);
     lines = rest;
   }
@@ -21,9 +24,9 @@ const NUMBER = /^\s*\d+[.)]\s+/;
 const QUOTE = /^\s*>\s?/;
 
 /** The first block of these lines, and the lines behind it. */
-function next(lines: string[]): [Node | undefined, string[]] {
+function next(lines: string[], depth: number): [Node | undefined, string[]] {
   const first = lines[0]!;
-  if (first.trim() === "") return [undefined, lines.slice(1)];
+  if (first.trim() === "") return [undefined, lines.slice(run(lines, (line) => line.trim() === ""))];
   const fence = FENCE.exec(first);
   if (fence) {
     const end = lines.findIndex((line, index) => index > 0 && line.trim() === fence[1]);
@@ -45,10 +48,10 @@ function next(lines: string[]): [Node | undefined, string[]] {
       return [el(name, {}, ...items.map((item) => el("li", {}, ...inline(item)))), lines.slice(count)];
     }
   }
-  if (QUOTE.test(first)) {
+  if (QUOTE.test(first) && depth < DEEPEST) {
     const count = run(lines, (line) => QUOTE.test(line));
     const quoted = lines.slice(0, count).map((line) => line.replace(QUOTE, ""));
-    return [el("blockquote", {}, ...markdown(quoted.join("\n"))), lines.slice(count)];
+    return [el("blockquote", {}, ...markdown(quoted.join("\n"), depth + 1)), lines.slice(count)];
   }
   const count = Math.max(1, run(lines, (line) => line.trim() !== "" && ![FENCE, HEADING, BULLET, NUMBER, QUOTE].some((mark) => mark.test(line))));
   return [el("p", {}, ...inline(lines.slice(0, count).join("\n"))), lines.slice(count)];
@@ -60,7 +63,7 @@ function run(lines: string[], is: (line: string) => boolean): number {
   return end < 0 ? lines.length : end;
 }
 
-const INLINE = /`([^`\n]+)`|\*\*([^*\n]+)\*\*|\*([^*\s][^*\n]*)\*|\[([^\]\n]+)\]\((https?:\/\/[^\s)]+)\)/g;
+const INLINE = /`([^`\n]+)`|\*\*([^*\n]+)\*\*|\*([^*\s][^*\n]*)\*|\[([^[\]\n]+)\]\((https?:\/\/[^\s()]+)\)/g;
 
 function inline(text: string): Node[] {
   const nodes: Node[] = [];

@@ -42,10 +42,17 @@ export class Rpc {
     return new Promise((resolve, reject) => this.waiting.set(id, { resolve, reject }));
   }
 
-  /** Hears of a session from now on, also after the connection was lost. */
-  listen(session: string, cursor?: string): void {
-    if (cursor !== undefined) this.cursors.set(session, cursor);
-    this.subscribe(session);
+  /** The last event that is stored of a session. */
+  async place(session: string): Promise<string> {
+    const { cursor } = await this.call("subscribe", { topic: session });
+    return String(cursor).split(".")[0]!;
+  }
+
+  /** Hears of a session from behind an event on, also after the connection was lost. */
+  async listen(session: string, cursor: string): Promise<void> {
+    await this.call("subscribe", { topic: session, afterCursor: cursor });
+    // What was heard before the answer comes again.
+    this.cursors.set(session, cursor);
   }
 
   close(): void {
@@ -65,7 +72,7 @@ export class Rpc {
       if (this.key !== undefined) {
         this.notify("auth", { headers: { authorization: `Bearer ${this.key}` } });
       }
-      for (const session of this.cursors.keys()) this.subscribe(session);
+      for (const [topic, afterCursor] of this.cursors) this.notify("subscribe", { topic, afterCursor });
       // Its answer says whether the key is known.
       this.call("container.list").then(
         () => this.onState("connected"),
@@ -100,11 +107,6 @@ export class Rpc {
     this.waiting.delete(frame.id);
     if (frame.error) waiting?.reject(new Error(frame.error.message));
     else waiting?.resolve(frame.result);
-  }
-
-  private subscribe(session: string): void {
-    const afterCursor = this.cursors.get(session);
-    this.notify("subscribe", { topic: session, afterCursor });
   }
 
   private notify(method: string, params: object): void {

@@ -7,6 +7,9 @@ import type { AgentEvent } from "./rpc";
 /** How near the end counts as being there, in pixels. */
 const NEAR = 80;
 
+/** The events of a message that is written piece by piece. */
+const WRITTEN = ["message_start", "message_restarted", "text_delta", "thinking_delta", "tool_use_start", "tool_use_stop"];
+
 export class Transcript {
   readonly element = el("div", { class: "transcript", role: "log", "aria-live": "polite", "aria-label": "Conversation", tabindex: "0" });
   /** Everything that is shown has the width of a line that reads well. */
@@ -16,6 +19,8 @@ export class Transcript {
   private text: { element: HTMLElement; source: string } | undefined;
   private thinking: HTMLElement | undefined;
   private drawn = 0;
+  /** Whether what is written is a message that is shown as it is stored. */
+  private isKnown = false;
   /** Whether whoever reads is at the end, and wants to stay there. */
   private isAtEnd = true;
   private readonly tools = new Map<string, HTMLDetailsElement>();
@@ -78,6 +83,8 @@ export class Transcript {
   /** Shows what happens. */
   tell(event: AgentEvent): void {
     const data = event.data;
+    if (event.type === "message_start") this.isKnown = this.shown.has(data.messageId);
+    if (this.isKnown && WRITTEN.includes(event.type)) return;
     switch (event.type) {
       case "user_message":
       case "assistant_message":
@@ -112,7 +119,8 @@ export class Transcript {
         this.input(data.toolCallId, data.input);
         break;
       case "tool_executing":
-        this.status(data.toolId, "running");
+        // What is done already is told again to who comes back.
+        if (this.tools.get(data.toolId)?.dataset.state === "planned") this.status(data.toolId, "running");
         break;
       case "approval_requested":
         this.ask(data);
