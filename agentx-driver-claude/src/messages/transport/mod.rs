@@ -1,6 +1,8 @@
 //! What carries a request to the API and its answer back.
 
 #[cfg(feature = "reqwest")]
+mod public;
+#[cfg(feature = "reqwest")]
 mod reqwest;
 
 use std::{fmt, sync::Arc};

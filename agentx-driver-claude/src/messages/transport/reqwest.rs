@@ -3,11 +3,14 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 use agentx_core::{Error, ErrorKind, Result, Retry};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use reqwest::{Client, Proxy, Response, header::HeaderValue, redirect};
+use reqwest::{Client, ClientBuilder, Proxy, Response, Url, header::HeaderValue, redirect};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt;
 
-use super::{HttpRequest, HttpResponse, Transport};
+use super::{
+    HttpRequest, HttpResponse, Transport,
+    public::{self, NotPublic, PublicResolver},
+};
 use crate::messages::error::failure;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,6 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct ReqwestTransport {
     client: Client,
+    /// Whether it connects to public addresses alone.
+    is_public: bool,
 }
 
 impl ReqwestTransport {
@@ -28,7 +33,17 @@ impl ReqwestTransport {
     /// # Errors
     /// `Internal` where TLS can't be set up.
     pub fn new() -> Result<Self> {
-        Self::build(None)
+        Self::build(false, |client| client)
+    }
+
+    /// A client for places that somebody else names, such as the users of a server: it connects to addresses of the public
+    /// internet alone, by TLS. Addresses of this machine, of its networks and of its cloud's metadata are refused with
+    /// `InvalidInput`, looked at when it connects, whatever a name meant before.
+    ///
+    /// # Errors
+    /// `Internal` where TLS can't be set up.
+    pub fn public() -> Result<Self> {
+        Self::build(true, |client| client.dns_resolver(PublicResolver::new()))
     }
 
     /// A client that sends everything through the proxy at this URL.
@@ -39,10 +54,10 @@ impl ReqwestTransport {
         // The URL may hold a password, so neither it nor the cause is shown.
         let proxy =
             Proxy::all(url).map_err(|_| failure(ErrorKind::InvalidInput, "the proxy's URL is not one"))?;
-        Self::build(Some(proxy))
+        Self::build(false, |client| client.proxy(proxy))
     }
 
-    fn build(proxy: Option<Proxy>) -> Result<Self> {
+    fn build(is_public: bool, settings: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Self> {
         let builder = Client::builder()
             .tls_backend_preconfigured(tls()?)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -50,21 +65,22 @@ impl ReqwestTransport {
             .retry(reqwest::retry::never())
             .tcp_nodelay(true)
             .no_proxy();
-        let builder = match proxy {
-            Some(proxy) => builder.proxy(proxy),
-            None => builder,
-        };
-        let client = builder.build().map_err(|error| {
+        let client = settings(builder).build().map_err(|error| {
             failure(ErrorKind::Internal, "the HTTP client can't be set up").with_source(error.without_url())
         })?;
-        Ok(Self { client })
+        Ok(Self { client, is_public })
     }
 }
 
 #[async_trait]
 impl Transport for ReqwestTransport {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse> {
-        let mut builder = self.client.post(&request.url).body(request.body);
+        let url = Url::parse(&request.url)
+            .map_err(|_| failure(ErrorKind::InvalidInput, "the URL of the API is not one"))?;
+        if self.is_public {
+            public::check(&url).map_err(|problem| failure(ErrorKind::InvalidInput, problem))?;
+        }
+        let mut builder = self.client.post(url).body(request.body);
         for (name, value) in request.headers {
             let mut value = HeaderValue::from_str(value.expose()).map_err(|_| {
                 failure(
@@ -100,20 +116,33 @@ async fn next_chunk(
 }
 
 fn told(error: reqwest::Error, message: &'static str) -> Error {
-    let kind = if error.is_builder() {
+    let is_refused = error.is_builder() || is_not_public(&error);
+    let kind = if is_refused {
         ErrorKind::InvalidInput
     } else if error.is_timeout() {
         ErrorKind::TimedOut
     } else {
         ErrorKind::Unavailable
     };
-    let retry = if error.is_builder() { Retry::Never } else { Retry::After(None) };
+    let retry = if is_refused { Retry::Never } else { Retry::After(None) };
     let message = match (place(&error), cause(&error)) {
         (Some(place), Some(cause)) => format!("{message} ({place}: {cause})"),
         (Some(place), None) => format!("{message} ({place})"),
         (None, _) => message.to_owned(),
     };
     failure(kind, message).with_retry(retry).with_source(error.without_url())
+}
+
+/// Whether it was not connected to, since only public addresses are.
+fn is_not_public(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<NotPublic>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Host and port. A path may hold a token, and is not shown.
@@ -160,6 +189,33 @@ mod tests {
         let error = ReqwestTransport::new().unwrap().send(request).await.unwrap_err().to_string();
         assert!(error.contains(&free.to_string()) && error.contains("refused"), "{error}");
         assert!(!error.contains("secret-path"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_of_this_machine_is_not_connected_to_where_only_public_places_are() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let transport = ReqwestTransport::public().unwrap();
+        for host in ["localhost", "127.0.0.1", "[::1]", "127.1"] {
+            let request = HttpRequest::new(format!("https://{host}:{port}/v1/messages"), "{}");
+            let error = transport.send(request).await.unwrap_err();
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::InvalidInput, Retry::Never), "{error}");
+            assert!(error.to_string().contains("public address"), "{error}");
+        }
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        // Without that it is: the name leads here.
+        let transport = ReqwestTransport::new().unwrap();
+        let request = HttpRequest::new(format!("https://localhost:{port}/"), "{}");
+        let accepted = async {
+            while listener.accept().is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = accepted => {}
+            sent = transport.send(request) => panic!("{sent:?}"),
+        }
     }
 
     #[test]
