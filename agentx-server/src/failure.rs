@@ -158,6 +158,7 @@ impl From<Error> for Failure {
             ErrorKind::NotFound => Code::NotFound,
             ErrorKind::Busy | ErrorKind::AlreadyExists | ErrorKind::ConditionFailed => Code::Busy,
             ErrorKind::Unsupported => Code::Unsupported,
+            ErrorKind::LimitExceeded => Code::TooMany,
             _ => Code::Failed,
         };
         match code {

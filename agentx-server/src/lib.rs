@@ -24,6 +24,7 @@ mod failure;
 #[doc(hidden)]
 pub mod fuzz;
 mod http;
+pub mod llm;
 mod metrics;
 mod owner;
 mod quota;

@@ -51,6 +51,12 @@ impl Owner {
         ContainerId::new(format!("{self}{SEPARATOR}{name}"))
     }
 
+    /// Whose a stored container is; none where it is nobody's that a server knows.
+    pub(crate) fn of(id: &ContainerId) -> Option<Self> {
+        let (owner, _) = id.as_str().split_once(SEPARATOR)?;
+        Self::new(owner).ok()
+    }
+
     /// What this owner calls a stored container; none where it is another's.
     pub fn name_of<'id>(&self, id: &'id ContainerId) -> Option<&'id str> {
         id.as_str().strip_prefix(&*self.0)?.strip_prefix(SEPARATOR)
@@ -80,6 +86,8 @@ mod tests {
         assert_eq!(id.as_str(), "ann:work:1");
         assert_eq!(ann.name_of(&id), Some("work:1"));
         assert_eq!(anna.name_of(&id), None);
+        assert_eq!(Owner::of(&id), Some(ann.clone()));
+        assert_eq!(Owner::of(&ContainerId::new("local").unwrap()), None);
         assert_eq!(ann.name_of(&anna.container("work").unwrap()), None);
         assert_eq!(ann.name_of(&ContainerId::new("local").unwrap()), None);
     }

@@ -14,6 +14,7 @@ use crate::{
     auth::{self, Authenticator, Credentials, Identity, Scope},
     failure::{Code, Failure},
     http,
+    llm::Llms,
     metrics::Metrics,
     quota::{Accounts, Gate, Place},
     service::{Answer, Method, Numbers, Object, Running, Service},
@@ -92,6 +93,7 @@ impl Server {
             quotas,
             accounts,
             tenants: None,
+            llms: None,
         };
         ServerBuilder {
             shared: Shared {
@@ -146,6 +148,13 @@ impl ServerBuilder {
     /// they are, and manages them at `/v1/tenants`.
     pub fn tenants(mut self, tenants: Tenants) -> Self {
         self.shared.service.tenants = Some(tenants);
+        self
+    }
+
+    /// Keeps LLM definitions of owners: models of their own, which their images and messages name. The runtime's driver is
+    /// an [`LlmDriver`](crate::llm::LlmDriver) on the same ones.
+    pub fn llms(mut self, llms: Llms) -> Self {
+        self.shared.service.llms = Some(llms);
         self
     }
 

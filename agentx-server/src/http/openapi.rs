@@ -149,7 +149,10 @@ fn of_agents() -> Vec<Operation> {
             "/api/agents/{id}/messages",
             "Sends a message; answers with the events up to its turn's end",
         )
-        .body(object(&json!({"content": named("Content")})))
+        .body(partly(
+            &json!({"content": named("Content"), "options": partly(&json!({"model": text()}), &[])}),
+            &["content"],
+        ))
         .told(EVENTS, events),
         asks("get", "/api/agents/{id}/events", "All events of an agent, from now on or behind Last-Event-ID")
             .told(EVENTS, events),
@@ -208,13 +211,13 @@ fn schemas() -> Value {
     let maybe = |schema: &str| json!({"type": [schema, "null"]});
     let changes = json!({
         "name": text(), "description": text(), "systemPrompt": text(), "mcpServers": {},
-        "customData": {"type": "object"},
+        "customData": {"type": "object"}, "model": maybe("string"),
     });
     let image = json!({
         "imageId": text(), "containerId": text(), "sessionId": text(), "parentImageId": text(), "name": text(),
         "description": text(), "systemPrompt": text(), "mcpServers": {}, "metadata": {"type": "object"},
         "customData": {"type": "object"}, "createdAt": count(), "updatedAt": count(), "online": {"type": "boolean"},
-        "agentId": text(),
+        "agentId": text(), "model": text(),
     });
     let agent = json!({
         "agentId": text(), "imageId": text(), "containerId": text(), "sessionId": text(),

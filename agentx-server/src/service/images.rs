@@ -2,8 +2,8 @@ use agentx_core::{ContainerId, ImageRecord, ImageSpec, MessagePage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Object, Outcome, Service, containers::InContainer};
-use crate::{Owner, failure::Failure, wire};
+use super::{Answer, Object, Outcome, Service, containers::InContainer, emptied};
+use crate::{Owner, failure::Failure, llm::CHOICE, wire};
 
 /// Where the images of a client land that knows no containers.
 const DEFAULT_CONTAINER: &str = "default";
@@ -48,6 +48,25 @@ struct Changes {
     system_prompt: Option<String>,
     mcp_servers: Option<Value>,
     custom_data: Option<Object>,
+    /// An LLM definition, by its id or name, or a model's name; none where it is empty or null.
+    #[serde(deserialize_with = "emptied")]
+    model: Option<String>,
+}
+
+impl Service {
+    /// Writes what a client says of an image into it.
+    async fn apply(&self, owner: &Owner, changes: Changes, spec: &mut ImageSpec) -> Outcome<()> {
+        match changes.model.as_deref() {
+            None => {}
+            Some("") => drop(spec.metadata.remove(CHOICE)),
+            Some(model) => {
+                let choice = self.choice(owner, model).await?;
+                spec.metadata.insert(CHOICE.to_owned(), json!(choice));
+            }
+        }
+        changes.apply(spec);
+        Ok(())
+    }
 }
 
 impl Changes {
@@ -84,8 +103,8 @@ impl Service {
             None => self.make_container(owner, DEFAULT_CONTAINER).await?,
         };
         let mut spec = ImageSpec::default();
-        params.config.unwrap_or_default().apply(&mut spec);
-        params.changes.apply(&mut spec);
+        self.apply(owner, params.config.unwrap_or_default(), &mut spec).await?;
+        self.apply(owner, params.changes, &mut spec).await?;
         let (quotas, account) = (self.quotas_of(owner).await?, self.accounts.of(owner));
         let mut places = account.places.lock().await;
         places.admit_image(&self.runtime, &container, quotas.images).await?;
@@ -160,7 +179,7 @@ impl Service {
 
     pub(super) async fn update_image(&self, owner: &Owner, params: UpdateImage) -> Outcome {
         let mut image = self.image(owner, &params.image_id).await?;
-        params.updates.apply(&mut image.spec);
+        self.apply(owner, params.updates, &mut image.spec).await?;
         let image = self.runtime.update_image(image).await?;
         Ok(Answer::of(json!({"record": self.listed(owner, &image)})))
     }

@@ -1,9 +1,15 @@
+use std::sync::Arc;
+
 use agentx_core::{Agent, ContentPart, ErrorKind, MessageBody, MessageId, MessagePage};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Answer, Outcome, Service, agents::AgentOrImage, shown};
-use crate::{Owner, failure::Failure};
+use crate::{
+    Owner,
+    failure::{Code, Failure},
+    llm::CHOICE,
+};
 
 /// How many messages are read at once on the way to one.
 const PAGE: usize = 256;
@@ -17,6 +23,16 @@ pub(super) struct SendMessage {
     /// Whether the answer may wait for the end of the turn.
     #[serde(default = "waits")]
     wait: bool,
+    /// What holds for this message alone.
+    #[serde(default)]
+    options: Options,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    /// As that of an image.
+    model: Option<String>,
 }
 
 fn waits() -> bool {
@@ -43,6 +59,10 @@ impl Service {
     /// The message is stored when this is done, and the answer names its turn. While the agent is at work it is queued, and its turn follows.
     pub(super) async fn send_message(&self, owner: &Owner, params: SendMessage) -> Outcome {
         let agent = self.agent(owner, &params.to).await?;
+        let options = match &params.options.model {
+            Some(model) => Some(Arc::new(json!({CHOICE: self.choice(owner, model).await?}))),
+            None => None,
+        };
         let content = match params.content {
             Content::Text(text) => vec![ContentPart::text(text)],
             Content::Parts(parts) => parts,
@@ -52,10 +72,14 @@ impl Service {
         account.send(owner, &quotas, self.tenants.as_ref(), (1, size(&content))).await?;
         let result = json!({"agentId": agent.id(), "imageId": agent.image_id()});
         let mut answer = Answer::of(result).with_sessions([agent.session_id().clone()]);
-        match agent.send_parts(content.clone()).await {
+        match agent.send_with(content.clone(), options.clone()).await {
             Ok(turn) => {
                 answer.result.insert("turnId".to_owned(), json!(turn.turn_id()));
                 answer.turn = params.wait.then_some(turn);
+            }
+            Err(error) if error.kind() == ErrorKind::Busy && options.is_some() => {
+                let problem = "the agent is at work: a message with options is not queued, send it when the turn is over";
+                return Err(Failure::new(Code::Busy, problem));
             }
             Err(error) if error.kind() == ErrorKind::Busy => {
                 let message = agent.queue_parts(content).await?;

@@ -53,6 +53,12 @@ methods! {
     FileRead = "os.read", "workspace.read";
     FileList = "os.list", "workspace.list";
     FileWrite = "os.write", "workspace.write";
+    LlmCreate = "llm.create";
+    LlmGet = "llm.get";
+    LlmList = "llm.list";
+    LlmUpdate = "llm.update";
+    LlmDelete = "llm.delete";
+    LlmDefault = "llm.default";
     /// Ours.
     ApprovalList = "approval.list";
     /// Ours.
@@ -100,7 +106,7 @@ mod tests {
     #[test]
     fn what_is_no_method_is_none() {
         for name in
-            ["", "image", "image.", "image.explode", "runtime.", "runtime.runtime.image.get", "llm.list"]
+            ["", "image", "image.", "image.explode", "runtime.", "runtime.runtime.image.get", "llm.explode"]
         {
             assert_eq!(Method::of_name(name), None, "{name}");
         }

@@ -5,6 +5,7 @@ mod approvals;
 mod containers;
 mod files;
 mod images;
+mod llms;
 mod messages;
 mod method;
 mod rewound;
@@ -17,7 +18,7 @@ use std::sync::{
 };
 
 use agentx_core::{ImageId, ImageRecord, Repositories, Runtime, SessionId, TurnEvents};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 pub use self::files::WorkspaceFiles;
@@ -25,7 +26,7 @@ pub(crate) use self::{
     method::Method,
     running::{Running, RunningAgent},
 };
-use crate::{Owner, Quotas, failure::Failure, quota::Accounts, tenant::Tenants};
+use crate::{Owner, Quotas, failure::Failure, llm::Llms, quota::Accounts, tenant::Tenants};
 
 /// Parameters, and results, by name.
 pub(crate) type Object = Map<String, Value>;
@@ -41,6 +42,7 @@ pub(crate) struct Service {
     pub(crate) quotas: Quotas,
     pub(crate) accounts: Accounts,
     pub(crate) tenants: Option<Tenants>,
+    pub(crate) llms: Option<Llms>,
 }
 
 /// 1, 2, 3, …
@@ -107,6 +109,12 @@ impl Service {
             Method::FileRead => self.read_file(owner, parse(params)?).await,
             Method::FileList => self.list_files(owner, parse(params)?).await,
             Method::FileWrite => self.write_file(owner, parse(params)?).await,
+            Method::LlmCreate => self.create_llm(owner, parse(params)?).await,
+            Method::LlmGet => self.get_llm(owner, parse(params)?).await,
+            Method::LlmList => self.list_llms(owner).await,
+            Method::LlmUpdate => self.update_llm(owner, parse(params)?).await,
+            Method::LlmDelete => self.delete_llm(owner, parse(params)?).await,
+            Method::LlmDefault => self.default_llm(owner, parse(params)?).await,
             Method::ApprovalList => self.list_approvals(owner, parse(params)?).await,
             Method::ApprovalAnswer => self.answer_approval(owner, parse(params)?).await,
         }
@@ -147,6 +155,11 @@ impl Service {
 /// The parameters of one method.
 fn parse<T: DeserializeOwned>(params: Object) -> Outcome<T> {
     serde_json::from_value(Value::Object(params)).map_err(|error| Failure::params(error.to_string()))
+}
+
+/// Null is an empty text, and not what is not there.
+fn emptied<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::<String>::deserialize(from).map(|text| Some(text.unwrap_or_default()))
 }
 
 /// How much of a client's own words an error repeats, in characters.

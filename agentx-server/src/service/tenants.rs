@@ -35,6 +35,9 @@ impl Service {
                 self.runtime.delete_container(&container.container_id).await?;
             }
         }
+        if let Some(llms) = &self.llms {
+            llms.delete_all(owner).await?;
+        }
         tenants.delete(owner).await?;
         self.accounts.forget(owner);
         Ok(())

@@ -21,6 +21,7 @@ use agentx_sql::{Executor, Rows, Statement};
 use async_trait::async_trait;
 
 use self::directory::Directory;
+pub(crate) use self::record::{moment, read_moment};
 pub use self::{
     key::{NewKey, TenantKey},
     record::{NewTenant, Tenant, TenantChanges, TenantQuotas},

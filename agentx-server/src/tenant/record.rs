@@ -251,13 +251,13 @@ fn written(operation: &'static str, quotas: &TenantQuotas) -> Result<String> {
         .map_err(|error| Error::new(ErrorKind::InvalidInput, operation).with_source(error))
 }
 
-pub(super) fn moment(moment: Timestamp) -> Value {
+pub(crate) fn moment(moment: Timestamp) -> Value {
     Value::Integer(
         i64::try_from(moment.as_millis())
             .map_or(agentx_sql::MAX_INTEGER, |millis| millis.min(agentx_sql::MAX_INTEGER)),
     )
 }
 
-pub(super) fn read_moment(row: Row<'_>, column: &str) -> Result<Timestamp> {
+pub(crate) fn read_moment(row: Row<'_>, column: &str) -> Result<Timestamp> {
     Ok(Timestamp::from_millis(u64::try_from(row.integer(column)?).unwrap_or_default()))
 }

@@ -21,7 +21,7 @@ pub(crate) use self::{
     message::message,
     reply::{Asked, Wire, acknowledged, failure, reply},
 };
-use crate::{Owner, service::Object};
+use crate::{Owner, llm::CHOICE, service::Object};
 
 /// The name that an agent has since the third generation.
 const INSTANCE: &str = "instanceId";
@@ -36,6 +36,12 @@ pub(crate) fn image(owner: &Owner, image: &ImageRecord) -> Object {
         && let Some(data) = metadata.remove("customData")
     {
         record.insert("customData".to_owned(), data);
+    }
+    if let Some(Value::Object(metadata)) = record.get_mut("metadata")
+        && let Some(Value::Object(mut choice)) = metadata.remove(CHOICE)
+    {
+        // Which definition that is is found again by its owner alone.
+        record.insert("model".to_owned(), choice.remove("model").unwrap_or_default());
     }
     record
 }

@@ -16,6 +16,7 @@ mod hostile;
 mod hostile_server;
 mod http;
 mod later;
+mod llms;
 mod noise;
 mod openapi;
 mod owners;

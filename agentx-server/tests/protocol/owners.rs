@@ -1,8 +1,12 @@
 //! Two owners: what is another's answers as what does not exist.
 
+use std::sync::Arc;
+
+use agentx_provider_local::SqliteExecutor;
+use agentx_server::llm::Llms;
 use serde_json::{Value, json};
 
-use crate::support::{Client, serve_ann_and_bob};
+use crate::support::{Client, serve_ann_and_bob, serve_ann_and_bob_with};
 
 /// All methods that name something.
 const METHODS: &[&str] = &[
@@ -23,6 +27,10 @@ const METHODS: &[&str] = &[
     "image.run",
     "image.stop",
     "image.update",
+    "llm.default",
+    "llm.delete",
+    "llm.get",
+    "llm.update",
     "message.send",
     "os.list",
     "os.read",
@@ -42,7 +50,8 @@ fn plain(answer: &Value, id: &str) -> Value {
 
 #[tokio::test]
 async fn every_method_answers_for_anothers_id_as_for_none() {
-    let served = serve_ann_and_bob().await;
+    let llms = Llms::open(Arc::new(SqliteExecutor::open_in_memory().await.unwrap())).await.unwrap();
+    let served = serve_ann_and_bob_with(|server| server.llms(llms)).await;
     let mut ann = Client::connect(&served, Some("key-of-ann")).await;
     let image = ann.image("work").await["imageId"].as_str().unwrap().to_owned();
     let run = ann.call("image.run", json!({"imageId": image})).await;
@@ -68,7 +77,27 @@ async fn every_method_answers_for_anothers_id_as_for_none() {
         "os.read",
         "os.list",
     ];
+    let llm = json!({"name": "fast", "protocol": "anthropic", "apiKey": "k"});
+    let llm = ann.call("llm.create", llm).await["record"].clone();
+    ann.call("llm.default", json!({"id": llm["id"]})).await;
+    let llm_id = llm["id"].as_str().unwrap();
     let mut asked: Vec<(&str, &str, Params)> = Vec::new();
+    for method in ["llm.get", "llm.delete", "llm.default"] {
+        asked.push((method, llm_id, Box::new(|id| json!({"id": id}))));
+    }
+    asked.push(("llm.update", llm_id, Box::new(|id| json!({"id": id, "updates": {"name": "mine"}}))));
+    let named = own.clone();
+    asked.push((
+        "image.update",
+        llm_id,
+        Box::new(move |id| json!({"imageId": named, "updates": {"model": id}})),
+    ));
+    let named = own.clone();
+    asked.push((
+        "message.send",
+        llm_id,
+        Box::new(move |id| json!({"imageId": named, "content": "hi", "options": {"model": id}})),
+    ));
     for method in images {
         asked.push((method, &image, Box::new(|id| json!({"imageId": id, "path": "/"}))));
     }
@@ -119,6 +148,9 @@ async fn every_method_answers_for_anothers_id_as_for_none() {
     assert_eq!(ann.call("image.messages", json!({"imageId": image})).await["messages"][0]["id"], message);
     let listed = ann.call("approval.list", json!({"imageId": image})).await;
     assert_eq!(listed["approvals"].as_array().map(Vec::len), Some(1));
+    let left = ann.call("llm.default", json!({})).await["record"].clone();
+    assert_eq!((&left["id"], &left["name"], &left["isDefault"]), (&llm["id"], &json!("fast"), &json!(true)));
+    assert_eq!(bob.call("llm.list", json!({})).await["records"], json!([]));
     assert_eq!(bob.call("container.list", json!({})).await["containerIds"], json!(["own"]));
     let agents = bob.call("agent.list", json!({})).await["agents"].clone();
     assert!(agents.as_array().unwrap().iter().all(|agent| agent["imageId"] == own), "{agents}");

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use agentx::{
     Decision, MessageBody, Permission, PermissionRequest, Reply, Repositories, Runtime, ScriptedModel, Tool,
-    ToolLoop, ToolOutput, async_trait, tokio_host, tool_fn,
+    ToolLoop, ToolOutput, async_trait, core::Driver, tokio_host, tool_fn,
 };
 use agentx_server::{
     Owner, Server, ServerBuilder,
@@ -96,8 +96,16 @@ pub(crate) fn tools() -> Vec<Arc<dyn Tool>> {
 }
 
 pub(crate) async fn serve_with(settings: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Served {
+    serve_driver(ToolLoop::new(model()), settings).await
+}
+
+/// A server whose turns this driver runs.
+pub(crate) async fn serve_driver(
+    driver: impl Driver,
+    settings: impl FnOnce(ServerBuilder) -> ServerBuilder,
+) -> Served {
     let repositories = Repositories::memory();
-    let runtime = Runtime::builder(ToolLoop::new(model()), tokio_host().unwrap())
+    let runtime = Runtime::builder(driver, tokio_host().unwrap())
         .repositories(repositories.clone())
         .permission(Arc::new(AskBeforePaying));
     let runtime = tools().into_iter().fold(runtime, agentx::core::RuntimeBuilder::tool).build().unwrap();
