@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     cargo::{Step, root},
-    npm,
+    cloudflare, npm,
 };
 
 /// The workspace of the peers, which are in nobody else's build.
@@ -30,6 +30,14 @@ pub(crate) fn main(args: &[String]) -> bool {
     };
     if is_server {
         step = with_ws(step);
+    }
+    // The rows of R2 ask a server; without one, they say so.
+    let asks_r2 = !is_server && args.first().is_none_or(|arg| arg.starts_with("r2") || arg.starts_with("--"));
+    let server = asks_r2.then(cloudflare::Server::start).transpose();
+    match &server {
+        Ok(Some(server)) => step = server.known_to(step),
+        Ok(None) => {}
+        Err(why) => eprintln!("warning: no R2 but a store in memory ({why})"),
     }
     for arg in args {
         step = step.arg(arg);

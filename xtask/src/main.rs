@@ -35,6 +35,10 @@ Usage: cargo xtask <command>
 
   bench cost [--INPUT N]…
       Prints what agents on Cloudflare cost a month; `bench cost --help` names the inputs.
+
+  cloudflare [COMMAND…]
+      Runs R2, D1 and KV on loopback (Cloudflare's own code, by miniflare) and prints where; for a command, while that
+      runs, with the address in AGENTX_CLOUDFLARE_URL.
 ";
 
 fn main() -> ExitCode {
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     let result = match command.as_deref() {
         Some("test") => test::main(&args),
         Some("bench") => Ok(bench::main(&args)),
+        Some("cloudflare") => cloudflare::main(&args),
         Some("help" | "--help" | "-h") | None => {
             print!("{USAGE}");
             Ok(true)

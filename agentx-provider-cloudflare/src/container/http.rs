@@ -221,11 +221,13 @@ impl Http {
     ) -> Failed {
         let status = response.status();
         let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let is_text = is_plain_text(&response);
         let body = self.small_body(operation, effect, response).await.unwrap_or_default();
+        let said = if is_text { shown(&body) } else { String::new() };
         match serde_json::from_slice::<Fault>(&body) {
             Ok(fault) => Failed { error: Error::from(fault).with_provider(PROVIDER), is_answer: true },
             Err(_) => Failed {
-                error: by_status(operation, effect, status, wait.map(Duration::from_secs)),
+                error: by_status(operation, effect, status, &said, wait.map(Duration::from_secs)),
                 is_answer: !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS,
             },
         }
@@ -299,8 +301,27 @@ pub(super) fn silent(operation: &'static str, effect: Effect, patience: Duration
     .with_message(message)
 }
 
-/// An answer of somebody on the way, who speaks HTTP alone.
-fn by_status(operation: &'static str, effect: Effect, status: StatusCode, wait: Option<Duration>) -> Error {
+/// The most that is told of what somebody on the way says, in characters.
+const SHOWN: usize = 300;
+
+fn is_plain_text(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/plain"))
+}
+
+fn shown(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    text.trim().chars().take(SHOWN).map(|each| if each.is_control() { ' ' } else { each }).collect()
+}
+
+/// An answer of somebody on the way, who speaks HTTP alone, and what it `said` in plain text.
+fn by_status(
+    operation: &'static str,
+    effect: Effect,
+    status: StatusCode,
+    said: &str,
+    wait: Option<Duration>,
+) -> Error {
     let (kind, retry) = match status.as_u16() {
         401 => (ErrorKind::Unauthenticated, Retry::Never),
         403 => (ErrorKind::PermissionDenied, Retry::Never),
@@ -313,5 +334,6 @@ fn by_status(operation: &'static str, effect: Effect, status: StatusCode, wait: 
         500.. => (ErrorKind::Unavailable, Retry::After(wait)),
         _ => (ErrorKind::Internal, Retry::Never),
     };
-    fail(kind, operation).with_message(format!("the answer is {status}")).with_retry(retry)
+    let colon = if said.is_empty() { "" } else { ": " };
+    fail(kind, operation).with_message(format!("the answer is {status}{colon}{said}")).with_retry(retry)
 }

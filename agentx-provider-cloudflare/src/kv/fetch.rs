@@ -31,6 +31,9 @@ const BULK: usize = 100;
 const MAX_LIST: usize = 8 << 20;
 const MAX_BULK: usize = 32 << 20;
 
+/// The same for one value alone, each byte of which may take six in JSON.
+const MAX_ONE: usize = 6 * MAX_VALUE + 4096;
+
 const ALL: &str = "get_all";
 
 #[derive(Deserialize)]
@@ -65,15 +68,36 @@ impl KvEnv {
     /// The value under a name; none where there is none.
     pub(super) async fn fetch(&self, operation: &'static str, name: &str) -> Result<Option<Secret>> {
         let key = format!("{}{name}", self.prefix);
-        // KV holds no such key, and a dot would lead elsewhere in the address.
+        // KV holds no such key.
         if key.len() > MAX_KEY || key == "." || key == ".." {
             return Ok(None);
         }
+        // The answer to one key is the bare value, which a page of a proxy could be taken for.
+        let asked = self.bulk(std::slice::from_ref(&key), MAX_ONE, operation).await;
+        let mut values = asked.map_err(|error| named(&error, operation, name))?;
+        let missing = || fail(ErrorKind::Corrupt, operation, name).with_message("the key was not answered");
+        match values.remove(&key).ok_or_else(missing)? {
+            Some(value) => self.checked(operation, name, value).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A value as it is in KV, which gives a replacement character for each byte that is no text.
+    async fn checked(&self, operation: &'static str, name: &str, value: String) -> Result<Option<Secret>> {
+        if value.len() > MAX_VALUE {
+            return Err(fail(ErrorKind::LimitExceeded, operation, name)
+                .with_message(format!("the setting has more than {MAX_VALUE} bytes")));
+        }
+        if !value.contains(char::REPLACEMENT_CHARACTER) {
+            return Ok(Some(Secret::new(value)));
+        }
         self.usage.read(1);
+        let key = format!("{}{name}", self.prefix);
         let path = self.path(&format!("values/{}", utf8_percent_encode(&key, NON_ALPHANUMERIC)));
         let call = call(Method::GET, &path, Bytes::new(), MAX_VALUE);
         let answered = self.api.call(operation, call, |answer| match answer.status {
-            200 => Ok(Some(answer.body.clone())),
+            200 if String::from_utf8_lossy(&answer.body) == value => Ok(Some(answer.body.clone())),
+            200 => Err(Failure::new(ErrorKind::Unavailable, "the value has changed meanwhile").passing(None)),
             404 if is_missing_key(answer) => Ok(None),
             _ => Err(failure(answer)),
         });
@@ -92,23 +116,14 @@ impl KvEnv {
         let keys = self.keys().await?;
         let (mut all, mut bytes) = (BTreeMap::new(), 0);
         for keys in keys.chunks(BULK) {
-            let mut values = self.bulk(keys).await?;
+            let mut values = self.bulk(keys, MAX_BULK, ALL).await?;
             for key in keys {
                 let missing = || fail(ErrorKind::Corrupt, ALL, "").with_message("a key was not answered");
                 // One that was removed meanwhile has no value any more.
                 let Some(value) = values.remove(key).ok_or_else(missing)? else { continue };
                 let name = key.strip_prefix(&*self.prefix).unwrap_or(key).to_owned();
-                // What stands for bytes that are no text can't be told from text here.
-                let value = if value.contains(char::REPLACEMENT_CHARACTER) {
-                    self.fetch(ALL, &name).await?
-                } else {
-                    Some(Secret::new(value))
-                };
-                let Some(value) = value else { continue };
+                let Some(value) = self.checked(ALL, &name, value).await? else { continue };
                 let length = value.expose().len();
-                if length > MAX_VALUE {
-                    return Err(limit(format!("a setting has more than {MAX_VALUE} bytes")).with_path(name));
-                }
                 bytes += name.len() + length;
                 if bytes > MAX_ALL {
                     return Err(limit(format!("all settings have more than {MAX_ALL} bytes")));
@@ -158,16 +173,22 @@ impl KvEnv {
         }
     }
 
-    async fn bulk(&self, keys: &[String]) -> Result<HashMap<String, Option<String>>> {
+    /// The values of some keys; none for a key that is not there.
+    async fn bulk(
+        &self,
+        keys: &[String],
+        limit: usize,
+        operation: &'static str,
+    ) -> Result<HashMap<String, Option<String>>> {
         let body = serde_json::to_vec(&BulkRequest { keys, r#type: "text" })
-            .map_err(|error| fail(ErrorKind::Internal, ALL, "").with_source(error))?;
+            .map_err(|error| fail(ErrorKind::Internal, operation, "").with_source(error))?;
         self.usage.read(keys.len());
         let path = self.path("bulk/get");
-        let call = call(Method::POST, &path, body.into(), MAX_BULK);
-        let answered = self.api.call(ALL, call, |answer| {
+        let call = call(Method::POST, &path, body.into(), limit);
+        let answered = self.api.call(operation, call, |answer| {
             if answer.is_success() { Envelope::<Bulk>::read(answer) } else { Err(failure(answer)) }
         });
-        let bulk = answered.await.map_err(|error| named(&error, ALL, ""))?;
+        let bulk = answered.await.map_err(|error| named(&error, operation, ""))?;
         Ok(bulk.values)
     }
 

@@ -43,8 +43,13 @@ export async function serve(request, env) {
     return container.fetch(new Request(url, request));
   }
   if (request.method !== 'POST') return new Response('POST', { status: 405 });
-  if (verb === 'start') await container.startAndWaitForPorts();
-  else await container.destroy();
+  try {
+    if (verb === 'start') await container.startAndWaitForPorts();
+    else await container.destroy();
+  } catch (error) {
+    // There is no room for it, its image is missing, or its server does not come up: the caller may ask again.
+    return new Response(`the container can't ${verb}: ${error.message}`, { status: 503 });
+  }
   return new Response(null, { status: 204 });
 }
 

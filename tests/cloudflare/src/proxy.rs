@@ -29,8 +29,12 @@ pub enum Fault {
     Answer(&'static [&'static str], &'static str),
     /// The server does not see it, and the connection ends.
     Refuse,
+    /// The server does not see it, and the connection is reset, as by a server that dies.
+    Reset,
     /// The server does it, and the connection ends without an answer.
     Lose,
+    /// The server does it, and the connection is reset.
+    LoseByReset,
     /// The server does it twice, and the second answer is told.
     Double,
     /// The connection ends without an answer, and the server sees it when it is [released](FaultProxy::release).
@@ -41,6 +45,10 @@ pub enum Fault {
     Truncate(usize),
     /// The server does it, and its answer stands still after so many bytes of its body, until the client goes.
     Stall(usize),
+    /// The server does it, and its answer comes byte by byte.
+    Trickle,
+    /// The server does it, and its answer announces so many bytes more, or fewer, and has what it has.
+    Length(isize),
 }
 
 /// A proxy to one server. It speaks HTTP/1.1, one request for each connection. It ends when it is dropped.
@@ -132,6 +140,7 @@ async fn serve(mut client: TcpStream, state: &State) -> io::Result<()> {
     match fault {
         Some(Fault::Answer(head, body)) => return client.write_all(&written(head, body)).await,
         Some(Fault::Refuse) => return Ok(()),
+        Some(Fault::Reset) => return reset(client),
         Some(Fault::Late) => {
             state.late.lock().unwrap_or_else(PoisonError::into_inner).push(request);
             return Ok(());
@@ -144,6 +153,7 @@ async fn serve(mut client: TcpStream, state: &State) -> io::Result<()> {
     let part = |bytes: usize| [&head[..], b"\r\n\r\n", body.get(..bytes).unwrap_or(&body)].concat();
     match fault {
         Some(Fault::Lose) => Ok(()),
+        Some(Fault::LoseByReset) => reset(client),
         Some(Fault::Replace(head, body)) => client.write_all(&written(head, body)).await,
         Some(Fault::Truncate(bytes)) => client.write_all(&part(bytes)).await,
         Some(Fault::Stall(bytes)) => {
@@ -151,8 +161,38 @@ async fn serve(mut client: TcpStream, state: &State) -> io::Result<()> {
             // Ends when the client has hung up.
             client.read(&mut [0]).await.map(drop)
         }
+        Some(Fault::Trickle) => {
+            client.set_nodelay(true)?;
+            for byte in whole() {
+                client.write_all(&[byte]).await?;
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        }
+        Some(Fault::Length(difference)) => {
+            client.write_all(&[&with_length(&head, &body, difference)[..], &body].concat()).await
+        }
         _ => client.write_all(&whole()).await,
     }
+}
+
+/// Closes the connection with a reset.
+fn reset(client: TcpStream) -> io::Result<()> {
+    client.set_zero_linger()?;
+    drop(client);
+    Ok(())
+}
+
+/// The head with another length of the body, whichever way the server told it.
+fn with_length(head: &[u8], body: &[u8], difference: isize) -> Vec<u8> {
+    let head = String::from_utf8_lossy(head);
+    let told = |line: &&str| {
+        let line = line.to_ascii_lowercase();
+        !line.starts_with("content-length:") && !line.starts_with("transfer-encoding:")
+    };
+    let lines: Vec<_> = head.lines().filter(told).collect();
+    let length = body.len().saturating_add_signed(difference);
+    format!("{}\r\ncontent-length: {length}\r\n\r\n", lines.join("\r\n")).into_bytes()
 }
 
 fn written(head: &[&str], body: &str) -> Vec<u8> {

@@ -11,8 +11,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-// All that is written lies in one folder, which is removed at the end.
+// All that is written lies in one folder, which is removed at the end, whichever that is.
 const folder = mkdtempSync(join(tmpdir(), 'agentx-cloudflare-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 Object.assign(process.env, { HOME: folder, TMPDIR: folder });
 
 const [nodeModules] = process.argv.slice(2);
@@ -65,10 +66,7 @@ const miniflare = new Miniflare(
 );
 
 let ending;
-const end = () => (ending ??= miniflare.dispose().finally(() => {
-  rmSync(folder, { recursive: true, force: true });
-  process.exit();
-}));
+const end = () => (ending ??= miniflare.dispose().finally(() => process.exit()));
 process.stdin.on('end', end).resume();
 for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.on(signal, end);
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use agentx_resource::{
-    Error, ErrorKind, FileSystem, ProcessCapabilities, Result,
+    Error, ErrorKind, FileSystem, ProcessCapabilities, Result, Retry,
     mirror::{MirrorDisk, SyncReport},
 };
 use tokio::{
@@ -110,11 +110,16 @@ impl Shared {
 
     async fn start_now(&self) -> Result<Arc<Warm>> {
         let begun = Instant::now();
-        let container = match timeout(self.options.start, self.reach()).await {
+        let mut last = None;
+        let container = match timeout(self.options.start, self.reach(&mut last)).await {
             Ok(reached) => reached?,
             Err(_) => {
+                let error = fail(ErrorKind::TimedOut, "start");
                 let message = format!("the container did not start in {:?}", self.options.start);
-                return Err(fail(ErrorKind::TimedOut, "start").with_message(message));
+                return Err(match last {
+                    Some(last) => error.with_message(format!("{message}: {last}")).with_source(last),
+                    None => error.with_message(message),
+                });
             }
         };
         check(&self.options.process, &container.capabilities())?;
@@ -161,16 +166,29 @@ impl Shared {
         Ok(())
     }
 
-    /// Asks for a container until its server answers.
-    async fn reach(&self) -> Result<Container> {
-        let address = self.engine.start().await?;
+    /// Asks for a container until its server answers. `last` is why it does not yet.
+    async fn reach(&self, last: &mut Option<Error>) -> Result<Container> {
+        let mut address = None;
         loop {
-            match Container::connect(&address, self.options.container).await {
-                Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut) => {
-                    sleep(BETWEEN_TRIES).await;
-                }
-                reached => return reached,
-            }
+            let tried = match &address {
+                Some(address) => Container::connect(address, self.options.container).await.map(Some),
+                None => self.engine.start().await.map(|started| {
+                    address = Some(started);
+                    None
+                }),
+            };
+            let error = match tried {
+                Ok(Some(container)) => return Ok(container),
+                Ok(None) => continue,
+                Err(error) => error,
+            };
+            let passes = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut);
+            let wait = match error.retry() {
+                Retry::After(wait) if passes => wait.unwrap_or_default().max(BETWEEN_TRIES),
+                _ => return Err(error),
+            };
+            *last = Some(error);
+            sleep(wait).await;
         }
     }
 

@@ -1,15 +1,18 @@
 use std::{
     fmt, fs,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use agentx::{
     async_trait,
     resource::{
-        ErrorKind, ExecRequest, FileSystemExt, ListOptions, ProcessExt, ResourcePath, Result, WriteOptions,
-        memory::MemoryFileSystem,
+        Error, ErrorKind, ExecRequest, FileSystemExt, ListOptions, ProcessExt, ResourcePath, Result, Retry,
+        WriteOptions, memory::MemoryFileSystem,
     },
 };
 use agentx_container::Limits;
@@ -69,6 +72,25 @@ impl Engine {
 
     fn runs(&self) -> bool {
         self.served.lock().unwrap().is_some()
+    }
+}
+
+/// Has no room the first few times.
+#[derive(Debug)]
+struct Full(Arc<Engine>, AtomicUsize);
+
+#[async_trait]
+impl ContainerEngine for Full {
+    async fn start(&self) -> Result<ContainerAddress> {
+        if self.1.fetch_sub(1, Ordering::SeqCst) == 0 {
+            return self.0.start().await;
+        }
+        let full = Error::new(ErrorKind::Unavailable, "start").with_message("there is no room");
+        Err(full.with_retry(Retry::After(None)))
+    }
+
+    async fn stop(&self) -> Result<()> {
+        self.0.stop().await
     }
 }
 
@@ -285,6 +307,26 @@ async fn commands_at_once_start_one_container() {
     assert_eq!(outputs.concat(), "0\n1\n2\n3\n4\n5\n6\n7\n");
     assert_eq!(world.told(), ["starting", "started", "handed over"]);
     world.lazy.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_platform_without_room_is_asked_again_and_its_reason_is_told() {
+    let world = World::new();
+    let lazy = |refusals, start| {
+        let engine = Arc::new(Full(Arc::clone(&world.engine), AtomicUsize::new(refusals)));
+        let options = LazyOptions::new(world.engine.root.to_str().unwrap()).with_start(start);
+        LazyContainer::new(Arc::new(world.store.clone()), engine, options)
+    };
+    let patient = lazy(2, Duration::from_mins(1));
+    let output = patient.process().exec(ExecRequest::shell("echo here")).await.unwrap();
+    assert_eq!(output.stdout_text(), "here\n");
+    patient.release().await.unwrap();
+
+    let hasty = lazy(usize::MAX, Duration::from_millis(100));
+    let error = hasty.process().spawn(ExecRequest::shell("true")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains("there is no room"), "{error}");
+    assert!(!hasty.is_warm() && !world.engine.runs());
 }
 
 #[tokio::test]
