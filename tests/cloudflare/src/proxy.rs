@@ -170,6 +170,7 @@ async fn serve(mut client: TcpStream, state: &State) -> io::Result<()> {
             Ok(())
         }
         Some(Fault::Length(difference)) => {
+            let body = in_one_piece(&head, body);
             client.write_all(&[&with_length(&head, &body, difference)[..], &body].concat()).await
         }
         _ => client.write_all(&whole()).await,
@@ -181,6 +182,22 @@ fn reset(client: TcpStream) -> io::Result<()> {
     client.set_zero_linger()?;
     drop(client);
     Ok(())
+}
+
+/// The body without the marks of its pieces, where the server told it in pieces.
+fn in_one_piece(head: &[u8], body: Vec<u8>) -> Vec<u8> {
+    if !String::from_utf8_lossy(head).to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        return body;
+    }
+    let (mut whole, mut rest) = (Vec::new(), &body[..]);
+    while let Some(end) = find(rest, b"\r\n") {
+        let size = std::str::from_utf8(rest.get(..end).unwrap_or_default());
+        let size = size.ok().and_then(|size| usize::from_str_radix(size, 16).ok()).unwrap_or(0);
+        let Some(piece) = rest.get(end + 2..end + 2 + size).filter(|piece| !piece.is_empty()) else { break };
+        whole.extend_from_slice(piece);
+        rest = rest.get(end + 4 + size..).unwrap_or_default();
+    }
+    whole
 }
 
 /// The head with another length of the body, whichever way the server told it.

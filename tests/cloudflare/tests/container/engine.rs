@@ -72,7 +72,12 @@ impl Engine {
 
     /// The container behind the Worker.
     pub(crate) fn container(&self, place: &Place) -> WorkerContainer {
-        WorkerContainer::new(place.url(), &self.name(), TOKEN, ContainerOptions::default()).unwrap()
+        self.container_at(place.url(), TOKEN)
+    }
+
+    /// The container behind the Worker at `url`.
+    pub(crate) fn container_at(&self, url: &str, token: &str) -> WorkerContainer {
+        WorkerContainer::new(url, &self.name(), token, ContainerOptions::default()).unwrap()
     }
 
     /// The container, started.

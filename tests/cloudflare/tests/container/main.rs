@@ -4,5 +4,6 @@
 
 mod conformance;
 mod engine;
+mod faults;
 mod lazy;
 mod sandbox;

@@ -89,9 +89,13 @@ async fn a_batch_that_was_turned_away_is_tried_again() {
 }
 
 /// All that can become of a batch whose answer is none, and how many rows are stored then.
-const LOSSES: [(Fault, i64); 13] = [
+const LOSSES: [(Fault, i64); 17] = [
     (Fault::Refuse, 0),
+    (Fault::Reset, 0),
     (Fault::Lose, 2),
+    (Fault::LoseByReset, 2),
+    (Fault::Length(7), 2),
+    (Fault::Length(-7), 2),
     (Fault::Truncate(0), 2),
     (Fault::Truncate(20), 2),
     (Fault::Stall(0), 2),
@@ -259,7 +263,10 @@ async fn a_read_without_an_answer_is_asked_again() {
     behind.insert().await.unwrap();
     for fault in [
         Fault::Refuse,
+        Fault::Reset,
         Fault::Lose,
+        Fault::LoseByReset,
+        Fault::Length(7),
         Fault::Truncate(20),
         Fault::Stall(20),
         Fault::Answer(&["HTTP/1.1 503 Service Unavailable", HTML], "<html>"),
@@ -271,8 +278,13 @@ async fn a_read_without_an_answer_is_asked_again() {
         let error = behind.select().await.unwrap_err();
         assert_eq!(error.retry(), Retry::Exhausted, "{fault:?}: {error:?}");
     }
-    behind.proxy.inject(Fault::Answer(&["HTTP/1.1 200 OK", HTML], "<html>"));
-    assert_eq!(behind.select().await.unwrap_err().kind(), ErrorKind::Corrupt, "a page of a proxy");
+    for fault in [Fault::Answer(&["HTTP/1.1 200 OK", HTML], "<html>"), Fault::Length(-7)] {
+        behind.proxy.inject(fault.clone());
+        assert_eq!(behind.select().await.unwrap_err().kind(), ErrorKind::Corrupt, "{fault:?}");
+    }
+    let before = behind.proxy.requests();
+    behind.proxy.inject(Fault::Trickle);
+    assert_eq!((behind.select().await.unwrap(), behind.proxy.requests() - before), (2, 1), "byte by byte");
 }
 
 #[tokio::test]

@@ -265,6 +265,31 @@ async fn silence_is_bounded() {
     }
 }
 
+/// The bound is on silence, and not on the whole: whoever tells something every now and then is listened to.
+#[tokio::test]
+#[ignore = "needs workerd: cargo xtask test cloudflare"]
+async fn a_body_that_stands_still_is_taken_up_and_a_slow_one_is_waited_for() {
+    const IDLE: Duration = Duration::from_secs(1);
+    let World { proxy, fs, direct } = world_with(IDLE).await;
+    let file = path("/f");
+    let content: Vec<u8> = (0..=255).cycle().take(20_000).collect();
+    direct.write_file(&file, content.clone()).await.unwrap();
+    for kept in [0, 1, 19_999] {
+        proxy.then(GET, Fault::Stall(kept));
+        assert_eq!(fs.read_file(&file).await.unwrap(), content, "after {kept} bytes");
+        proxy.assert_used();
+    }
+    proxy.times(4, GET, || Fault::Stall(10));
+    let error = fs.read_file(&file).await.unwrap_err();
+    assert_kind(&error, ErrorKind::TimedOut, Retry::Exhausted);
+    proxy.clear();
+    // Twenty pieces in twice the time.
+    proxy.then(GET, Fault::Slow(1_000, IDLE / 10));
+    let before = proxy.seen(GET);
+    assert_eq!(fs.read_file(&file).await.unwrap(), content);
+    assert_eq!(proxy.seen(GET), before + 1, "it was not asked for again");
+}
+
 #[tokio::test]
 #[ignore = "needs workerd: cargo xtask test cloudflare"]
 async fn a_large_write_survives_what_befalls_its_parts_and_its_end() {

@@ -35,6 +35,10 @@ pub(crate) enum Fault {
     Length(isize),
     /// The server does it, and there is no answer for so long.
     Silence(Duration),
+    /// The answer stands still after so many bytes of its body, until the client goes.
+    Stall(usize),
+    /// The answer comes in pieces of so many bytes, with this much time between them.
+    Slow(usize, Duration),
     /// The request carries this moment in place of the client's.
     Date(&'static str),
 }
@@ -158,6 +162,17 @@ async fn serve(mut client: TcpStream, upstream: &str, state: &State) -> io::Resu
         Some(Fault::Silence(time)) => {
             tokio::time::sleep(time).await;
             client.write_all(&said).await
+        }
+        Some(Fault::Stall(kept)) => {
+            client.write_all(&said[..end + kept]).await?;
+            client.read(&mut [0]).await.map(drop)
+        }
+        Some(Fault::Slow(piece, between)) => {
+            for piece in said.chunks(piece) {
+                client.write_all(piece).await?;
+                tokio::time::sleep(between).await;
+            }
+            Ok(())
         }
         _ => client.write_all(&said).await,
     }
