@@ -1,12 +1,17 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use agentx_resource::{ExecEvent, LimitedOutput, OutputLimit, OutputStream};
 use rustix::io::Errno;
-use tokio::{net::unix::pipe::Receiver, runtime::Handle};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::unix::pipe::Receiver,
+    runtime::Handle,
+};
 
 /// The largest piece of output that one event carries.
 const MAX_PIECE: usize = 64 << 10;
@@ -79,14 +84,12 @@ impl Output {
             {
                 return Poll::Ready(Err(error));
             }
-            let Some(pipe) = &self.pipe else { return Poll::Ready(Ok(self.end())) };
+            let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(self.end())) };
             make_room(buffer);
             let count = match pipe {
                 Pipe::Unwatched(pipe) => read(pipe, buffer),
                 Pipe::Watched(pipe) if std::mem::take(&mut eager) => read(pipe, buffer),
-                Pipe::Watched(pipe) => {
-                    ready!(pipe.poll_read_ready(cx)).and_then(|()| pipe.try_io(|| read(pipe, buffer)))
-                }
+                Pipe::Watched(pipe) => ready!(poll_read(pipe, cx, buffer)),
             };
             match count {
                 Ok(count) => {
@@ -170,10 +173,22 @@ fn make_room(buffer: &mut Vec<u8>) {
     }
 }
 
+/// Reads when the runtime says so. It takes what did not fill the buffer for all that there is, without another look.
+fn poll_read(pipe: &mut Receiver, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(buffer);
+    let outcome = ready!(Pin::new(pipe).poll_read(cx, &mut buffer));
+    Poll::Ready(ended(outcome.map(|()| buffer.filled().len())))
+}
+
 fn read(pipe: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
-    match rustix::io::retry_on_intr(|| rustix::io::read(&pipe, &mut *buffer)) {
-        // A terminal of which nobody holds the other end any more.
-        Err(Errno::IO) => Ok(0),
-        outcome => Ok(outcome?),
+    let count = rustix::io::retry_on_intr(|| rustix::io::read(&pipe, &mut *buffer));
+    ended(count.map_err(io::Error::from))
+}
+
+/// A terminal of which nobody holds the other end any more has ended.
+fn ended(count: io::Result<usize>) -> io::Result<usize> {
+    match count {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => Ok(0),
+        count => count,
     }
 }

@@ -5,6 +5,10 @@
 //! copies of the shell's two outputs. Whatever it does to them by `exec` is undone after it, and the originals are
 //! closed to it. After it the shell writes a mark to both outputs.
 //!
+//! The shell's own standard error is `/dev/null`, which is the command's input too: what `set -x` tells of the lines
+//! around a command goes there. A shell takes half a dozen system calls for each file that it redirects and back, which
+//! is most of what a builtin costs; so there are no more than five.
+//!
 //! A mark is sent in two halves that only the shell's answer joins, so that no echo of the input (`set -v`, `set -x`)
 //! is taken for it. All of this is POSIX; `command` and the backslashes pass by functions and aliases of these names.
 
@@ -55,10 +59,10 @@ impl Mark {
 /// What a new shell is told first: to keep its files elsewhere, how to answer, where to go, and to answer once.
 pub(super) fn prologue(answer: &str, directory: Option<&str>, mark: &Mark) -> String {
     let Mark { first, second } = mark;
-    let go = directory.map(|directory| format!("\\command cd -- {} 2>&6\n", quoted(directory)));
+    let go = directory.map(|directory| format!("\\command cd -- {}\n", quoted(directory)));
     let go = go.unwrap_or_default();
     format!(
-        "exec 6<>/dev/null 7>&1 8>&2\n\
+        "exec 7>&1 8>&2 2<>/dev/null\n\
          {answer}() {{ \\unset -f command; \
          \\command printf '\\036%s%s%s %s\\036%s%s' \"$2\" \"$3\" \"$1\" \"${{PWD-}}\" \"$2\" \"$3\" && \
          \\command printf '\\036%s%s' \"$2\" \"$3\" >&8; }}\n\
@@ -74,10 +78,10 @@ pub(super) fn command(answer: &str, command: &str, status: i32, mark: &Mark) -> 
         0 => String::new(),
         // No child process, and no end of a shell that ends with the first failure.
         1 => "\n! \\command :;".to_owned(),
-        code => format!("\n{{ (\\exit {code});}} >&6 2>&6;"),
+        code => format!("\n{{ (\\exit {code});}} >&2;"),
     };
     format!(
-        "{before}\\command eval {} <&6 >&7 2>&8 6>&- 7>&- 8>&-;{{ {answer} \"$?\" {first} {second};}} 2>&6||\\exit\n",
+        "{before}\\command eval {} <&2 >&7 2>&8 7>&- 8>&-;{answer} \"$?\" {first} {second}||\\exit\n",
         quoted(command)
     )
 }

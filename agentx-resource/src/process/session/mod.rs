@@ -28,7 +28,7 @@ use crate::{Clock, Error, ErrorKind, ExecRequest, Process, Result};
 ///
 /// **A command** is a text for the shell's `eval`. Its input is empty. What it writes comes apart by stream, binary or
 /// not, with or without a last newline. A syntax error is its failure (status 2 as a rule), whatever it left open. What
-/// it does to its own descriptors 0, 1, 2, 6, 7 and 8 by `exec` lasts until its end. A command that ends the shell
+/// it does to its own descriptors 0, 1, 2, 7 and 8 by `exec` lasts until its end. A command that ends the shell
 /// (`exit`, `exec`, a failure under `set -e`) is told as such: [`ShellOutput::ended`].
 ///
 /// **One at a time.** A command waits while another runs; which of several that wait comes next is left open.
