@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentx_core::{Repositories, Runtime, Timestamp};
+use agentx_core::{Agent, Repositories, Runtime, Timestamp};
 use axum::{Router, http::HeaderMap};
+use futures::future::join_all;
 use tokio::{sync::watch, time};
 
 use crate::{
@@ -122,6 +123,13 @@ impl Server {
     /// on; [`Runtime::shutdown`] ends them.
     pub fn close(&self) {
         self.shared.closing.send_replace(true);
+    }
+
+    /// Interrupts the turns that run, as their users could, and waits until each is over and stored. One that waits for an
+    /// approval goes on waiting.
+    pub async fn interrupt(&self) {
+        let at_work = self.shared.service.running.at_work();
+        join_all(at_work.iter().map(Agent::interrupt)).await;
     }
 
     /// The routes: `/ws`, `/api/…`, `/health` and `/ready`.

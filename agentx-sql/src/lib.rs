@@ -25,7 +25,7 @@ mod rows;
 mod value;
 
 pub use executor::{Executor, Statement};
-pub use migration::SCHEMA_VERSION;
+pub use migration::{SCHEMA_VERSION, schema_version};
 pub use repository::SqlRepositories;
 pub use rows::{Row, Rows};
 pub use value::{MAX_INTEGER, Value};

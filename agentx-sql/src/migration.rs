@@ -26,14 +26,8 @@ const TRIES: u32 = 3;
 /// written first: of two that migrate at once, the second fails on it before it does anything else. So one whose outcome
 /// was lost is looked for, and may be tried again.
 pub(crate) async fn migrate(executor: &dyn Executor) -> Result<()> {
-    let (mut current, mut lost) = (version(executor).await?, 0);
+    let (mut current, mut lost) = (schema_version(executor).await?, 0);
     loop {
-        if current > SCHEMA_VERSION {
-            let problem = format!(
-                "its schema has version {current}, this library knows {SCHEMA_VERSION}: a newer AgentX is needed"
-            );
-            return Err(Error::new(ErrorKind::Unsupported, "open repositories").with_message(problem));
-        }
         let Some(next) = MIGRATIONS.iter().find(|migration| migration.version > current) else {
             return Ok(());
         };
@@ -51,10 +45,29 @@ pub(crate) async fn migrate(executor: &dyn Executor) -> Result<()> {
                 if seen <= current {
                     return Err(crate::repository::told(&error, "migrate", next.name));
                 }
-                current = seen;
+                current = known(seen)?;
             }
         }
     }
+}
+
+/// The version of a database's schema; 0 where it has none. Nothing in it is changed: whether a program may use a database,
+/// and would migrate it, is known before it does.
+///
+/// # Errors
+/// `Unsupported` for a schema that is newer than [`SCHEMA_VERSION`]; whatever the database reports.
+pub async fn schema_version(executor: &dyn Executor) -> Result<i64> {
+    known(version(executor).await?)
+}
+
+fn known(version: i64) -> Result<i64> {
+    if version <= SCHEMA_VERSION {
+        return Ok(version);
+    }
+    let problem = format!(
+        "its schema has version {version}, this library knows {SCHEMA_VERSION}: a newer AgentX is needed"
+    );
+    Err(Error::new(ErrorKind::Unsupported, "open repositories").with_message(problem))
 }
 
 async fn version(executor: &dyn Executor) -> Result<i64> {
@@ -164,6 +177,9 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("a newer AgentX is needed"), "{error}");
         assert_eq!(script.0.lock().unwrap().1, ["SELECT", "SELECT"]);
+        let asked = |version| block_on(schema_version(&Script::new([Ok(1), Ok(version)])));
+        assert_eq!(asked(SCHEMA_VERSION + 1).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(asked(1).unwrap(), 1);
     }
 
     #[test]

@@ -24,7 +24,11 @@ fn the_server_bears_a_load() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let load = ["server", "--conversations", "5", "--seconds", "1", "--sockets", "5", "--idle", "5"];
     let mut bench = Command::new(env!("CARGO_BIN_EXE_agentx-benches"));
-    bench.args(load).args(["--containers", "5", "--out"]).arg(directory.path()).env_remove("AGENTX_BENCH_WS");
+    bench
+        .args(load)
+        .args(["--rounds", "2", "--containers", "5", "--out"])
+        .arg(directory.path())
+        .env_remove("AGENTX_BENCH_WS");
     let output = bench.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

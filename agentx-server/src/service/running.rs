@@ -110,6 +110,14 @@ impl Running {
         state.agents.get_mut(id).filter(|entry| entry.running.owner == *owner).map(Entry::use_now)
     }
 
+    /// Those of all owners that are at work.
+    pub(crate) fn at_work(&self) -> Vec<Agent> {
+        let is_at_work =
+            |agent: &&Agent| !matches!(agent.state(), AgentState::Idle | AgentState::AwaitingApproval);
+        let state = self.lock();
+        state.agents.values().map(|entry| &entry.running.agent).filter(is_at_work).cloned().collect()
+    }
+
     /// The agents of an owner, in the order of their ids.
     pub(crate) fn of(&self, owner: &Owner) -> Vec<RunningAgent> {
         let state = self.lock();

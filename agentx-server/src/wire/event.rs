@@ -1,8 +1,36 @@
-use agentx_core::{Cursor, Event, EventData, Message, MessageBody};
-use serde_json::{Value, json};
+use agentx_core::{
+    AgentId, Cursor, Event, EventCategory, EventData, EventIntent, EventSource, ImageId, Message,
+    MessageBody, SessionId, Timestamp, TurnId,
+};
+use serde::Serialize;
+use serde_json::json;
 
 use super::{INSTANCE, Wire, message};
 use crate::Owner;
+
+/// What every event has beside its own. Written as it stands: this is done for each piece of a text.
+#[derive(Serialize)]
+struct Envelope<'event> {
+    timestamp: Timestamp,
+    source: EventSource,
+    category: EventCategory,
+    intent: EventIntent,
+    context: Context<'event>,
+    cursor: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "they are the protocol's")]
+struct Context<'event> {
+    container_id: Option<&'event str>,
+    image_id: &'event ImageId,
+    agent_id: &'event AgentId,
+    /// The name that an agent has since the third generation.
+    instance_id: &'event AgentId,
+    session_id: &'event SessionId,
+    turn_id: Option<&'event TurnId>,
+}
 
 /// An event as its owner sees it: JSON text of one object.
 pub(crate) fn event(owner: &Owner, event: &Event, wire: Wire) -> String {
@@ -25,30 +53,31 @@ pub(crate) fn event(owner: &Owner, event: &Event, wire: Wire) -> String {
         }),
     };
     let context = &event.context;
-    let envelope = json!({
-        "timestamp": event.timestamp,
-        "source": event.data.source(),
-        "category": event.data.category(),
-        "intent": event.data.intent(),
-        "context": {
-            "containerId": owner.name_of(&context.container_id),
-            "imageId": context.image_id,
-            "agentId": context.agent_id,
-            INSTANCE: context.agent_id,
-            "sessionId": context.session_id,
-            "turnId": context.turn_id,
+    let envelope = Envelope {
+        timestamp: event.timestamp,
+        source: event.data.source(),
+        category: event.data.category(),
+        intent: event.data.intent(),
+        context: Context {
+            container_id: owner.name_of(&context.container_id),
+            image_id: &context.image_id,
+            agent_id: &context.agent_id,
+            instance_id: &context.agent_id,
+            session_id: &context.session_id,
+            turn_id: context.turn_id.as_ref(),
         },
-        "cursor": cursor(event.cursor()),
-    });
-    joined(&data, &envelope)
+        cursor: cursor(event.cursor()),
+    };
+    joined(data, &envelope)
 }
 
 /// One object of the members of two.
-fn joined(data: &str, envelope: &Value) -> String {
-    let envelope = envelope.to_string();
+fn joined(data: String, envelope: &Envelope<'_>) -> String {
+    // Names and numbers alone: they can be written.
+    let envelope = serde_json::to_string(envelope).unwrap_or_default();
     match (data.strip_suffix('}'), envelope.strip_prefix('{')) {
         (Some(data), Some(rest)) => format!("{data},{rest}"),
-        _ => envelope,
+        _ => data,
     }
 }
 
@@ -72,7 +101,8 @@ pub(crate) fn parse_cursor(text: &str) -> Option<Cursor> {
 mod tests {
     use std::sync::Arc;
 
-    use agentx_core::{AgentId, EventContext, ImageId, MessageId, SessionId, Timestamp};
+    use agentx_core::{EventContext, MessageId};
+    use serde_json::Value;
 
     use super::*;
 

@@ -4,16 +4,23 @@ use std::{
     collections::VecDeque,
     io::{IsTerminal, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
+use agentx::{
+    ApprovalId, ContainerId, Decision, ErrorKind, Event, EventData, ImageId, ImageSpec,
+    client::{Conversation, ConversationExt, RemoteAgent, RemoteRuntime},
+    core::OutcomeKind,
+};
 use clap::Args;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
-
-use crate::{
-    Failure,
-    rpc::{Remote, Rpc},
+use futures::{Stream, StreamExt};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines, Stdin},
+    signal::unix::{Signal, SignalKind, signal},
 };
+
+use crate::{Failure, remote::Remote};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -30,84 +37,136 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
-    let mut rpc = Rpc::connect(&options.remote).await?;
+    let runtime = options.remote.connect().await?;
     let image = match options.image {
-        Some(image) => image,
-        None => create(&mut rpc, &options.container).await?,
+        Some(image) => ImageId::new(image)?,
+        None => create(&runtime, options.container).await?,
     };
     eprintln!("image {image}");
+    let agent = runtime.run(&image).await?;
     let lines = BufReader::new(tokio::io::stdin()).lines();
-    let mut chat = Chat { rpc, image, lines, asked: VecDeque::new() };
+    let interrupts = signal(SignalKind::interrupt())?;
+    let mut chat = Chat { agent, lines, hears: true, asked: VecDeque::new(), interrupts };
+    chat.go_on().await?;
     if let Some(message) = &options.message {
         chat.say(message).await?;
         return Ok(ExitCode::SUCCESS);
     }
     loop {
         eprint!("> ");
-        let Some(line) = chat.lines.next_line().await? else { return Ok(ExitCode::SUCCESS) };
+        let line = tokio::select! {
+            line = chat.lines.next_line() => line?,
+            _ = chat.interrupts.recv() => None,
+        };
+        let Some(line) = line else { return Ok(ExitCode::SUCCESS) };
         if !line.trim().is_empty() {
             // A turn that failed ends nothing: the next may not.
             if let Err(failure) = chat.say(&line).await {
-                eprintln!("[error: {failure}]");
+                eprintln!("[error: {}]", crate::told(&*failure));
             }
         }
     }
 }
 
-async fn create(rpc: &mut Rpc, container: &str) -> Result<String, Failure> {
-    rpc.call("container.create", json!({"containerId": container})).await?;
-    let created = rpc.call("image.create", json!({"containerId": container})).await?;
-    let image = created.pointer("/record/imageId").and_then(Value::as_str);
-    Ok(image.ok_or("the server made no image")?.to_owned())
+async fn create(runtime: &RemoteRuntime, container: String) -> Result<ImageId, Failure> {
+    let container = ContainerId::new(container)?;
+    runtime.create_container(&container).await?;
+    Ok(runtime.create_image(&container, ImageSpec::default()).await?.image_id)
 }
 
 struct Chat {
-    rpc: Rpc,
-    image: String,
+    agent: RemoteAgent,
     lines: Lines<BufReader<Stdin>>,
+    /// Whether lines can still come.
+    hears: bool,
     /// Approvals that wait for this person.
-    asked: VecDeque<String>,
+    asked: VecDeque<ApprovalId>,
+    interrupts: Signal,
 }
 
 impl Chat {
+    /// Follows a turn that waits for a permission since before this came.
+    async fn go_on(&mut self) -> Result<(), Failure> {
+        // First the events: what is answered meanwhile is told by them.
+        let events = self.agent.events(None).await?;
+        let waiting = self.agent.approvals().await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        for waiting in waiting {
+            self.ask(waiting.approval_id, &waiting.call.name, &waiting.call.input, &waiting.reason)?;
+        }
+        self.follow(events).await
+    }
+
     /// Says something, and shows what comes until the turn is over.
     async fn say(&mut self, message: &str) -> Result<(), Failure> {
-        let params = json!({"imageId": self.image, "content": message});
-        let id = json!(self.rpc.send("message.send", params).await?);
-        let (mut over, mut answered, mut failed) = (false, false, None);
-        // Whether lines can still come.
-        let mut hears = true;
-        while !(over && answered) {
-            let frame = tokio::select! {
-                frame = self.rpc.next() => frame?,
-                line = self.lines.next_line(), if hears && !self.asked.is_empty() => {
-                    match line? {
-                        Some(line) => self.answer(&line).await?,
-                        None => {
-                            hears = false;
-                            eprintln!("[answer it on the server's page, or over its API]");
+        let mut turn = tokio::select! {
+            sent = self.agent.send(message) => sent?,
+            _ = self.interrupts.recv() => return Err("given up: it may have been sent".into()),
+        };
+        self.follow(&mut turn).await?;
+        turn.finish().await?;
+        Ok(())
+    }
+
+    /// Shows events up to the end of a turn.
+    async fn follow(&mut self, mut events: impl Stream<Item = Arc<Event>> + Unpin) -> Result<(), Failure> {
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => {
+                        self.show(&event.data)?;
+                        if let EventData::TurnResponse { .. } = event.data {
+                            break;
                         }
                     }
-                    continue;
-                }
-            };
-            if frame.get("id") == Some(&id) {
-                if let Some(error) = frame.pointer("/error/message") {
-                    return Err(error.as_str().unwrap_or("the server refused").to_owned().into());
-                }
-                answered = true;
-            } else if let Some(event) = frame.pointer("/params/event")
-                && event.pointer("/context/imageId").and_then(Value::as_str) == Some(self.image.as_str())
-            {
-                over |= self.show(event)?;
-                if event.get("type").and_then(Value::as_str) == Some("error_occurred") {
-                    failed = event.pointer("/data/message").and_then(Value::as_str).map(str::to_owned);
-                }
+                    None => break,
+                },
+                line = self.lines.next_line(), if self.hears && !self.asked.is_empty() => match line? {
+                    Some(line) => self.answer(&line).await?,
+                    None => {
+                        self.hears = false;
+                        eprintln!("[answer it on the server's page, or over its API]");
+                    }
+                },
+                // The first ends the turn; another one, which comes before that has an answer, ends this program.
+                _ = self.interrupts.recv() => tokio::select! {
+                    done = self.agent.interrupt() => done?,
+                    _ = self.interrupts.recv() => return Err("given up: the turn may go on".into()),
+                },
             }
         }
         self.asked.clear();
         println!();
-        failed.map_or(Ok(()), |message| Err(message.into()))
+        Ok(())
+    }
+
+    /// Shows an event.
+    fn show(&mut self, event: &EventData) -> Result<(), Failure> {
+        match event {
+            EventData::TextDelta { text } => print!("{text}"),
+            EventData::ToolExecuting { tool_name, input, .. } => eprintln!("\n[{tool_name} {input}]"),
+            EventData::ToolFailed { tool_name, error, .. } => eprintln!("[{tool_name} failed: {error}]"),
+            EventData::ApprovalRequested { approval_id, tool_name, input, reason, .. } => {
+                self.ask(approval_id.clone(), tool_name, input, reason)?;
+            }
+            EventData::ApprovalAnswered { approval_id, .. } => {
+                self.asked.retain(|asked| asked != approval_id)
+            }
+            EventData::Lagged { missed, .. } => eprintln!("\n[{missed} pieces are missing here]"),
+            EventData::TurnResponse { outcome, .. } if *outcome != OutcomeKind::Completed => {
+                eprintln!("\n[{}]", outcome.as_str());
+            }
+            _ => {}
+        }
+        Ok(std::io::stdout().flush()?)
+    }
+
+    fn ask(&mut self, approval: ApprovalId, tool: &str, input: &Value, why: &str) -> Result<(), Failure> {
+        eprintln!("\n[{tool} {input} asks for a permission: {why}]");
+        self.asked.push_back(approval);
+        if self.asked.len() == 1 { prompt() } else { Ok(()) }
     }
 
     /// Answers what was asked first: a `y` allows it, an `n` denies it, and so does anything else, which is the reason.
@@ -117,42 +176,21 @@ impl Chat {
             return prompt();
         }
         let Some(approval) = self.asked.pop_front() else { return Ok(()) };
-        let (decision, value) = match line.to_lowercase().as_str() {
-            "y" | "yes" => ("allow", None),
-            "n" | "no" => ("deny", None),
-            _ => ("deny", Some(line)),
+        let decision = match line.to_lowercase().as_str() {
+            "y" | "yes" => Decision::Allow,
+            "n" | "no" => Decision::Deny("The user denied it.".to_owned()),
+            _ => Decision::Deny(line.to_owned()),
         };
-        let params =
-            json!({"imageId": self.image, "approvalId": approval, "decision": decision, "value": value});
-        // Somebody else may have answered first: the turn tells.
-        if let Err(failure) = self.rpc.call("approval.answer", params).await {
-            eprintln!("[{failure}]");
+        loop {
+            match self.agent.answer(&approval, decision.clone()).await {
+                // It may have arrived: then this one changes nothing.
+                Err(error) if error.kind() == ErrorKind::Lost => {}
+                // Somebody else may have answered first: the turn tells.
+                Err(error) => break eprintln!("[{error}]"),
+                Ok(()) => break,
+            }
         }
         if self.asked.is_empty() { Ok(()) } else { prompt() }
-    }
-
-    /// Shows an event; whether it was the turn's last.
-    fn show(&mut self, event: &Value) -> Result<bool, Failure> {
-        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let input = || event.pointer("/data/input").cloned().unwrap_or_default();
-        match text("/type") {
-            "text_delta" => print!("{}", text("/data/text")),
-            "tool_executing" => eprintln!("\n[{} {}]", text("/data/toolName"), input()),
-            "tool_failed" => eprintln!("[{} failed: {}]", text("/data/toolName"), text("/data/error")),
-            "approval_requested" => {
-                let (tool, why) = (text("/data/toolName"), text("/data/reason"));
-                eprintln!("\n[{tool} {} asks for a permission: {why}]", input());
-                self.asked.push_back(text("/data/approvalId").to_owned());
-                if self.asked.len() == 1 {
-                    prompt()?;
-                }
-            }
-            "approval_answered" => self.asked.retain(|asked| asked != text("/data/approvalId")),
-            "turn_response" => return Ok(true),
-            _ => {}
-        }
-        std::io::stdout().flush()?;
-        Ok(false)
     }
 }
 

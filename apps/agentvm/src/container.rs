@@ -2,13 +2,10 @@
 
 use std::process::ExitCode;
 
+use agentx::{ContainerId, client::RemoteRuntime};
 use clap::Subcommand;
-use serde_json::{Value, json};
 
-use crate::{
-    Failure,
-    rpc::{Remote, Rpc},
-};
+use crate::{Failure, remote::Remote};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -27,35 +24,27 @@ pub(crate) enum Command {
 }
 
 pub(crate) async fn run(remote: &Remote, command: Command) -> Result<ExitCode, Failure> {
-    let mut rpc = Rpc::connect(remote).await?;
+    let runtime = remote.connect().await?;
     match command {
         Command::List => {
-            let listed = rpc.call("container.list", json!({})).await?;
-            for name in listed.get("containerIds").and_then(Value::as_array).into_iter().flatten() {
-                println!("{}", name.as_str().unwrap_or_default());
+            for container in runtime.containers().await? {
+                println!("{container}");
             }
         }
         Command::Show { container } => {
-            exists(&mut rpc, &container).await?;
-            let listed = rpc.call("image.list", json!({"containerId": container})).await?;
-            for image in listed.get("records").and_then(Value::as_array).into_iter().flatten() {
-                let text = |name: &str| image.get(name).and_then(Value::as_str).unwrap_or_default();
-                println!("{}  {}", text("imageId"), text("name"));
+            for image in runtime.images(&find(&runtime, &container).await?).await? {
+                println!("{}  {}", image.image_id, image.spec.name);
             }
         }
         Command::Remove { container } => {
-            exists(&mut rpc, &container).await?;
-            rpc.call("container.delete", json!({"containerId": container})).await?;
+            runtime.delete_container(&find(&runtime, &container).await?).await?;
             println!("removed: {container}");
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn exists(rpc: &mut Rpc, container: &str) -> Result<(), Failure> {
-    let found = rpc.call("container.get", json!({"containerId": container})).await?;
-    match found.get("exists").and_then(Value::as_bool) {
-        Some(true) => Ok(()),
-        _ => Err(format!("there is no container {container}").into()),
-    }
+async fn find(runtime: &RemoteRuntime, name: &str) -> Result<ContainerId, Failure> {
+    let found = runtime.containers().await?.into_iter().find(|container| container.as_str() == name);
+    found.ok_or_else(|| format!("there is no container {name}").into())
 }

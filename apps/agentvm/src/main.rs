@@ -14,7 +14,7 @@ mod model;
 mod owners;
 mod page;
 mod permission;
-mod rpc;
+mod remote;
 mod serve;
 mod settings;
 mod tenant;
@@ -61,7 +61,7 @@ enum Command {
     /// Lists, shows and removes the containers of a running server.
     Container {
         #[command(flatten)]
-        remote: rpc::Remote,
+        remote: remote::Remote,
         #[command(subcommand)]
         command: container::Command,
     },

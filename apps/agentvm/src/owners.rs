@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{BufRead, IsTerminal, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -14,11 +14,15 @@ use agentx_server::{
     auth::{Authenticator, Credentials, Identity, Scope},
     tenant::{NewTenant, Tenant, Tenants},
 };
-use agentx_sql::SqlRepositories;
+use agentx_sql::{SCHEMA_VERSION, SqlRepositories, schema_version};
 use async_trait::async_trait;
 use clap::Args;
 
-use crate::{Failure, data, settings::Place};
+use crate::{
+    Failure,
+    data::{self, Lock},
+    settings::Place,
+};
 
 /// How many tenants are read at once.
 const PAGE: usize = 256;
@@ -27,6 +31,7 @@ const PAGE: usize = 256;
 pub(crate) struct Owners {
     pub(crate) executor: Arc<SqliteExecutor>,
     pub(crate) tenants: Tenants,
+    data: PathBuf,
 }
 
 impl Owners {
@@ -37,10 +42,26 @@ impl Owners {
         Self::open(&path).await
     }
 
+    /// A store of a newer program's is refused.
     pub(crate) async fn open(data: &Path) -> Result<Self, Failure> {
-        let executor = Arc::new(SqliteExecutor::open(data.join(data::STORE)).await?);
+        let store = data.join(data::STORE);
+        let executor = Arc::new(SqliteExecutor::open(&store).await?);
+        schema_version(&*executor).await.map_err(|error| format!("{}: {error}", store.display()))?;
         let tenants = Tenants::open(executor.clone()).await?;
-        Ok(Self { executor, tenants })
+        Ok(Self { executor, tenants, data: data.to_owned() })
+    }
+
+    /// The conversations, brought to the schema of this program; not while a server of an older one uses them.
+    async fn repositories(&self) -> Result<Repositories, Failure> {
+        let _lock = match schema_version(&*self.executor).await? {
+            // Nobody has made it yet, or it stays as it is.
+            0 | SCHEMA_VERSION => None,
+            _ => {
+                let older = || format!("{}, an older program: upgrade it first", Lock::is_taken(&self.data));
+                Some(Lock::try_take(&self.data)?.ok_or_else(older)?)
+            }
+        };
+        Ok(Repositories::new(SqlRepositories::open(self.executor.clone()).await?))
     }
 
     /// All tenants.
@@ -75,9 +96,8 @@ impl Owners {
     }
 
     /// The names of an owner's containers.
-    pub(crate) async fn containers(&self, owner: &Owner) -> Result<Vec<String>> {
-        let repositories = Repositories::new(SqlRepositories::open(self.executor.clone()).await?);
-        let all = repositories.containers.list_containers().await?;
+    pub(crate) async fn containers(&self, owner: &Owner) -> Result<Vec<String>, Failure> {
+        let all = self.repositories().await?.containers.list_containers().await?;
         let own = all.iter().filter_map(|container| owner.name_of(&container.container_id));
         Ok(own.map(str::to_owned).collect())
     }

@@ -1,7 +1,7 @@
 //! `avm serve`.
 
 use std::{
-    collections::BTreeSet, env::VarError, io::Write, net::SocketAddr, os::fd::AsFd, path::Path,
+collections::BTreeSet, env::VarError, io::Write, net::SocketAddr, os::fd::AsFd, path::Path, pin::pin,
     process::ExitCode, sync::Arc, time::Duration,
 };
 
@@ -26,6 +26,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
+    time,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -41,6 +42,9 @@ use crate::{
     settings::{Held, Place, Settings},
     workspaces::Workspaces,
 };
+
+/// How long turns may take to end that are interrupted.
+const CUT: Duration = Duration::from_secs(5);
 
 /// How much longer than its turns a server may take to end: requests, the claude CLI's processes, the store.
 const ENDING: Duration = Duration::from_secs(30);
@@ -222,7 +226,15 @@ async fn serve(
         }
         tracing::info!("stopping");
         // Turns first: whoever listens is told how they end.
-        let ended = runtime.shutdown(settings.drain()).await;
+        let mut ended = pin!(runtime.shutdown(settings.drain() + CUT));
+        let cut = async {
+            time::sleep(settings.drain()).await;
+            server.interrupt().await;
+        };
+        let ended = tokio::select! {
+            ended = &mut ended => ended,
+            () = cut => ended.await,
+        };
         server.close();
         ended
     };

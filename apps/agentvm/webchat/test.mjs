@@ -281,6 +281,37 @@ async function converse(name, viewport) {
   await told("You said: still there?");
   pass(`${name}: each container has conversations of its own`);
 
+  // What is deleted is gone, from the keyboard too; whoever thinks better of it keeps it.
+  await menu();
+  await page.getByRole("button", { name: "New conversation", exact: true }).first().click();
+  await page.getByRole("heading", { name: "What shall we do?" }).waitFor(WAIT);
+  await say("to be deleted");
+  await told("You said: to be deleted");
+  await menu();
+  const entry = page.getByRole("button", { name: "Delete to be deleted" });
+  page.once("dialog", (dialog) => dialog.dismiss());
+  await entry.click();
+  assert.equal(await entry.count(), 1);
+  let asked = "";
+  page.once("dialog", (dialog) => (asked = dialog.message()) && dialog.accept());
+  await entry.focus();
+  await page.keyboard.press("Enter");
+  await told("You said: still there?");
+  assert.match(asked, /“to be deleted” with its files/);
+  await page.getByRole("status").filter({ hasText: "“to be deleted” is deleted." }).waitFor({ ...WAIT, state: "attached" });
+  await entry.waitFor({ ...WAIT, state: "detached" });
+  await menu();
+  await page.getByLabel("Container", { exact: true }).selectOption(`work-${name}`);
+  await page.getByRole("heading", { name: "What shall we do?" }).waitFor(WAIT);
+  await menu();
+  page.once("dialog", (dialog) => dialog.accept());
+  await page.getByRole("button", { name: "Delete container" }).click();
+  await told("You said: still there?");
+  await page.reload();
+  await told("You said: still there?");
+  assert.deepEqual(await page.getByLabel("Container", { exact: true }).locator("option").allTextContents(), ["chat"]);
+  pass(`${name}: a conversation and a container are deleted when that is confirmed`);
+
   // From the keyboard alone: what has the focus is seen, and everything can be reached.
   await page.getByRole("textbox", { name: "Message" }).focus();
   const reached = new Set();

@@ -21,7 +21,7 @@ use crate::Result;
 pub(crate) const SERVE: &str = "serve-agents";
 
 /// Says as many pieces of text as the user asks for, so many in a second: `250 50`; all at once where that is 0. Each piece is
-/// the moment at which it was made.
+/// its number and the moment at which it was made.
 #[derive(Debug)]
 struct Paced;
 
@@ -38,14 +38,14 @@ impl Model for Paced {
         let before =
             [ModelEvent::Start { model: "paced".to_owned() }, block(BlockChange::Start(BlockKind::Text))];
         let after = [block(BlockChange::Stop), ModelEvent::Stop(StopReason::EndTurn)];
-        let piece = move || block(BlockChange::Text(format!("{} ", now())));
+        let piece = move |number: u32| block(BlockChange::Text(format!("{number} {} ", now())));
         let said = match Duration::from_secs(1).checked_div(pace) {
-            None => stream::iter(0..pieces).map(move |_| piece()).boxed(),
+            None => stream::iter(0..pieces).map(piece).boxed(),
             Some(step) => {
                 let ticks = time::interval(step);
-                let said = stream::unfold(ticks, move |mut ticks| async move {
+                let said = stream::unfold((ticks, 0), move |(mut ticks, number)| async move {
                     ticks.tick().await;
-                    Some((piece(), ticks))
+                    Some((piece(number), (ticks, number + 1)))
                 });
                 said.take(pieces as usize).boxed()
             }

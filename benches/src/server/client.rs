@@ -106,10 +106,11 @@ impl Client {
     }
 }
 
-/// Whether this is a piece of text, and when it was made.
-pub(super) fn made(frame: &str) -> Option<u64> {
+/// The number of a piece of text, and when it was made; none where this is something else.
+pub(super) fn piece(frame: &str) -> Option<(u32, u64)> {
     memmem::find(frame.as_bytes(), br#""type":"text_delta""#)?;
     let text = br#""text":""#;
     let start = memmem::find(frame.as_bytes(), text)? + text.len();
-    frame.get(start..)?.split(' ').next()?.parse().ok()
+    let mut words = frame.get(start..)?.split(' ');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }

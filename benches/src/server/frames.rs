@@ -63,12 +63,14 @@ async fn take(socket: TcpStream, listening: Listening, length: usize) {
     let mut numbers = asked.split(' ').map(|number| number.parse::<u32>().unwrap_or_default());
     let (count, pace) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     let mut ticks = Duration::from_secs(1).checked_div(pace).map(time::interval);
+    let piece = |number| format!(r#"{{"type":"text_delta","text":"{number} 0 "}}"#);
+    let frames = (0..count).map(|number| encoded(&piece(number), length));
+    let frames: Vec<_> = frames.chain([encoded(END, length)]).collect();
     let mut sockets = listening.lock().await;
-    for number in 0..=count {
+    for frame in frames {
         if let Some(ticks) = &mut ticks {
             ticks.tick().await;
         }
-        let frame = encoded(if number == count { END } else { "text_delta" }, length);
         for socket in sockets.iter_mut() {
             // Whoever is gone is missed at the other end.
             drop(socket.write_all(&frame).await);

@@ -2,7 +2,10 @@
 //!
 //! The servers are processes of their own, on the loopback: ours, with a SQLite store and a scripted model that says 50 pieces
 //! of text a second; a minimal one in Node, with `ws`, that says as much and stores nothing; and a loop that writes frames
-//! which are encoded already, the least that telling many the same can cost.
+//! which are encoded already, the least that telling many the same can cost. Those that are compared in telling many take
+//! turns, for some rounds; the loop is compared with itself too, which shows how much of a difference is noise.
+//!
+//! Pieces are numbered: one that is lost, or comes twice, or in another order, fails the run.
 //!
 //! Each piece of text is the moment at which it was made, by the clock that all processes of this machine share. A latency
 //! is the time from there to this process having read it: it includes what this process and the kernel add, alike for all
@@ -10,6 +13,7 @@
 
 mod agents;
 mod client;
+mod fan_out;
 mod frames;
 mod idle;
 mod options;
@@ -24,7 +28,12 @@ pub(crate) use self::{
     agents::SERVE as AGENTS, agents::serve as serve_agents, frames::SERVE as FRAMES,
     frames::serve as serve_frames,
 };
-use self::{options::Options, process::Server, report::Report};
+use self::{
+    fan_out::Audience,
+    options::Options,
+    process::Server,
+    report::{FanOut, Report, Round},
+};
 use crate::Result;
 
 /// The variable that says where the `node_modules` of the peer are. Without it the peer is left out, and the table says so.
@@ -33,10 +42,14 @@ pub const PEER: &str = "AGENTX_BENCH_WS";
 /// Pieces of text that a conversation is told in a second.
 const PACE: u32 = 50;
 
+/// How many pieces there are where all come at once.
+const BURST: u32 = 64;
+
 /// Runs everything that `arguments` ask for. The table goes to `output`, and all of it to `server.json`.
 ///
 /// # Errors
-/// An argument that is not understood, with the usage; what the host refuses; a phase that does not end in its time.
+/// An argument that is not understood, with the usage; what the host refuses; a load that does not end in its time; a piece
+/// that was lost, or came twice.
 pub fn run(arguments: impl IntoIterator<Item = String>, output: &mut dyn Write) -> Result<()> {
     let options = Options::parse(arguments)?;
     options.raise_file_limit()?;
@@ -49,7 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = String>, output: &mut dyn Write) 
     runtime.shutdown_background();
     report.save(&options.directory)?;
     writeln!(output, "{report}")?;
-    Ok(())
+    report.check()
 }
 
 async fn measure(options: &Options) -> Result<Report> {
@@ -66,13 +79,41 @@ async fn measure(options: &Options) -> Result<Report> {
         }
         Err(why) => report.left_out.push(format!("the peer in Node: {why}")),
     }
-    for (name, pace) in [("paced", PACE), ("burst", 0)] {
-        let pieces = if pace == 0 { stream::BURST } else { PACE };
-        let ours = stream::fan_out(&Server::agents()?, options.sockets, pieces, pace).await?;
-        let limit = stream::written(&Server::frames(ours.frame)?, options.sockets, pieces, pace).await?;
-        report.fan_outs.push(report::FanOut::new(name, ours, limit));
-    }
+    fan_outs(options, &mut report).await?;
     report.idle = Some(idle::clients(&Server::agents()?, options.idle).await?);
-    report.containers = Some(idle::containers(&Server::agents()?, options.containers).await?);
+    let made = idle::containers(&Server::agents()?, options.containers).await?;
+    if made.count < options.containers {
+        let missing = options.containers - made.count;
+        report.left_out.push(format!("{missing} containers: there was no time to make them"));
+    }
+    report.containers = Some(made);
     Ok(report)
+}
+
+/// One conversation told to many, by ours, the loop and the peer by turns.
+async fn fan_outs(options: &Options, report: &mut Report) -> Result<()> {
+    let mut ours = Audience::of_agent(Server::agents()?, options.sockets).await?;
+    let frame = ours.tell(PACE, 0).await?.bytes_each();
+    let mut limit = Audience::of_writer(Server::frames(frame)?, options.sockets).await?;
+    let mut peer = match Server::peer() {
+        Ok(server) => Some(Audience::of_writer(server, options.sockets).await?),
+        // It was said above why there is none.
+        Err(_) => None,
+    };
+    for (name, pieces, pace) in [("paced", PACE, PACE), ("burst", BURST, 0)] {
+        let mut rounds = Vec::new();
+        for _ in 0..options.rounds {
+            rounds.push(Round {
+                ours: ours.tell(pieces, pace).await?,
+                limit: limit.tell(pieces, pace).await?,
+                limit_again: limit.tell(pieces, pace).await?,
+                peer: match &mut peer {
+                    Some(peer) => Some(peer.tell(pieces, pace).await?),
+                    None => None,
+                },
+            });
+        }
+        report.fan_outs.push(FanOut::of(name, &rounds));
+    }
+    Ok(())
 }

@@ -17,6 +17,8 @@ pub(super) struct Options {
     pub(super) seconds: u32,
     /// Sockets that one conversation is told to.
     pub(super) sockets: u32,
+    /// How often those that tell many are compared.
+    pub(super) rounds: u32,
     /// Clients that are connected and silent.
     pub(super) idle: u32,
     /// Containers with an agent at rest.
@@ -33,15 +35,16 @@ impl Options {
             conversations: 1_000,
             seconds: 10,
             sockets: 1_000,
+            rounds: 5,
             idle: 4_000,
             containers: 10_000,
-            within: Duration::from_mins(4),
+            within: Duration::from_mins(5),
             directory: program::default_directory(),
         };
         let mut arguments = arguments.into_iter();
         while let Some(name) = arguments.next() {
-            let usage = "usage: server [--conversations N] [--seconds N] [--sockets N] [--idle N] [--containers N] \
-                         [--within SECONDS] [--out DIRECTORY]";
+            let usage = "usage: server [--conversations N] [--seconds N] [--sockets N] [--rounds N] [--idle N] \
+                         [--containers N] [--within SECONDS] [--out DIRECTORY]";
             let value = arguments.next().ok_or_else(|| format!("{name}?\n{usage}"))?;
             let number = || value.parse::<u32>().ok().filter(|number| (1..=100_000).contains(number));
             let number = || number().ok_or_else(|| format!("{name} is a number from 1 to 100000\n{usage}"));
@@ -49,6 +52,7 @@ impl Options {
                 "--conversations" => options.conversations = number()?,
                 "--seconds" => options.seconds = number()?,
                 "--sockets" => options.sockets = number()?,
+                "--rounds" => options.rounds = number()?,
                 "--idle" => options.idle = number()?,
                 "--containers" => options.containers = number()?,
                 "--within" => options.within = Duration::from_secs(number()?.into()),

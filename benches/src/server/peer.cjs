@@ -1,19 +1,35 @@
-// Says pieces of text at a steady pace to each client that asks, as a server of agents does, and nothing else.
+// Says pieces of text at a steady pace, as a server of agents does, and nothing else: to the client that asks, or to all that
+// said `listen`, each piece encoded once.
 const { WebSocketServer } = require(process.argv[2]);
 
 const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false });
+const listening = new Set();
 server.on("listening", () => console.log(`127.0.0.1:${server.address().port}`));
 server.on("connection", (socket) => {
   socket.on("message", (asked) => {
-    let [pieces, pace] = String(asked).split(" ").map(Number);
-    const timer = setInterval(() => {
-      const event = pieces-- > 0
-        ? { type: "text_delta", data: { text: `${process.hrtime.bigint()} ` } }
+    if (String(asked) === "listen") {
+      listening.add(socket);
+      socket.on("close", () => listening.delete(socket));
+      socket.send("listening");
+      return;
+    }
+    const [pieces, pace] = String(asked).split(" ").map(Number);
+    const all = listening.size > 0 ? listening : [socket];
+    let number = 0;
+    const say = () => {
+      const event = number < pieces
+        ? { type: "text_delta", data: { text: `${number++} ${process.hrtime.bigint()} ` } }
         : { type: "turn_response", data: {} };
       const params = { topic: "session", event };
-      socket.send(JSON.stringify({ jsonrpc: "2.0", method: "stream.event", params }));
-      if (event.type === "turn_response") clearInterval(timer);
-    }, 1000 / pace);
+      const frame = JSON.stringify({ jsonrpc: "2.0", method: "stream.event", params });
+      for (const one of all) one.send(frame);
+      return event.type === "turn_response";
+    };
+    if (pace === 0) {
+      while (!say());
+      return;
+    }
+    const timer = setInterval(() => say() && clearInterval(timer), 1000 / pace);
     socket.on("close", () => clearInterval(timer));
   });
 });

@@ -22,7 +22,7 @@ impl Server {
     }
 
     /// One that writes frames of this length, in bytes.
-    pub(super) fn frames(length: usize) -> Result<Self> {
+    pub(super) fn frames(length: u64) -> Result<Self> {
         Self::start(Command::new(std::env::current_exe()?).args([FRAMES, &length.to_string()]))
     }
 

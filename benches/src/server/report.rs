@@ -43,23 +43,44 @@ pub(super) struct Latencies {
     max_us: f64,
 }
 
-/// One conversation told to many.
-#[derive(Debug, Serialize)]
+/// One conversation told to many, once.
+#[derive(Debug)]
 pub(super) struct Told {
     pub(super) deliveries: u64,
     pub(super) cpu: Duration,
-    /// Bytes of a frame, on average.
-    pub(super) frame: usize,
+    pub(super) bytes: u64,
 }
 
-/// Ours beside the loop that only writes.
+/// Those that are compared, one after the other.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) ours: Told,
+    pub(super) limit: Told,
+    pub(super) limit_again: Told,
+    pub(super) peer: Option<Told>,
+}
+
+/// What all rounds say: processor time of a delivery.
 #[derive(Debug, Serialize)]
 pub(super) struct FanOut {
     name: &'static str,
-    ours: Told,
-    limit: Told,
-    /// Processor time of a delivery, divided by that of the loop.
-    ratio: f64,
+    deliveries: u64,
+    ours_us: Spread,
+    limit_us: Spread,
+    /// Ours, divided by the loop of its round.
+    ratio: Spread,
+    /// The loop, divided by itself: how far that is from 1 is noise.
+    noise: Spread,
+    /// The peer, divided by the loop.
+    peer_ratio: Option<Spread>,
+}
+
+/// The median of some rounds, the least and the most.
+#[derive(Debug, Serialize)]
+pub(super) struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,6 +114,14 @@ impl Report {
         fs::write(directory.join("server.json"), serde_json::to_string_pretty(self)?)?;
         Ok(())
     }
+
+    /// Whether all that was said was heard, each piece once.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.streams.iter().map(|told| told.errors).sum::<usize>() {
+            0 => Ok(()),
+            errors => Err(format!("{errors} conversations were not told as they should be").into()),
+        }
+    }
 }
 
 impl Streamed {
@@ -110,11 +139,45 @@ impl Streamed {
     }
 }
 
+impl Told {
+    /// Processor time of a delivery, in microseconds.
+    fn each(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.deliveries.max(1) as f64
+    }
+
+    /// Bytes of a frame, on average.
+    pub(super) fn bytes_each(&self) -> u64 {
+        self.bytes / self.deliveries.max(1)
+    }
+}
+
 impl FanOut {
-    pub(super) fn new(name: &'static str, ours: Told, limit: Told) -> Self {
-        let each = |told: &Told| told.cpu.as_secs_f64() / told.deliveries.max(1) as f64;
-        let ratio = each(&ours) / each(&limit).max(f64::MIN_POSITIVE);
-        Self { name, ours, limit, ratio }
+    pub(super) fn of(name: &'static str, rounds: &[Round]) -> Self {
+        let spread = |of: &dyn Fn(&Round) -> f64| Spread::of(rounds.iter().map(of).collect());
+        let peer = rounds.iter().map(|round| Some(round.peer.as_ref()?.each() / round.limit.each()));
+        Self {
+            name,
+            deliveries: rounds.iter().map(|round| round.ours.deliveries).sum(),
+            ours_us: spread(&|round| round.ours.each()),
+            limit_us: spread(&|round| round.limit.each()),
+            ratio: spread(&|round| round.ours.each() / round.limit.each()),
+            noise: spread(&|round| round.limit_again.each() / round.limit.each()),
+            peer_ratio: peer.collect::<Option<_>>().map(Spread::of),
+        }
+    }
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_unstable_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or_default();
+        Self { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.min, self.max)
     }
 }
 
@@ -142,7 +205,7 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\nconversations at the same time, {} pieces a second: from piece made to piece read",
+            "\nconversations at the same time, {} pieces a second: from piece made to piece read (goal: P95 of 10 ms)",
             super::PACE
         )?;
         for Streamed { server, conversations, latency, cpu_ns_per_piece, errors, first_errors } in
@@ -159,14 +222,16 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\none conversation to many sockets: processor time of a delivery, to that of a loop that writes it"
+            "\none conversation to many sockets: processor time of a delivery, to that of a loop that writes it (goal: 1.1)"
         )?;
-        for FanOut { name, ours, limit, ratio } in &self.fan_outs {
-            let each = |told: &Told| per(told.cpu, told.deliveries) as f64 / 1e3;
-            let (ours, limit, deliveries) = (each(ours), each(limit), ours.deliveries);
-            writeln!(f, "  {name:10} {deliveries:6}  {ours:6.2} µs  loop {limit:6.2} µs  ratio {ratio:.2}")?;
+        for FanOut { name, deliveries, ours_us, limit_us, ratio, noise, peer_ratio } in &self.fan_outs {
+            writeln!(f, "  {name:10} {deliveries:6}  {ours_us} µs, the loop {limit_us} µs")?;
+            writeln!(f, "             ratio {ratio}; the loop to itself {noise}")?;
+            if let Some(peer) = peer_ratio {
+                writeln!(f, "             ws (Node): ratio {peer}")?;
+            }
         }
-        writeln!(f, "\nat rest: memory of the server for each more")?;
+        writeln!(f, "\nat rest: memory of the server for each more (goal: 20,000 bytes for a client)")?;
         if let Some(Idle { count, bytes_each }) = &self.idle {
             writeln!(f, "  clients    {count:6}  {bytes_each} bytes")?;
         }

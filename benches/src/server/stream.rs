@@ -1,4 +1,4 @@
-//! Conversations that are told piece by piece: many at the same time, and one to many.
+//! Many conversations at the same time, each told piece by piece to a socket of its own.
 
 use std::time::Duration;
 
@@ -6,14 +6,11 @@ use tokio::{task::JoinSet, time};
 
 use super::{
     PACE,
-    client::{Client, END, made, now},
+    client::{Client, END, now, piece},
     process::Server,
-    report::{Latencies, Streamed, Told},
+    report::{Latencies, Streamed},
 };
 use crate::Result;
-
-/// How many pieces there are where all come at once.
-pub(super) const BURST: u32 = 200;
 
 /// What one socket heard.
 #[derive(Default)]
@@ -96,75 +93,20 @@ async fn all<T: Send + 'static>(
 async fn listen(client: &mut Client, latencies: &mut Vec<u64>) -> Result<()> {
     loop {
         let frame = client.next().await?;
-        if let Some(made) = made(&frame) {
+        if let Some((number, made)) = piece(&frame) {
             latencies.push(now().saturating_sub(made));
+            // The first that is missing or comes twice ends the run: it would be told as an error, whatever comes behind it.
+            in_order(number, latencies.len())?;
         } else if frame.contains(END) {
             return Ok(());
         }
     }
 }
 
-/// One conversation, told to many sockets.
-pub(super) async fn fan_out(server: &Server, sockets: u32, pieces: u32, pace: u32) -> Result<Told> {
-    let mut sender = Client::apart(server.address).await?;
-    let made = sender.create("fan-out").await?;
-    let mut clients = Vec::new();
-    for _ in 0..sockets {
-        let mut client = Client::apart(server.address).await?;
-        client.listen(&made.session).await?;
-        clients.push(client);
+/// Whether the piece of this number is the one that comes as the `count`th.
+pub(super) fn in_order(number: u32, count: usize) -> Result<()> {
+    if number as usize + 1 == count {
+        return Ok(());
     }
-    let begin = async { sender.send(&made.image, pieces, pace).await };
-    told(server, clients, pieces, begin).await
-}
-
-/// The same from the loop that writes frames.
-pub(super) async fn written(server: &Server, sockets: u32, pieces: u32, pace: u32) -> Result<Told> {
-    let mut sender = Client::connect(server.address).await?;
-    let mut clients = Vec::new();
-    for _ in 0..sockets {
-        let mut client = Client::connect(server.address).await?;
-        client.say("listen".to_owned()).await?;
-        client.next().await?;
-        clients.push(client);
-    }
-    let begin = async { sender.say(format!("{pieces} {pace}")).await };
-    told(server, clients, pieces, begin).await
-}
-
-async fn told(
-    server: &Server,
-    clients: Vec<Client>,
-    pieces: u32,
-    begin: impl Future<Output = Result<()>>,
-) -> Result<Told> {
-    let before = server.processor_time()?;
-    begin.await?;
-    let mut tasks = JoinSet::new();
-    for mut client in clients {
-        tasks.spawn(async move {
-            let (mut frames, mut bytes, mut said) = (0_u64, 0, 0);
-            loop {
-                let frame = client.next().await?;
-                (frames, bytes) = (frames + 1, bytes + frame.len());
-                said += u32::from(frame.contains("text_delta"));
-                if frame.contains(END) {
-                    if said != pieces {
-                        return Err(format!("a socket was told {said} of {pieces} pieces").into());
-                    }
-                    // The socket stays open until all have heard all.
-                    return Ok::<_, crate::Error>((frames, bytes, client));
-                }
-            }
-        });
-    }
-    let (mut frames, mut bytes, mut open) = (0, 0, Vec::new());
-    for told in tasks.join_all().await {
-        let (count, size, client) = told?;
-        (frames, bytes) = (frames + count, bytes + size);
-        open.push(client);
-    }
-    let cpu = server.processor_time()?.saturating_sub(before);
-    let frame = bytes.checked_div(usize::try_from(frames)?).unwrap_or_default();
-    Ok(Told { deliveries: frames, cpu, frame })
+    Err(format!("piece {number} came as the {count}th: one is lost, or came twice").into())
 }

@@ -1,7 +1,7 @@
 //! A server that takes another's place, while clients come and turns run.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Served, Socket, avm, complained, image, kill, said};
+use crate::support::{Served, Socket, avm, complained, image, said};
 
 /// Asks for `/health` on a connection of its own, which must be answered.
 fn health(address: &str) {
@@ -129,9 +129,59 @@ fn a_hangup_starts_the_program_anew_in_the_same_place() {
     assert_eq!(followed, address);
     assert_ne!(holder(&data), served.child.id().to_string());
     let chat = served.chat(data.path(), &["--image", &image, "again"]);
-    // It is no child of this test's: it is ended before anything can fail.
-    kill("-TERM", &holder(&data));
     assert_eq!(said(&chat), "You said: again\n", "{}", complained(&chat));
+}
+
+/// A turn that waits for a permission is no work that is waited for, and goes on in the next process; a chat outlives its
+/// server.
+#[test]
+fn what_waits_for_a_permission_goes_on_behind_an_upgrade_and_so_does_a_chat() {
+    let data = TempDir::new().unwrap();
+    let mut old = Served::start(data.path(), &["--ask", "bash", "--drain", "3600"]);
+    let mut chat = avm(data.path());
+    chat.args(["chat", "--url", &format!("ws://{}/ws", old.address), "please run `echo made`"]);
+    let mut chat = chat.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(chat.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(told.any(|line| line.contains("asks for a permission")));
+    let new = Served::start(data.path(), &["--ask", "bash", "--upgrade"]);
+    assert!(old.child.wait().unwrap().success());
+    assert_eq!(new.address, old.address);
+    chat.stdin.take().unwrap().write_all(b"y\n").unwrap();
+    let ended = chat.wait_with_output().unwrap();
+    let told: Vec<_> = told.collect();
+    assert!(ended.status.success() && said(&ended).contains("made"), "{} {}", said(&ended), told.join("\n"));
+}
+
+/// An older program can't read what a newer one's server has: it must not take its place, nor make anything of it.
+#[test]
+fn a_server_whose_store_is_of_a_newer_program_keeps_its_place() {
+    let data = TempDir::new().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let store = rusqlite::Connection::open(data.path().join("agentvm.db")).unwrap();
+    store.execute("INSERT INTO agentx_migrations (version, name) VALUES (9999, 'of_later')", []).unwrap();
+    for args in [&["serve", "--port", "0", "--upgrade"][..], &["key", "list"]] {
+        let refused = avm(data.path()).args(args).output().unwrap();
+        let told = format!("{}{}", said(&refused), complained(&refused));
+        assert!(!refused.status.success() && told.contains("a newer AgentX is needed"), "{args:?}: {told}");
+    }
+    assert_eq!(holder(&data), served.child.id().to_string());
+    health(&served.address);
+}
+
+/// A newer program does not change the store under an older one's server.
+#[test]
+fn a_store_that_an_older_server_uses_is_not_migrated_by_a_command() {
+    let data = TempDir::new().unwrap();
+    let served = Served::start(data.path(), &[]);
+    assert!(served.chat(data.path(), &["hello"]).status.success());
+    let store = rusqlite::Connection::open(data.path().join("agentvm.db")).unwrap();
+    store.execute("DELETE FROM agentx_migrations WHERE version > 1", []).unwrap();
+    let create = || avm(data.path()).args(["key", "create", "ann", "--adopt"]).output().unwrap();
+    let refused = complained(&create());
+    assert!(refused.contains("an older program: upgrade it first"), "{refused}");
+    let version: i64 =
+        store.query_row("SELECT max(version) FROM agentx_migrations", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 1);
 }
 
 #[test]

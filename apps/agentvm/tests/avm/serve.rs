@@ -3,12 +3,12 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::Stdio,
+    process::{Child, Stdio},
 };
 
 use tempfile::TempDir;
 
-use crate::support::{Served, avm, complained, image, said};
+use crate::support::{Served, avm, complained, image, kill, said};
 
 #[test]
 fn a_chat_is_answered_runs_commands_in_its_workspace_and_goes_on_after_a_restart() {
@@ -169,23 +169,57 @@ fn full_isolation_is_tried_before_anybody_is_served() {
     }
 }
 
+/// A chat whose turn runs a command that has begun.
+fn working(served: &Served, data: &TempDir, image: &str, command: &str) -> Child {
+    let url = format!("ws://{}/ws", served.address);
+    let mut chat = avm(data.path());
+    chat.args(["chat", "--url", &url, "--image", image, &format!("$ touch begun; {command}")]);
+    let chat = chat.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = data.path().join("workspaces").join("local:chat").join(image).join("begun");
+    while !begun.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    chat
+}
+
 /// Whoever listens when the server is told to stop hears how the turn ends.
 #[test]
 fn a_stop_ends_turns_before_connections() {
     let data = TempDir::new().unwrap();
     let served = Served::start(data.path(), &[]);
     let image = image(&served.chat(data.path(), &["hello"]));
-    let url = format!("ws://{}/ws", served.address);
-    let mut chat = avm(data.path());
-    chat.args(["chat", "--url", &url, "--image", &image, "$ touch begun; sleep 1; echo slept"]);
-    let chat = chat.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let begun = data.path().join("workspaces").join("local:chat").join(&image).join("begun");
-    while !begun.exists() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    let chat = working(&served, &data, &image, "sleep 1; echo slept");
     served.signal("-TERM");
     let told = chat.wait_with_output().unwrap();
     assert!(said(&told).contains("slept"), "{} {}", said(&told), complained(&told));
+}
+
+/// A turn that takes longer than the server waits ends as if its user had interrupted it.
+#[test]
+fn a_stop_interrupts_turns_that_do_not_end() {
+    let data = TempDir::new().unwrap();
+    let mut served = Served::start(data.path(), &["--drain", "0"]);
+    let image = image(&served.chat(data.path(), &["hello"]));
+    let chat = working(&served, &data, &image, "echo before; sleep 3600");
+    served.signal("-TERM");
+    let told = chat.wait_with_output().unwrap();
+    assert!(complained(&told).contains("[interrupted]"), "{} {}", said(&told), complained(&told));
+    assert!(served.child.wait().unwrap().success());
+    let served = Served::start(data.path(), &[]);
+    assert_eq!(said(&served.chat(data.path(), &["--image", &image, "again"])), "You said: again\n");
+}
+
+/// Ctrl-C in a chat ends its turn, and what is said next is answered.
+#[test]
+fn a_chat_interrupts_its_turn() {
+    let data = TempDir::new().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let image = image(&served.chat(data.path(), &["hello"]));
+    let chat = working(&served, &data, &image, "sleep 3600");
+    kill("-INT", &chat.id().to_string());
+    let told = chat.wait_with_output().unwrap();
+    assert!(told.status.success() && complained(&told).contains("[interrupted]"), "{}", complained(&told));
+    assert_eq!(said(&served.chat(data.path(), &["--image", &image, "again"])), "You said: again\n");
 }
 
 #[test]

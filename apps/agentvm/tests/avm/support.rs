@@ -1,10 +1,12 @@
 //! A server's process, and a client that speaks with it over its socket.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
+    fs,
     io::{BufRead, BufReader},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
     sync::{Mutex, mpsc},
 };
@@ -23,10 +25,12 @@ pub(crate) fn avm(data: &Path) -> Command {
     command
 }
 
-/// A server that is killed with its test.
+/// A server that is killed with its test, and so is the one that it starts in its place.
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) address: String,
+    data: PathBuf,
+    is_followed: Cell<bool>,
     banners: BufReader<ChildStdout>,
     logs: Mutex<mpsc::Receiver<String>>,
 }
@@ -46,7 +50,8 @@ impl Served {
         });
         let mut banners = BufReader::new(child.stdout.take().unwrap());
         let address = banner(&mut banners);
-        Self { child, address, banners, logs: Mutex::new(logs) }
+        let (data, is_followed) = (data.to_owned(), Cell::new(false));
+        Self { child, address, data, is_followed, banners, logs: Mutex::new(logs) }
     }
 
     /// Waits until it logs a line with this text.
@@ -66,8 +71,24 @@ impl Served {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
+        self.is_followed.set(self.is_followed.get() || signal == "-HUP");
         kill(signal, &self.child.id().to_string());
     }
+}
+
+/// The servers on a data directory, whoever started them.
+fn serving(data: &Path) -> impl Iterator<Item = String> {
+    let variable = [b"AVM_DATA_DIR=", data.as_os_str().as_encoded_bytes()].concat();
+    let serves = move |process: &Path| {
+        // A process may be gone by now, or be somebody else's.
+        let has = |file: &str, entry: &[u8]| {
+            fs::read(process.join(file)).is_ok_and(|text| text.split(|byte| *byte == 0).any(|it| it == entry))
+        };
+        has("cmdline", b"serve") && has("environ", &variable)
+    };
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let serving = processes.filter(move |process| serves(process));
+    serving.map(|process| process.file_name().unwrap().to_str().unwrap().to_owned())
 }
 
 pub(crate) fn kill(signal: &str, process: &str) {
@@ -89,6 +110,11 @@ impl Drop for Served {
         // It may have ended by itself.
         drop(self.child.kill());
         drop(self.child.wait());
+        if self.is_followed.get() {
+            for process in serving(&self.data) {
+                drop(Command::new("kill").args(["-KILL", &process]).status());
+            }
+        }
     }
 }
 

@@ -52,6 +52,8 @@ export class Chat {
   private readonly stop = el("button", { type: "button", class: "plain stop", title: "Stop (Esc)", click: () => this.interrupt() }, "Stop");
   private readonly form = el("form", { class: "say", submit: (event) => this.submit(event) }, this.message, this.stop, this.send);
   private readonly complaint = el("p", { class: "error", role: "alert" });
+  /** What was done, for those who don't see it. */
+  private readonly news = el("p", { class: "unseen", role: "status" });
   private readonly unfold = el("button", { type: "button", class: "plain unfold", "aria-controls": "menu", "aria-expanded": "false", click: () => this.showMenu(!this.menu.classList.contains("shown")) }, "Conversations");
 
   /** `leave` is called when the server does not know the key, and when the user goes. */
@@ -61,18 +63,19 @@ export class Chat {
   ) {
     const create = el("button", { type: "button", class: "new", click: () => this.begin().catch(this.fail) }, UNNAMED);
     const another = el("button", { type: "button", class: "link", click: () => this.createContainer().catch(this.fail) }, "New container");
+    const without = el("button", { type: "button", class: "link", click: () => this.deleteContainer().catch(this.fail) }, "Delete container");
     const out = el("button", { type: "button", class: "link", click: () => this.signOut() }, "Sign out");
     this.menu.append(
       el("h1", { class: "brand" }, "AgentVM"),
       create,
       this.list,
-      el("footer", {}, el("label", { for: "container" }, "Container"), this.containers, another, ...(key === undefined ? [] : [out])),
+      el("footer", {}, el("label", { for: "container" }, "Container"), this.containers, another, without, ...(key === undefined ? [] : [out])),
     );
     this.element = el(
       "div",
       { class: "chat" },
       this.menu,
-      el("main", {}, el("header", {}, this.unfold, this.title, this.status), el("div", { class: "work" }, el("div", { class: "talk" }, this.place, this.complaint, this.form), el("aside", { "aria-label": "Files" }, this.files))),
+      el("main", {}, el("header", {}, this.unfold, this.title, this.status), el("div", { class: "work" }, el("div", { class: "talk" }, this.place, this.complaint, this.news, this.form), el("aside", { "aria-label": "Files" }, this.files))),
     );
     this.form.hidden = this.files.hidden = true;
     this.files.addEventListener("toggle", () => this.files.open && this.showFiles().catch(this.fail));
@@ -141,6 +144,32 @@ export class Chat {
     await this.enterContainer(name);
   }
 
+  private async deleteContainer(): Promise<void> {
+    const name = this.container;
+    const many = this.images.length === 1 ? "its conversation" : `its ${this.images.length} conversations`;
+    if (!confirm(`Delete the container “${name}” with ${many} and their files? They are gone for good.`)) return;
+    await this.rpc.call("container.delete", { containerId: name });
+    for (const image of this.images) this.rpc.forget(image.sessionId);
+    await this.load();
+    this.news.textContent = `The container “${name}” is deleted.`;
+  }
+
+  /** Deletes a conversation; one that was open makes room for another. */
+  private async remove(image: Image): Promise<void> {
+    if (!confirm(`Delete “${image.name}” with its files? They are gone for good.`)) return;
+    const { imageId } = image;
+    await this.rpc.call("image.delete", { imageId });
+    this.rpc.forget(image.sessionId);
+    if (imageId === this.open?.image.imageId) {
+      await this.enterContainer(this.container);
+    } else {
+      await this.refresh();
+      // The button that had the focus is gone.
+      this.list.querySelector("button")?.focus();
+    }
+    this.news.textContent = `“${image.name}” is deleted.`;
+  }
+
   private async enterContainer(name: string): Promise<void> {
     this.container = this.containers.value = name;
     await this.refresh();
@@ -159,7 +188,8 @@ export class Chat {
       const choose = () => this.enter(image).catch(this.fail);
       const button = el("button", { type: "button", class: "link", click: choose }, image.name);
       if (image.imageId === this.open?.image.imageId) button.setAttribute("aria-current", "true");
-      return el("li", {}, button);
+      const remove = () => this.remove(image).catch(this.fail);
+      return el("li", {}, button, el("button", { type: "button", class: "link delete", "aria-label": `Delete ${image.name}`, title: "Delete", click: remove }, "×"));
     };
     this.list.replaceChildren(...[...this.images].reverse().map(entry));
     const name = this.images.find((image) => image.imageId === this.open?.image.imageId)?.name;

@@ -55,6 +55,12 @@ export class Rpc {
     this.cursors.set(session, cursor);
   }
 
+  /** Hears of a session no longer. */
+  forget(session: string): void {
+    this.cursors.delete(session);
+    this.notify("unsubscribe", { topic: session });
+  }
+
   close(): void {
     const socket = this.socket;
     this.socket = undefined;
