@@ -154,8 +154,8 @@ impl Gate {
         Place(self.0.clone())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.load(Ordering::Acquire) == 0
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -63,7 +63,7 @@ impl Entry {
     /// Whether nobody would miss it.
     fn is_idle(&self, idle: Duration) -> bool {
         self.used.elapsed() >= idle
-            && self.running.listeners.is_empty()
+            && self.running.listeners.count() == 0
             && self.running.agent.state() == AgentState::Idle
     }
 }
@@ -87,12 +87,13 @@ impl Running {
         if let Some(before) = state.images.insert(image.clone(), agent.id().clone()) {
             state.agents.remove(&before);
         }
+        let listeners = Gate::default();
         let running = RunningAgent {
             from: agent.subscribe().cursor(),
             agent,
             container: container.clone(),
-            frames: Arc::default(),
-            listeners: Gate::default(),
+            frames: Arc::new(FramesOf::new(listeners.clone())),
+            listeners,
             owner: owner.clone(),
         };
         let entry = Entry { running: running.clone(), used: Instant::now() };

@@ -2,21 +2,38 @@ use agentx_core::{
     AgentId, Cursor, Event, EventCategory, EventData, EventIntent, EventSource, ImageId, Message,
     MessageBody, SessionId, Timestamp, TurnId,
 };
-use serde::Serialize;
-use serde_json::json;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::{INSTANCE, Wire, message};
 use crate::Owner;
 
-/// What every event has beside its own. Written as it stands: this is done for each piece of a text.
+/// Room for most events, in bytes: a piece of text in its frame.
+const USUAL: usize = 640;
+
+/// An event as its owner sees it. It is written in one go: this is done for each piece of a text.
 #[derive(Serialize)]
-struct Envelope<'event> {
+struct Told<'event> {
+    #[serde(flatten)]
+    body: Body<'event>,
     timestamp: Timestamp,
     source: EventSource,
     category: EventCategory,
     intent: EventIntent,
     context: Context<'event>,
-    cursor: String,
+    #[serde(serialize_with = "place")]
+    cursor: Cursor,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body<'event> {
+    Own(&'event EventData),
+    As {
+        #[serde(rename = "type")]
+        name: &'event str,
+        data: Value,
+    },
 }
 
 #[derive(Serialize)]
@@ -32,28 +49,75 @@ struct Context<'event> {
     turn_id: Option<&'event TurnId>,
 }
 
+/// An event on its way to a client that speaks JSON-RPC.
+#[derive(Serialize)]
+struct Notification<'event> {
+    jsonrpc: &'static str,
+    method: &'static str,
+    params: Params<'event>,
+}
+
+#[derive(Serialize)]
+struct Params<'event> {
+    topic: &'event SessionId,
+    event: Told<'event>,
+}
+
 /// An event as its owner sees it: JSON text of one object.
 pub(crate) fn event(owner: &Owner, event: &Event, wire: Wire) -> String {
-    let data = match (event.data.message(), &event.data, wire) {
-        (Some(Message { body: MessageBody::Rewind { before }, .. }), ..) => {
-            let data = json!({INSTANCE: event.context.agent_id, "before": before});
-            json!({"type": "rewind", "data": data}).to_string()
-        }
-        (Some(stored), ..) => {
-            let data = message(stored).unwrap_or_else(|| json!(stored));
-            json!({"type": event.data.name(), "data": data}).to_string()
-        }
-        // The clients of the later generations know it by its driver's name.
-        (_, EventData::ErrorReceived { message, error_code }, Wire::Rpc) => {
-            json!({"type": "error", "data": {"message": message, "errorCode": error_code}}).to_string()
-        }
-        // What can't be written would be a fault of ours; it is told as what it is, and the stream goes on.
-        _ => serde_json::to_string(&event.data).unwrap_or_else(|error| {
-            json!({"type": "system_error", "data": {"message": error.to_string()}}).to_string()
-        }),
+    written(event, |body| told(owner, event, body), Body::of(event, wire))
+}
+
+/// The frame in which an event goes to clients that speak JSON-RPC.
+pub(crate) fn notification(owner: &Owner, event: &Event) -> String {
+    let topic = &event.context.session_id;
+    let notification = |body| Notification {
+        jsonrpc: "2.0",
+        method: "stream.event",
+        params: Params { topic, event: told(owner, event, body) },
     };
+    written(event, notification, Body::of(event, Wire::Rpc))
+}
+
+/// JSON text. What can't be written, such as an event of a later version that is no object, is told as what it is, and the
+/// stream goes on.
+fn written<'event, T: Serialize>(
+    event: &'event Event,
+    told: impl Fn(Body<'event>) -> T,
+    body: Body<'event>,
+) -> String {
+    let mut text = Vec::with_capacity(USUAL);
+    if let Err(error) = serde_json::to_writer(&mut text, &told(body)) {
+        let problem = format!("{}: {error}", event.data.name());
+        let body = Body::As { name: "system_error", data: json!({"message": problem}) };
+        return json!(told(body)).to_string();
+    }
+    // JSON is UTF-8.
+    String::from_utf8(text).unwrap_or_default()
+}
+
+impl<'event> Body<'event> {
+    fn of(event: &'event Event, wire: Wire) -> Self {
+        match (event.data.message(), &event.data, wire) {
+            (Some(Message { body: MessageBody::Rewind { before }, .. }), ..) => {
+                Self::As { name: "rewind", data: json!({INSTANCE: event.context.agent_id, "before": before}) }
+            }
+            (Some(stored), ..) => {
+                Self::As { name: event.data.name(), data: message(stored).unwrap_or_else(|| json!(stored)) }
+            }
+            // The clients of the later generations know it by its driver's name.
+            (_, EventData::ErrorReceived { message, error_code }, Wire::Rpc) => {
+                Self::As { name: "error", data: json!({"message": message, "errorCode": error_code}) }
+            }
+            (_, data, _) => Self::Own(data),
+        }
+    }
+}
+
+fn told<'event>(owner: &Owner, event: &'event Event, body: Body<'event>) -> Told<'event> {
     let context = &event.context;
-    let envelope = Envelope {
+    Told {
+        body,
         timestamp: event.timestamp,
         source: event.data.source(),
         category: event.data.category(),
@@ -66,18 +130,14 @@ pub(crate) fn event(owner: &Owner, event: &Event, wire: Wire) -> String {
             session_id: &context.session_id,
             turn_id: context.turn_id.as_ref(),
         },
-        cursor: cursor(event.cursor()),
-    };
-    joined(data, &envelope)
+        cursor: event.cursor(),
+    }
 }
 
-/// One object of the members of two.
-fn joined(data: String, envelope: &Envelope<'_>) -> String {
-    // Names and numbers alone: they can be written.
-    let envelope = serde_json::to_string(envelope).unwrap_or_default();
-    match (data.strip_suffix('}'), envelope.strip_prefix('{')) {
-        (Some(data), Some(rest)) => format!("{data},{rest}"),
-        _ => data,
+fn place<S: Serializer>(cursor: &Cursor, to: S) -> Result<S::Ok, S::Error> {
+    match cursor.delta {
+        0 => to.collect_str(&cursor.seq),
+        delta => to.collect_str(&format_args!("{}.{delta}", cursor.seq)),
     }
 }
 
@@ -102,7 +162,6 @@ mod tests {
     use std::sync::Arc;
 
     use agentx_core::{EventContext, MessageId};
-    use serde_json::Value;
 
     use super::*;
 
@@ -116,7 +175,20 @@ mod tests {
         );
         let place = parse_cursor("3.4").unwrap();
         let told = Event::new(place, Timestamp::from_millis(7), Arc::new(context), data);
-        serde_json::from_str(&event(&owner, &told, Wire::Rpc)).unwrap()
+        let event: Value = serde_json::from_str(&event(&owner, &told, Wire::Rpc)).unwrap();
+        let notification: Value = serde_json::from_str(&notification(&owner, &told)).unwrap();
+        let params = json!({"topic": "sess_1", "event": event});
+        assert_eq!(notification, json!({"jsonrpc": "2.0", "method": "stream.event", "params": params}));
+        event
+    }
+
+    #[test]
+    fn what_is_of_a_later_version_is_carried_and_what_is_no_event_is_told_as_such() {
+        let later = json!({"type": "hologram", "data": {"beam": [1, 2]}});
+        let carried = told(EventData::Other(later));
+        assert_eq!((&carried["type"], &carried["data"]), (&json!("hologram"), &json!({"beam": [1, 2]})));
+        let told = told(EventData::Other(json!("no object")));
+        assert_eq!((&told["type"], &told["cursor"]), (&json!("system_error"), &json!("3.4")));
     }
 
     #[test]

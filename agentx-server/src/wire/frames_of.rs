@@ -6,17 +6,20 @@ use std::{
 use agentx_core::{Cursor, Event, EventData};
 use axum::extract::ws::Utf8Bytes;
 
-use super::{Wire, event, notification};
-use crate::Owner;
+use super::notification;
+use crate::{Owner, quota::Gate};
 
 /// How many frames of a session are kept, and how many bytes of them, but for the last.
 const KEPT: usize = 64;
 const KEPT_BYTES: usize = 64 << 10;
 
 /// The frames of one session's latest events, each written once for all who listen: they stand at the same event, or near
-/// it. Of a turn that is over only its last frame is kept.
-#[derive(Debug, Default)]
-pub(crate) struct FramesOf(Mutex<Latest>);
+/// it. Of a turn that is over only its last frame is kept, and nothing for one who listens alone.
+#[derive(Debug)]
+pub(crate) struct FramesOf {
+    listeners: Gate,
+    latest: Mutex<Latest>,
+}
 
 #[derive(Debug, Default)]
 struct Latest {
@@ -25,16 +28,23 @@ struct Latest {
 }
 
 impl FramesOf {
+    /// For these.
+    pub(crate) fn new(listeners: Gate) -> Self {
+        Self { listeners, latest: Mutex::default() }
+    }
+
     /// The frame in which an event goes to clients that speak JSON-RPC.
     pub(crate) fn rpc(&self, owner: &Owner, told: &Event) -> Utf8Bytes {
         // What only one subscriber is told stands at the place of the event before.
         let of_all = !matches!(told.data, EventData::Lagged { .. } | EventData::SubscriptionFailed { .. });
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.listeners.count() < 2 {
+            return notification(owner, told).into();
+        }
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if of_all && let Some(frame) = latest.find(told.cursor()) {
             return frame;
         }
-        let text = event(owner, told, Wire::Rpc);
-        let frame = Utf8Bytes::from(notification(told.context.session_id.as_str(), &text));
+        let frame = Utf8Bytes::from(notification(owner, told));
         if of_all {
             latest.keep(told.cursor(), &frame);
             if matches!(told.data, EventData::TurnResponse { .. }) {

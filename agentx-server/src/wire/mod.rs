@@ -13,7 +13,7 @@ mod reply;
 use agentx_core::ImageRecord;
 use serde_json::{Value, json};
 
-use self::reply::notification;
+use self::event::notification;
 pub(crate) use self::{
     event::{cursor, event, parse_cursor},
     frame::{Control, Frame, Request, check_values, frames},

@@ -82,12 +82,6 @@ pub(crate) fn failure(asked: &Asked, failure: &Failure, now: u64) -> String {
     }
 }
 
-/// An event on its way to a client that speaks JSON-RPC.
-pub(crate) fn notification(topic: &str, event: &str) -> String {
-    let topic = json!(topic);
-    format!(r#"{{"jsonrpc":"2.0","method":"stream.event","params":{{"topic":{topic},"event":{event}}}}}"#)
-}
-
 /// A frame in the wrapper of the first generation, whose clients confirm `id`.
 pub(crate) fn acknowledged(id: &str, payload: &str) -> String {
     json!({"__msgId": id, "__payload": payload}).to_string()
@@ -175,10 +169,8 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_carried_as_it_is() {
+    fn a_frame_is_carried_as_it_is() {
         let event = r#"{"type":"text_delta","data":{"text":"\"x\""}}"#;
-        let params = read(&notification("se\"ss", event))["params"].clone();
-        assert_eq!(params, json!({"topic": "se\"ss", "event": read(event)}));
         assert_eq!(read(&acknowledged("c_1", event))["__payload"], event);
     }
 }

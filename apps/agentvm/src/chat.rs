@@ -152,7 +152,7 @@ impl Chat {
                 self.ask(approval_id.clone(), tool_name, input, reason)?;
             }
             EventData::ApprovalAnswered { approval_id, .. } => {
-                self.asked.retain(|asked| asked != approval_id)
+                self.asked.retain(|asked| asked != approval_id);
             }
             EventData::Lagged { missed, .. } => eprintln!("\n[{missed} pieces are missing here]"),
             EventData::TurnResponse { outcome, .. } if *outcome != OutcomeKind::Completed => {

@@ -51,15 +51,20 @@ pub(crate) fn serve(length: usize) -> Result<()> {
 async fn take(socket: TcpStream, listening: Listening, length: usize) {
     let Ok(()) = socket.set_nodelay(true) else { return };
     let Ok(mut socket): Result<WebSocketStream<TcpStream>, _> = accept_async(socket).await else { return };
-    let Some(Ok(Message::Text(asked))) = socket.next().await else { return };
-    if asked.as_str() == "listen" {
-        // Whoever has the answer is written to: nobody is, while this has the list.
-        let mut all = listening.lock().await;
-        if socket.send(Message::text("listening")).await.is_ok() {
-            all.push(socket.into_inner());
+    while let Some(Ok(Message::Text(asked))) = socket.next().await {
+        if asked.as_str() == "listen" {
+            // Whoever has the answer is written to: nobody is, while this has the list.
+            let mut all = listening.lock().await;
+            if socket.send(Message::text("listening")).await.is_ok() {
+                all.push(socket.into_inner());
+            }
+            return;
         }
-        return;
+        tell(&asked, &listening, length).await;
     }
+}
+
+async fn tell(asked: &str, listening: &Listening, length: usize) {
     let mut numbers = asked.split(' ').map(|number| number.parse::<u32>().unwrap_or_default());
     let (count, pace) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     let mut ticks = Duration::from_secs(1).checked_div(pace).map(time::interval);

@@ -22,7 +22,7 @@ mod process;
 mod report;
 mod stream;
 
-use std::io::Write;
+use std::io::{self, Write};
 
 pub(crate) use self::{
     agents::SERVE as AGENTS, agents::serve as serve_agents, frames::SERVE as FRAMES,
@@ -68,10 +68,12 @@ pub fn run(arguments: impl IntoIterator<Item = String>, output: &mut dyn Write) 
 async fn measure(options: &Options) -> Result<Report> {
     let mut report = Report::new(options.clone());
     let pieces = options.seconds * PACE;
+    begin("conversations at the same time")?;
     {
         let server = Server::agents()?;
         report.streams.push(stream::conversations("AgentX", &server, options.conversations, pieces).await?);
     }
+    begin("as many of the peer")?;
     match Server::peer() {
         Ok(server) => {
             let told = stream::peer("ws (Node)", &server, options.conversations, pieces).await?;
@@ -80,7 +82,9 @@ async fn measure(options: &Options) -> Result<Report> {
         Err(why) => report.left_out.push(format!("the peer in Node: {why}")),
     }
     fan_outs(options, &mut report).await?;
+    begin("clients at rest")?;
     report.idle = Some(idle::clients(&Server::agents()?, options.idle).await?);
+    begin("containers at rest")?;
     let made = idle::containers(&Server::agents()?, options.containers).await?;
     if made.count < options.containers {
         let missing = options.containers - made.count;
@@ -88,6 +92,11 @@ async fn measure(options: &Options) -> Result<Report> {
     }
     report.containers = Some(made);
     Ok(report)
+}
+
+/// Says what is measured now, to whoever waits.
+fn begin(what: &str) -> Result<()> {
+    Ok(writeln!(io::stderr(), "measuring: {what}")?)
 }
 
 /// One conversation told to many, by ours, the loop and the peer by turns.
@@ -101,6 +110,7 @@ async fn fan_outs(options: &Options, report: &mut Report) -> Result<()> {
         Err(_) => None,
     };
     for (name, pieces, pace) in [("paced", PACE, PACE), ("burst", BURST, 0)] {
+        begin(&format!("one conversation to many sockets, {name}"))?;
         let mut rounds = Vec::new();
         for _ in 0..options.rounds {
             rounds.push(Round {
