@@ -11,6 +11,12 @@ const DEFAULT_CONTAINER: &str = "default";
 /// How many messages one answer has at most.
 const MESSAGES: usize = 1_000;
 
+/// How many bytes of them are listed at once: the message that goes beyond it is the last.
+const MESSAGE_BYTES: usize = 4 << 20;
+
+/// How many messages are read from the store at once.
+const READ: usize = 32;
+
 /// The keys of an image's metadata that clients may write.
 const CUSTOM_DATA: &str = "customData";
 
@@ -187,18 +193,36 @@ impl Service {
     pub(super) async fn image_messages(&self, owner: &Owner, params: Messages) -> Outcome {
         let image = self.image(owner, &params.image_id).await?;
         let limit = params.limit.unwrap_or(MESSAGES).clamp(1, MESSAGES);
-        let page =
-            params.after.map_or_else(|| MessagePage::first(limit), |after| MessagePage::after(after, limit));
         let rewound = self.rewound(&image.session_id).await?;
-        let stored = self.repositories.sessions.list_messages(&image.session_id, page).await?;
-        let kept = stored.iter().filter(|stored| rewound.keeps(stored));
-        let messages: Vec<Value> = kept.filter_map(|stored| wire::message(&stored.message)).collect();
+        let (mut messages, mut place, mut count, mut bytes) = (Vec::new(), params.after, 0, 0);
+        // There may be more: whoever wants them asks again behind this.
+        let next = loop {
+            let wanted = READ.min(limit - count);
+            let page = place
+                .map_or_else(|| MessagePage::first(wanted), |after| MessagePage::after(after, wanted));
+            let stored = self.repositories.sessions.list_messages(&image.session_id, page).await?;
+            let is_last = stored.len() < wanted;
+            for stored in stored {
+                (count, place) = (count + 1, Some(stored.seq));
+                let Some(message) = wire::message(&stored.message).filter(|_| rewound.keeps(&stored)) else {
+                    continue;
+                };
+                bytes += message.to_string().len();
+                messages.push(message);
+                if bytes >= MESSAGE_BYTES {
+                    break;
+                }
+            }
+            if bytes >= MESSAGE_BYTES || count == limit {
+                break place;
+            }
+            if is_last {
+                break None;
+            }
+        };
         let mut result = json!({"imageId": params.image_id, "messages": messages});
-        if let (Some(last), Value::Object(result)) =
-            (stored.last().filter(|_| stored.len() == limit), &mut result)
-        {
-            // There may be more: whoever wants them asks again behind this.
-            result.insert("next".to_owned(), json!(last.seq));
+        if let (Some(next), Value::Object(result)) = (next, &mut result) {
+            result.insert("next".to_owned(), json!(next));
         }
         Ok(Answer::of(result))
     }

@@ -177,3 +177,29 @@ async fn more_requests_than_are_worked_on_at_once_are_all_answered() {
     }
     assert_eq!(answered.len(), 500);
 }
+
+/// What was said is listed in parts that a client's frame holds, however long it is.
+#[tokio::test]
+async fn long_messages_are_listed_in_parts() {
+    let served = serve().await;
+    let mut client = Client::connect(&served, None).await;
+    let image = client.image("c").await["imageId"].clone();
+    let content = "x".repeat(3 << 20);
+    for _ in 0..3 {
+        client.call("message.send", json!({"imageId": image, "content": content})).await;
+    }
+    let (mut parts, mut said, mut after) = (0, 0, json!(null));
+    loop {
+        let page = client.call("image.messages", json!({"imageId": image, "after": after})).await;
+        assert!(page.to_string().len() < 8 << 20, "a part is too long");
+        let messages = page["messages"].as_array().unwrap();
+        said += messages.iter().filter(|message| message["content"] == content.as_str()).count();
+        parts += 1;
+        after = page["next"].clone();
+        if after.is_null() {
+            break;
+        }
+    }
+    assert_eq!(said, 3);
+    assert!(parts > 1, "all came at once");
+}

@@ -54,7 +54,7 @@ pub fn run(arguments: impl IntoIterator<Item = String>, output: &mut dyn Write) 
     let options = Options::parse(arguments)?;
     options.raise_file_limit()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let measured = async { tokio::time::timeout(options.within, measure(&options)).await };
+    let measured = async { tokio::time::timeout(options.within, Box::pin(measure(&options))).await };
     let report = runtime
         .block_on(measured)
         .map_err(|_| format!("it did not end within {:?}: take a smaller load", options.within))??;
@@ -81,7 +81,7 @@ async fn measure(options: &Options) -> Result<Report> {
         }
         Err(why) => report.left_out.push(format!("the peer in Node: {why}")),
     }
-    fan_outs(options, &mut report).await?;
+    Box::pin(fan_outs(options, &mut report)).await?;
     begin("clients at rest")?;
     report.idle = Some(idle::clients(&Server::agents()?, options.idle).await?);
     begin("containers at rest")?;
