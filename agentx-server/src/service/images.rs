@@ -198,8 +198,8 @@ impl Service {
         // There may be more: whoever wants them asks again behind this.
         let next = loop {
             let wanted = READ.min(limit - count);
-            let page = place
-                .map_or_else(|| MessagePage::first(wanted), |after| MessagePage::after(after, wanted));
+            let page =
+                place.map_or_else(|| MessagePage::first(wanted), |after| MessagePage::after(after, wanted));
             let stored = self.repositories.sessions.list_messages(&image.session_id, page).await?;
             let is_last = stored.len() < wanted;
             for stored in stored {

@@ -1,7 +1,7 @@
 //! `avm serve`.
 
 use std::{
-collections::BTreeSet, env::VarError, io::Write, net::SocketAddr, os::fd::AsFd, path::Path, pin::pin,
+    collections::BTreeSet, env::VarError, io::Write, net::SocketAddr, os::fd::AsFd, path::Path, pin::pin,
     process::ExitCode, sync::Arc, time::Duration,
 };
 
