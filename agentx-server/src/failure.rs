@@ -154,7 +154,11 @@ impl Code {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error.kind() {
-            ErrorKind::InvalidInput | ErrorKind::InvalidPath | ErrorKind::Escapes => Code::InvalidParams,
+            ErrorKind::InvalidInput
+            | ErrorKind::InvalidPath
+            | ErrorKind::Escapes
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory => Code::InvalidParams,
             ErrorKind::NotFound => Code::NotFound,
             ErrorKind::Busy | ErrorKind::AlreadyExists | ErrorKind::ConditionFailed => Code::Busy,
             ErrorKind::Unsupported => Code::Unsupported,

@@ -51,6 +51,9 @@ async fn a_file_is_text_or_base64() {
         assert_eq!(client.ask("os.write", of("/c", wrong)).await["error"]["code"], -32602);
     }
     assert_eq!(client.ask("os.read", of("/c", json!({}))).await["error"]["code"], 404);
+    // The client's fault, and no failure of the server's.
+    assert_eq!(client.ask("os.read", of("/", json!({}))).await["error"]["code"], -32602);
+    assert_eq!(client.ask("os.list", of("/a.txt", json!({}))).await["error"]["code"], -32602);
     client.call("os.write", of("/large", json!({"content": "x".repeat((4 << 20) + 1)}))).await;
     assert_eq!(client.ask("os.read", of("/large", json!({}))).await["error"]["code"], 413);
 }

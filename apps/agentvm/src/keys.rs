@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use agentx::core::Timestamp;
 use agentx_server::{
-    auth::{KeyHash, Scope},
+    auth::{KeyHash, Scope, generate_key},
     tenant::{NewKey, Tenant},
 };
 use clap::{ArgGroup, Subcommand};
@@ -14,9 +14,6 @@ use crate::{
     owners::{Adoption, Owners},
     settings::Place,
 };
-
-/// Bytes of a key, before they are written as text.
-const KEY_BYTES: usize = 32;
 
 /// Milliseconds of a day.
 const DAY: u64 = 24 * 60 * 60 * 1_000;
@@ -58,7 +55,7 @@ pub(crate) async fn run(place: &Place, command: Command) -> Result<ExitCode, Fai
                 Some(tenant) => Scope::Owner(tenant_of(&owners, &tenant, &adoption).await?.owner),
                 None => Scope::Admin,
             };
-            let key = fresh()?;
+            let key = generate_key()?;
             let until = expires.map(|days| Timestamp::from_millis(now() + u64::from(days) * DAY));
             let new = NewKey::new(KeyHash::of(&key), scope).with_name(name).with_expiry(until);
             owners.tenants.add_key(new).await?;
@@ -101,13 +98,6 @@ async fn tenant_of(owners: &Owners, name: &str, adoption: &Adoption) -> Result<T
         // Somebody else made it meanwhile.
         Err(failure) => owners.named(name).await?.ok_or(failure),
     }
-}
-
-/// A key that nobody has: 256 random bits.
-fn fresh() -> Result<String, Failure> {
-    let mut bytes = [0; KEY_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| format!("no random bytes: {error}"))?;
-    Ok(bytes.iter().fold("avm_".to_owned(), |key, byte| key + &format!("{byte:02x}")))
 }
 
 /// The present moment, in milliseconds since 1970.

@@ -1,9 +1,9 @@
 //! The place where an image's agent works: a directory of its own.
 
-use std::{fmt, fs, path::PathBuf, sync::Arc};
+use std::{fmt, fs, io::ErrorKind, path::PathBuf, sync::Arc};
 
 use agentx::{
-    ContainerId, Error, ErrorKind, ImageId, Result,
+    ContainerId, Error, ImageId, Result,
     core::{Tool, WorkspaceProvider},
     isolated_runtime,
     local::{Isolation, LocalFileSystem},
@@ -34,13 +34,18 @@ impl Workspaces {
 
     fn create(&self, container: &ContainerId, image: &ImageId) -> Result<PathBuf> {
         let path = self.path(container, image);
-        fs::create_dir_all(&path).map_err(|error| failed("create workspace", image, error))?;
+        let made = match fs::create_dir_all(&path) {
+            // The container's directory was empty, and removed meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => fs::create_dir_all(&path),
+            made => made,
+        };
+        made.map_err(|error| failed("create workspace", image, error))?;
         Ok(path)
     }
 }
 
 fn failed(operation: &'static str, image: &ImageId, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Unavailable, operation).with_path(image).with_source(error)
+    Error::new(agentx::ErrorKind::Unavailable, operation).with_path(image).with_source(error)
 }
 
 impl fmt::Debug for Workspaces {
@@ -70,7 +75,14 @@ impl WorkspaceProvider for Workspaces {
 
     async fn delete(&self, container: &ContainerId, image: &ImageId) -> Result<()> {
         match fs::remove_dir_all(self.path(container, image)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(failed("delete workspace", image, error));
+            }
+            _ => {}
+        }
+        // Where that was the last of the container's, so that not even its name is left.
+        match fs::remove_dir(self.root.join(container.as_str())) {
+            Err(error) if ![ErrorKind::NotFound, ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
                 Err(failed("delete workspace", image, error))
             }
             _ => Ok(()),
@@ -108,12 +120,17 @@ mod tests {
         assert_eq!(fs::read_to_string(copy.join("a/b/c.txt")).unwrap(), "kept");
         assert!(fs::symlink_metadata(copy.join("link")).unwrap().is_symlink());
         let error = workspaces.fork(&alice, &one, &two).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(error.kind(), agentx::ErrorKind::AlreadyExists);
 
         workspaces.delete(&alice, &two).await.unwrap();
         assert!(!copy.exists());
         // One that was never opened.
         workspaces.fork(&alice, &three, &two).await.unwrap();
         assert_eq!(fs::read_dir(&copy).unwrap().count(), 0);
+
+        for image in [&one, &two, &three] {
+            workspaces.delete(&alice, image).await.unwrap();
+        }
+        assert!(!root.path().join("alice").exists());
     }
 }
