@@ -103,6 +103,16 @@ mod tests {
         assert_eq!(Method::of_request("agent_create_request"), Some(Method::ImageRun));
     }
 
+    /// What names nothing can name nothing of another's; everything else is asked for with another's id.
+    #[test]
+    fn every_method_that_names_something_is_in_the_matrix_of_owners() {
+        let matrix = include_str!("../../tests/protocol/owners.rs");
+        let makes_or_lists_own = ["container.create", "container.list", "llm.create", "llm.list"];
+        for method in Method::ALL.iter().filter(|method| !makes_or_lists_own.contains(&method.name())) {
+            assert!(matrix.contains(&format!("    \"{}\",\n", method.name())), "{method:?}");
+        }
+    }
+
     #[test]
     fn what_is_no_method_is_none() {
         for name in

@@ -36,6 +36,7 @@ const METHODS: &[&str] = &[
     "os.read",
     "os.write",
     "rewind",
+    "subscribe",
 ];
 
 /// The parameters of a request that names this id.
@@ -53,7 +54,9 @@ async fn every_method_answers_for_anothers_id_as_for_none() {
     let llms = Llms::open(Arc::new(SqliteExecutor::open_in_memory().await.unwrap())).await.unwrap();
     let served = serve_ann_and_bob_with(|server| server.llms(llms)).await;
     let mut ann = Client::connect(&served, Some("key-of-ann")).await;
-    let image = ann.image("work").await["imageId"].as_str().unwrap().to_owned();
+    let record = ann.image("work").await;
+    let session = record["sessionId"].as_str().unwrap().to_owned();
+    let image = record["imageId"].as_str().unwrap().to_owned();
     let run = ann.call("image.run", json!({"imageId": image})).await;
     let agent = run["agentId"].as_str().unwrap().to_owned();
     let send =
@@ -114,6 +117,10 @@ async fn every_method_answers_for_anothers_id_as_for_none() {
         ["container.get", "image.list", "agent.list", "agent.destroyAll", "image.create", "container.delete"]
     {
         asked.push((method, "work", Box::new(|id| json!({"containerId": id}))));
+    }
+    for cursor in [Value::Null, json!("0"), json!("1.1"), json!("none")] {
+        let topic = move |id: &str| json!({"topic": id, "afterCursor": cursor.clone()});
+        asked.push(("subscribe", &session, Box::new(topic)));
     }
     let answered = json!({"imageId": own, "decision": "allow"});
     asked.push((
