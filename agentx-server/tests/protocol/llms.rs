@@ -348,7 +348,7 @@ async fn definitions_are_kept_and_go_with_their_tenant() {
     .await;
     let root = Api { served: &served, key: Some("root") };
     let (status, _) = root.json(Method::POST, "/v1/tenants/delete", Some(json!({"tenantId": "ann"}))).await;
-    assert_eq!(status, reqwest::StatusCode::OK);
+    assert_eq!(status, StatusCode::OK);
     assert_eq!(llms.of(&ann).await.unwrap().len(), 0);
     assert_eq!(*llms.of(&bob).await.unwrap(), [kept]);
 }

@@ -20,7 +20,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use crate::{Failure, remote::Remote};
+use crate::{Failure, remote::Remote, terminal::plain};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -145,9 +145,13 @@ impl Chat {
     /// Shows an event.
     fn show(&mut self, event: &EventData) -> Result<(), Failure> {
         match event {
-            EventData::TextDelta { text } => print!("{text}"),
-            EventData::ToolExecuting { tool_name, input, .. } => eprintln!("\n[{tool_name} {input}]"),
-            EventData::ToolFailed { tool_name, error, .. } => eprintln!("[{tool_name} failed: {error}]"),
+            EventData::TextDelta { text } => print!("{}", plain(text)),
+            EventData::ToolExecuting { tool_name, input, .. } => {
+                eprintln!("\n[{}]", plain(&format!("{tool_name} {input}")));
+            }
+            EventData::ToolFailed { tool_name, error, .. } => {
+                eprintln!("[{}]", plain(&format!("{tool_name} failed: {error}")));
+            }
             EventData::ApprovalRequested { approval_id, tool_name, input, reason, .. } => {
                 self.ask(approval_id.clone(), tool_name, input, reason)?;
             }
@@ -164,7 +168,7 @@ impl Chat {
     }
 
     fn ask(&mut self, approval: ApprovalId, tool: &str, input: &Value, why: &str) -> Result<(), Failure> {
-        eprintln!("\n[{tool} {input} asks for a permission: {why}]");
+        eprintln!("\n[{}]", plain(&format!("{tool} {input} asks for a permission: {why}")));
         self.asked.push_back(approval);
         if self.asked.len() == 1 { prompt() } else { Ok(()) }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use agentx::{ContainerId, client::RemoteRuntime};
 use clap::Subcommand;
 
-use crate::{Failure, remote::Remote};
+use crate::{Failure, remote::Remote, terminal::plain};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -33,7 +33,7 @@ pub(crate) async fn run(remote: &Remote, command: Command) -> Result<ExitCode, F
         }
         Command::Show { container } => {
             for image in runtime.images(&find(&runtime, &container).await?).await? {
-                println!("{}  {}", image.image_id, image.spec.name);
+                println!("{}  {}", image.image_id, plain(&image.spec.name));
             }
         }
         Command::Remove { container } => {

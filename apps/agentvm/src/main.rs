@@ -18,6 +18,7 @@ mod remote;
 mod serve;
 mod settings;
 mod tenant;
+mod terminal;
 mod workspaces;
 
 use std::{process::ExitCode, time::Duration};

@@ -11,7 +11,7 @@ pub(crate) struct Remote {
     /// The server's socket.
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws", env = "AVM_URL", global = true)]
     url: String,
-    /// The key, where the server asks for one.
+    /// The key, where the server asks for one. Others on this machine see what is written here; in the variable they don't.
     #[arg(long, env = "AVM_KEY", hide_env_values = true, global = true)]
     key: Option<String>,
 }
@@ -24,7 +24,7 @@ impl Remote {
         }
         server.connect().await.map_err(|error| {
             let hint = match (error.kind(), &self.key) {
-                (ErrorKind::Unauthenticated, None) => " (give a key with --key or AVM_KEY)",
+                (ErrorKind::Unauthenticated, None) => " (give a key with AVM_KEY or --key)",
                 _ => "",
             };
             format!("{}: {}{hint}", self.url, crate::told(&error)).into()

@@ -247,10 +247,11 @@ function plain(content: string | Record<string, any>[]): string {
   return content.map((part) => part.text ?? `[${part.type}]`).join("");
 }
 
-/** All of what a call is given: whoever allows it must have seen it. */
+/** All of what a call is given: whoever allows it must have seen it, in its own order. */
 function whole(input: unknown): string {
   const isCommand = typeof input === "object" && input !== null && Object.keys(input).join() === "command";
-  return isCommand ? String((input as { command: unknown }).command) : JSON.stringify(input, null, 2);
+  const text = isCommand ? String((input as { command: unknown }).command) : JSON.stringify(input, null, 2);
+  return text.replace(/[\u202a-\u202e\u2066-\u2069]/g, (turn) => `\\u{${turn.codePointAt(0)!.toString(16)}}`);
 }
 
 /** What a call is about, in a line, where its input has one thing that says so. */
