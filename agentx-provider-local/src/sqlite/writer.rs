@@ -1,7 +1,7 @@
 //! The thread that owns the connection.
 //!
-//! Whatever batches wait are committed together: one transaction, one sync of the disk. Each has a savepoint of its
-//! own, so that one that fails takes nothing from the others, and each is answered only when the commit is done.
+//! Whatever batches wait are committed together: one transaction, one sync of the disk. Each of several has a savepoint
+//! of its own, so that one that fails takes nothing from the others, and each is answered only when the commit is done.
 
 use std::{
     sync::Arc,
@@ -83,7 +83,11 @@ impl Writer {
     /// The whole group in one transaction, and the result of each batch.
     fn attempt(&mut self, group: &[Job]) -> Result<Vec<Result<Vec<Rows>>>, Failure> {
         self.begin(group).map_err(Failure::All)?;
-        let results = group.iter().map(|job| self.batch(&job.batch)).collect::<Result<_, _>>();
+        let results = match group {
+            // Its transaction is all that it has: SQLite copies each page that a savepoint may have to give back.
+            [alone] => self.run_all(&alone.batch).map(|rows| vec![Ok(rows)]).map_err(Failure::One),
+            several => several.iter().map(|job| self.batch(&job.batch)).collect(),
+        };
         let results = results.and_then(|results| self.finish().map(|()| results));
         if results.is_err() && !self.connection.is_autocommit() {
             self.control("ROLLBACK").map_err(|source| Failure::All(self.told(source)))?;
@@ -133,8 +137,7 @@ impl Writer {
     fn batch(&self, batch: &[Statement]) -> Result<Result<Vec<Rows>>, Failure> {
         let control = |sql| self.control(sql).map_err(|source| Failure::One(self.told(source)));
         control("SAVEPOINT batch")?;
-        let run = |statement| statement::run(&self.connection, &self.database, statement);
-        let result: Result<Vec<_>> = batch.iter().map(run).collect();
+        let result = self.run_all(batch);
         if let Err(error) = &result {
             // A full disk, for one, ends the whole transaction.
             if self.connection.is_autocommit() {
@@ -144,6 +147,10 @@ impl Writer {
         }
         control("RELEASE batch")?;
         Ok(result)
+    }
+
+    fn run_all(&self, batch: &[Statement]) -> Result<Vec<Rows>> {
+        batch.iter().map(|statement| statement::run(&self.connection, &self.database, statement)).collect()
     }
 
     fn finish(&self) -> Result<(), Failure> {
