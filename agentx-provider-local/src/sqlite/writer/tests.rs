@@ -101,6 +101,11 @@ fn a_batch_that_fails_takes_nothing_from_the_others() {
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error:?}");
     assert_eq!(ids(&writer), [1, 3, 4], "the broken batch is undone whole");
     assert_eq!(commits(&path) - before, 1);
+    let (alone, mut answer) = job(vec![insert(5), insert(1)]);
+    writer.commit(vec![alone]);
+    assert_eq!(answer.try_recv().unwrap().unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let writer = execute(writer, vec![insert(6)]);
+    assert_eq!(ids(&writer), [1, 3, 4, 6], "nothing is left of one that was alone");
 }
 
 #[test]
