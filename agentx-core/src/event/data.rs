@@ -447,6 +447,20 @@ impl EventData {
         })
     }
 
+    /// [`EventData::message`], taken out.
+    pub(crate) fn into_message(self) -> Option<Message> {
+        match self {
+            Self::UserMessage(message)
+            | Self::AssistantMessage(message)
+            | Self::ToolResultMessage(message)
+            | Self::ErrorMessage(message)
+            | Self::SummaryMessage(message)
+            | Self::OffloadMessage(message)
+            | Self::RewindMessage(message) => Some(message),
+            _ => None,
+        }
+    }
+
     /// The message that must be stored before this is told.
     pub fn message(&self) -> Option<&Message> {
         match self {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
@@ -55,8 +56,21 @@ struct Entry {
     /// How many events that are not stored were told up to here.
     told: u64,
     weight: usize,
-    /// None where others stored events meanwhile: they are read from the store.
-    event: Option<Arc<Event>>,
+    kept: Kept,
+}
+
+/// What is here of an event.
+#[derive(Debug)]
+enum Kept {
+    /// Others stored events meanwhile: they are read from the store.
+    Gap,
+    Event(Arc<Event>),
+    /// A piece of text, of which there are many, and which becomes an event when somebody asks for it.
+    Text {
+        text: String,
+        at: Timestamp,
+        context: Arc<EventContext>,
+    },
 }
 
 #[derive(Debug)]
@@ -104,8 +118,12 @@ impl Bus {
             let stored = first.is_some() && data.is_stored();
             let Cursor { seq, delta } = state.last;
             let cursor = if stored { Cursor::from(seq + 1) } else { Cursor { seq, delta: delta + 1 } };
-            let event = Arc::new(Event::new(cursor, at, context.clone(), data));
-            state.push(cursor, Some(event));
+            let (weight, context) = (weight(&data), context.clone());
+            let kept = match data {
+                EventData::TextDelta { text } => Kept::Text { text, at, context },
+                data => Kept::Event(Arc::new(Event::new(cursor, at, context, data))),
+            };
+            state.push(cursor, kept, weight);
         }
         if first.is_some() {
             state.let_go();
@@ -193,9 +211,14 @@ impl Bus {
             return Next::Stored(live.floor, live.floor_told);
         }
         let index = live.entries.partition_point(|entry| entry.at <= seen);
-        match live.entries.get(index) {
-            Some(Entry { event: Some(event), told, .. }) => return Next::Event(event.clone(), *told),
-            Some(Entry { event: None, at, told, .. }) => return Next::Stored(*at, *told),
+        match live.entries.get_mut(index) {
+            Some(entry) => {
+                let told = entry.told;
+                return match entry.event() {
+                    Some(event) => Next::Event(event, told),
+                    None => Next::Stored(entry.at, told),
+                };
+            }
             None if closed => return Next::End,
             None => {}
         }
@@ -219,7 +242,7 @@ impl State {
             return;
         }
         if self.live.is_some() {
-            self.push(Cursor::from(seq), None);
+            self.push(Cursor::from(seq), Kept::Gap, 0);
         } else {
             self.last = Cursor::from(seq);
         }
@@ -232,8 +255,8 @@ impl State {
         }
     }
 
-    fn push(&mut self, at: Cursor, event: Option<Arc<Event>>) {
-        self.live().push(at, event);
+    fn push(&mut self, at: Cursor, kept: Kept, weight: usize) {
+        self.live().push(at, kept, weight);
         self.last = at;
     }
 
@@ -256,11 +279,10 @@ impl State {
 }
 
 impl Live {
-    fn push(&mut self, at: Cursor, event: Option<Arc<Event>>) {
+    fn push(&mut self, at: Cursor, kept: Kept, weight: usize) {
         self.told += u64::from(at.delta > 0);
-        let weight = event.as_ref().map_or(0, |event| weight(&event.data));
         self.bytes += weight;
-        self.entries.push_back(Entry { at, told: self.told, weight, event });
+        self.entries.push_back(Entry { at, told: self.told, weight, kept });
     }
 
     fn pop(&mut self) {
@@ -272,6 +294,20 @@ impl Live {
     fn bound(&mut self) {
         while self.entries.len() > MAX_EVENTS || (self.bytes > MAX_BYTES && self.entries.len() > 1) {
             self.pop();
+        }
+    }
+}
+
+impl Entry {
+    /// The event; none where it is read from the store.
+    fn event(&mut self) -> Option<Arc<Event>> {
+        if let Kept::Text { text, at, context } = &mut self.kept {
+            let data = EventData::TextDelta { text: mem::take(text) };
+            self.kept = Kept::Event(Arc::new(Event::new(self.at, *at, context.clone(), data)));
+        }
+        match &self.kept {
+            Kept::Event(event) => Some(event.clone()),
+            Kept::Gap | Kept::Text { .. } => None,
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct AgentCore {
     pub(super) shared: Arc<Shared>,
     pub(super) context: Arc<EventContext>,
     /// What its next turn goes by.
-    pub(super) image: Mutex<Arc<ImageRecord>>,
+    pub(super) image: Mutex<ImageRecord>,
     pub(super) tools: ToolSet,
     pub(super) bus: Arc<Bus>,
     status: Mutex<Status>,
@@ -104,7 +104,7 @@ impl AgentCore {
         let bus = Arc::new(Bus::behind(last_event));
         let history = (is_free && last_event == 0).then(Box::default);
         let status = Mutex::new(Status { history, ..Status::default() });
-        Self { shared, context, image: Mutex::new(Arc::new(image)), tools, bus, status }
+        Self { shared, context, image: Mutex::new(image), tools, bus, status }
     }
 
     /// What is known of what the session's turns have spent. One turn at a time asks.

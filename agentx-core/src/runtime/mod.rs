@@ -170,7 +170,7 @@ impl Runtime {
         image.updated_at = self.shared.host.now();
         self.shared.repositories.images.update_image(&image).await?;
         if let Some(agent) = &*agent {
-            *agent.image.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(image.clone());
+            *agent.image.lock().unwrap_or_else(PoisonError::into_inner) = image.clone();
         }
         Ok(image)
     }

@@ -2,17 +2,14 @@
 
 use std::{
     mem,
-    panic::AssertUnwindSafe,
+    panic::{self, AssertUnwindSafe},
     pin::pin,
     sync::{Arc, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
-use futures::{
-    FutureExt, StreamExt,
-    channel::oneshot,
-    future::{self, Either, FusedFuture},
-};
+use futures::{FutureExt, StreamExt, channel::oneshot, future};
 use serde_json::Value;
 
 use super::{
@@ -88,6 +85,13 @@ struct Taken {
     announces: bool,
 }
 
+/// What is looked for, in the order in which it counts.
+enum Next {
+    Stop(Stop),
+    Told(std::thread::Result<Option<DriverEvent>>),
+    Renewal,
+}
+
 /// What comes next in a turn.
 enum Happened {
     Input(TurnInput),
@@ -108,7 +112,8 @@ impl OpenTurn {
     ) -> Self {
         let agent = writer.agent().clone();
         let shared = &agent.shared;
-        let image = agent.image.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Its own, since an agent at rest is to be small.
+        let image = Arc::new(agent.image.lock().unwrap_or_else(PoisonError::into_inner).clone());
         let has_approvals = !resume.is_empty();
         let mut turn = Turn::new(writer.history.clone(), shared.host.clock.clone())
             .with_tools(agent.tools.clone())
@@ -149,16 +154,8 @@ impl OpenTurn {
     pub(super) async fn drive(
         mut self,
         writer: &mut Writer,
-        stopped: oneshot::Receiver<Stop>,
+        mut stopped: oneshot::Receiver<Stop>,
     ) -> Option<Finished> {
-        let stopped = async move {
-            match stopped.await {
-                Ok(stop) => stop,
-                // The sender lives as long as the turn; were it gone, nobody could stop it.
-                Err(_) => future::pending().await,
-            }
-        };
-        let mut stopped = pin!(stopped.fuse());
         let mut text = String::new();
         let mut step = Step::default();
         loop {
@@ -170,7 +167,10 @@ impl OpenTurn {
                     Err(error) => return Some(self.give_up(Vec::new(), error)),
                 },
             };
-            let failures = self.hooks_behind_a_cut().await;
+            let failures = match self.cut {
+                Some(_) => Box::pin(self.hooks_behind_a_cut()).await,
+                None => Vec::new(),
+            };
             let at = self.agent.shared.host.now();
             for failure in failures {
                 self.step(at, TurnInput::Driver(DriverEvent::HookFailed(failure)), &mut step);
@@ -315,31 +315,40 @@ impl OpenTurn {
     }
 
     /// What happens next: the driver tells something, the turn is stopped, or the lease is to be renewed.
-    async fn next(
-        &mut self,
-        writer: &mut Writer,
-        stopped: &mut (impl FusedFuture<Output = Stop> + Unpin),
-    ) -> Happened {
+    async fn next(&mut self, writer: &mut Writer, stopped: &mut oneshot::Receiver<Stop>) -> Happened {
         let Some(driver) = &mut self.stream else { return Happened::Input(TurnInput::Interrupted) };
-        let next = AssertUnwindSafe(driver.next()).catch_unwind();
-        // The driver first: what it has ready is told without a look at the timer.
-        let renewal = pin!(writer.renewal());
-        let next = future::select(next, renewal);
-        let next = match future::select(stopped, next).await {
-            Either::Left((stop, _)) => {
+        let mut renewal = pin!(writer.renewal());
+        let next = future::poll_fn(|cx| {
+            if let Ok(Some(stop)) = stopped.try_recv() {
+                return Poll::Ready(Next::Stop(stop));
+            }
+            // Before the timer: what the driver has ready is told without a look at that.
+            let polled = panic::catch_unwind(AssertUnwindSafe(|| driver.poll_next_unpin(cx)));
+            match polled {
+                Ok(Poll::Ready(event)) => return Poll::Ready(Next::Told(Ok(event))),
+                Ok(Poll::Pending) => {}
+                Err(panic) => return Poll::Ready(Next::Told(Err(panic))),
+            }
+            // The sender lives as long as the turn; were it gone, nobody could stop it.
+            if let Poll::Ready(Ok(stop)) = stopped.poll_unpin(cx) {
+                return Poll::Ready(Next::Stop(stop));
+            }
+            renewal.as_mut().poll(cx).map(|()| Next::Renewal)
+        });
+        match next.await {
+            Next::Told(told) => Happened::Input(self.input(told)),
+            Next::Renewal => Happened::Renewal,
+            Next::Stop(stop) => {
                 self.stream = None;
-                return match stop {
+                match stop {
                     Stop::Interrupt => {
                         self.cut = Some(OutcomeKind::Interrupted);
                         Happened::Input(TurnInput::Interrupted)
                     }
                     Stop::Leave => Happened::Leave,
-                };
+                }
             }
-            Either::Right((Either::Right(((), _)), _)) => return Happened::Renewal,
-            Either::Right((Either::Left((next, _)), _)) => next,
-        };
-        Happened::Input(self.input(next))
+        }
     }
 
     /// What a driver told. One that panicked is not asked again: the turn ends, and with it the stream.

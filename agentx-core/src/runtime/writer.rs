@@ -106,15 +106,16 @@ impl Writer {
         if count > 0 {
             self.agent.bus.hold();
         }
-        let appended = self.send(append, with.releases).await.inspect_err(|_| self.agent.bus.release())?;
-        for message in events.iter().filter_map(EventData::message) {
-            history::add(&mut self.history, message.clone());
+        let sent = self.send(&mut append, with.releases).await;
+        let appended = sent.inspect_err(|_| self.agent.bus.release())?;
+        for message in append.events.into_iter().filter_map(|event| event.data.into_message()) {
+            history::add(&mut self.history, message);
         }
         let first = (count > 0).then_some((appended.last_event + 1).saturating_sub(count));
         Ok((first, appended))
     }
 
-    async fn send(&mut self, mut append: Append, releases: bool) -> Result<Appended> {
+    async fn send(&mut self, append: &mut Append, releases: bool) -> Result<Appended> {
         let shared = &self.agent.shared;
         // One who goes leaves the queue to whoever comes next, without a wait.
         let time = if releases && self.agent.is_closed() { None } else { Some(shared.lease_time) };
@@ -125,7 +126,7 @@ impl Writer {
             (None, false) => Fence::Hold(lease),
             (None, true) => Fence::Release(lease),
         };
-        let appended = shared.repositories.sessions.append(&self.agent.context.session_id, &append).await?;
+        let appended = shared.repositories.sessions.append(&self.agent.context.session_id, append).await?;
         if self.to_take.take().is_some() {
             self.agent.set_token(self.lease.token);
         }
@@ -155,7 +156,7 @@ impl Writer {
 
     /// Moves the end of the lease.
     pub(super) async fn renew(&mut self) -> Result<()> {
-        self.send(Append::default(), false).await.map(drop)
+        self.send(&mut Append::default(), false).await.map(drop)
     }
 
     /// Holds the lease during some long work, which is dropped where the lease is lost.
@@ -172,7 +173,7 @@ impl Writer {
 
     /// Gives the lease back, unless messages are queued; tells whether it is.
     pub(super) async fn release(&mut self) -> Result<bool> {
-        Ok(self.send(Append::default(), true).await?.released)
+        Ok(self.send(&mut Append::default(), true).await?.released)
     }
 
     /// Lets somebody else have the lease at once, and look what is open. A store that fails keeps the lease until it ends.

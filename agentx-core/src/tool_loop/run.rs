@@ -134,7 +134,7 @@ impl<M: Model> Run<M> {
             match step {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => {}
-                Err(outcome) => self.end(outcome).await,
+                Err(outcome) => Box::pin(self.end(outcome)).await,
             }
         }
     }
@@ -144,13 +144,14 @@ impl<M: Model> Run<M> {
         if let Phase::Answer { .. } = self.phase {
             return self.answer().await;
         }
+        // What is rare is boxed: a step is moved as it begins, and most are those of an answer.
         match mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Begin => self.begin().await,
+            Phase::Begin => Box::pin(self.begin()).await,
             Phase::Ask => Ok(self.ask()),
-            Phase::Compact { step, seen, refused } => self.compact(step, &seen, refused).await,
+            Phase::Compact { step, seen, refused } => Box::pin(self.compact(step, &seen, refused)).await,
             Phase::Call => self.call(),
             Phase::Judge { message, reason } => self.judge(message, &reason),
-            Phase::Run { calls } => self.run(calls).await,
+            Phase::Run { calls } => Box::pin(self.run(calls)).await,
             Phase::Answer { .. } | Phase::End(_) | Phase::Over => {
                 Err(failed(ErrorKind::Internal, "the turn was polled after its end"))
             }

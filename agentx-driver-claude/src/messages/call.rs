@@ -95,7 +95,8 @@ impl Call {
             }
             let event = match mem::replace(&mut self.phase, Phase::Over) {
                 Phase::Prepare => self.prepare(),
-                Phase::Ask { body, wait } => self.ask(body, wait).await,
+                // Boxed, since what begins with each event is to be small.
+                Phase::Ask { body, wait } => Box::pin(self.ask(body, wait)).await,
                 Phase::Answer { body, answer } => self.answer(body, answer).await,
                 Phase::Fail(error) => Some(Err(error)),
                 Phase::Over => return None,
@@ -144,7 +145,7 @@ impl Call {
                 }
                 _ => {
                     if matches!(event, ModelEvent::Stop(_)) {
-                        answer.listener.drain().await;
+                        Box::pin(answer.listener.drain()).await;
                     } else {
                         self.phase = Phase::Answer { body, answer };
                     }
