@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{IsTerminal, Write},
+    io::{IsTerminal, Write, stdout},
     process::ExitCode,
     sync::Arc,
 };
@@ -138,14 +138,14 @@ impl Chat {
             }
         }
         self.asked.clear();
-        println!();
+        writeln!(stdout())?;
         Ok(())
     }
 
     /// Shows an event.
     fn show(&mut self, event: &EventData) -> Result<(), Failure> {
         match event {
-            EventData::TextDelta { text } => print!("{}", plain(text)),
+            EventData::TextDelta { text } => write!(stdout(), "{}", plain(text))?,
             EventData::ToolExecuting { tool_name, input, .. } => {
                 eprintln!("\n[{}]", plain(&format!("{tool_name} {input}")));
             }
@@ -164,7 +164,7 @@ impl Chat {
             }
             _ => {}
         }
-        Ok(std::io::stdout().flush()?)
+        Ok(stdout().flush()?)
     }
 
     fn ask(&mut self, approval: ApprovalId, tool: &str, input: &Value, why: &str) -> Result<(), Failure> {

@@ -1,6 +1,9 @@
 //! `avm container`: what an owner has on a running server.
 
-use std::process::ExitCode;
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
 
 use agentx::{ContainerId, client::RemoteRuntime};
 use clap::Subcommand;
@@ -28,17 +31,17 @@ pub(crate) async fn run(remote: &Remote, command: Command) -> Result<ExitCode, F
     match command {
         Command::List => {
             for container in runtime.containers().await? {
-                println!("{container}");
+                writeln!(stdout(), "{container}")?;
             }
         }
         Command::Show { container } => {
             for image in runtime.images(&find(&runtime, &container).await?).await? {
-                println!("{}  {}", image.image_id, plain(&image.spec.name));
+                writeln!(stdout(), "{}  {}", image.image_id, plain(&image.spec.name))?;
             }
         }
         Command::Remove { container } => {
             runtime.delete_container(&find(&runtime, &container).await?).await?;
-            println!("removed: {container}");
+            writeln!(stdout(), "removed: {container}")?;
         }
     }
     Ok(ExitCode::SUCCESS)

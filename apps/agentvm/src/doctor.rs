@@ -1,6 +1,12 @@
 //! `avm doctor`.
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::{Write, stdout},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use agentx::{
     MessageBody, SystemClock,
@@ -48,27 +54,27 @@ pub(crate) async fn run(options: Options, matches: &ArgMatches) -> Result<ExitCo
     let settings = options.settings.or(found.file)?;
     let config = found.config.map_or_else(|| "no file".to_owned(), |config| config.display().to_string());
     let mut works = true;
-    let mut tell = |what: &str, found: Finding| {
+    let mut tell = |what: &str, found: Finding| -> Result<(), Failure> {
         works &= found.is_ok();
         let (mark, text) = match found {
             Ok(text) => ("ok", text),
             Err(failure) => ("FAILED", told(&*failure)),
         };
-        println!("{what:<12}{mark:<8}{}", text.replace('\n', "\n                    "));
+        Ok(writeln!(stdout(), "{what:<12}{mark:<8}{}", text.replace('\n', "\n                    "))?)
     };
-    tell("data", Ok(format!("{}, {}", data.display(), in_use(&data)?)));
-    tell("settings", Ok([vec![config], said].concat().join("\n")));
+    tell("data", Ok(format!("{}, {}", data.display(), in_use(&data)?)))?;
+    tell("settings", Ok([vec![config], said].concat().join("\n")))?;
     let owners = owners(&data).await;
     let (has_keys, told) = match owners {
         Ok((has_keys, told)) => (has_keys, Ok(told)),
         Err(failure) => (false, Err(failure)),
     };
-    tell("store", told);
-    tell("model", asked(&settings).await);
+    tell("store", told)?;
+    tell("model", asked(&settings).await)?;
     let needs = settings.isolation.unwrap_or(if has_keys { Held::Full } else { Held::None }) == Held::Full;
-    tell("isolation", isolation(needs).await.map(|report| report.trim_end().to_owned()));
-    tell("disk", disk(&data));
-    tell("limits", files());
+    tell("isolation", isolation(needs).await.map(|report| report.trim_end().to_owned()))?;
+    tell("disk", disk(&data))?;
+    tell("limits", files())?;
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,6 +1,9 @@
 //! `avm key`: what opens a server.
 
-use std::process::ExitCode;
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
 
 use agentx::core::Timestamp;
 use agentx_server::{
@@ -59,7 +62,7 @@ pub(crate) async fn run(place: &Place, command: Command) -> Result<ExitCode, Fai
             let until = expires.map(|days| Timestamp::from_millis(now() + u64::from(days) * DAY));
             let new = NewKey::new(KeyHash::of(&key), scope).with_name(name).with_expiry(until);
             owners.tenants.add_key(new).await?;
-            println!("{key}");
+            writeln!(stdout(), "{key}")?;
             if is_first {
                 eprintln!("A server that serves without keys asks for them when it is started again.");
             }
@@ -75,15 +78,16 @@ pub(crate) async fn run(place: &Place, command: Command) -> Result<ExitCode, Fai
                     Some(until) => format!("until {until}"),
                     None => String::new(),
                 };
-                println!(
+                writeln!(
+                    stdout(),
                     "{}",
                     format!("{hash}  {whose}  {} {until}", key.name.unwrap_or_default()).trim_end()
-                );
+                )?;
             }
         }
         Command::Revoke { hash } => {
             owners.tenants.revoke_key(&hash, None).await?;
-            println!("revoked");
+            writeln!(stdout(), "revoked")?;
         }
     }
     Ok(ExitCode::SUCCESS)

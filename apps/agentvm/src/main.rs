@@ -1,5 +1,5 @@
 //! `avm`: agents as a service on your own machine.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
+#![expect(clippy::print_stderr, reason = "a command line tool talks to its user")]
 
 mod backup;
 mod chat;
@@ -86,9 +86,17 @@ fn main() -> ExitCode {
         done
     });
     done.unwrap_or_else(|failure| {
-        eprintln!("avm: {}", told(&*failure));
+        if !is_unheard(&*failure) {
+            eprintln!("avm: {}", told(&*failure));
+        }
         ExitCode::FAILURE
     })
+}
+
+/// Whether whoever read what was told is gone, such as `head`: nobody wants the rest.
+fn is_unheard(failure: &(dyn std::error::Error + 'static)) -> bool {
+    let failed = failure.downcast_ref::<std::io::Error>();
+    failed.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// An error, and what it came from where it does not say so itself.

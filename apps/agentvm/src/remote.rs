@@ -25,6 +25,7 @@ impl Remote {
         server.connect().await.map_err(|error| {
             let hint = match (error.kind(), &self.key) {
                 (ErrorKind::Unauthenticated, None) => " (give a key with AVM_KEY or --key)",
+                (ErrorKind::Unavailable, _) => " (is a server there? `avm serve` is one)",
                 _ => "",
             };
             format!("{}: {}{hint}", self.url, crate::told(&error)).into()

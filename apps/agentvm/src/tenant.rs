@@ -1,6 +1,9 @@
 //! `avm tenant`: those who share a server and know nothing of each other.
 
-use std::process::ExitCode;
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
 
 use agentx::core::Timestamp;
 use agentx_server::tenant::{TenantChanges, Usage};
@@ -51,12 +54,12 @@ pub(crate) async fn run(place: &Place, command: Command) -> Result<ExitCode, Fai
     match command {
         Command::Create { tenant, adoption } => {
             let made = owners.create(&tenant, &adoption).await?;
-            println!("{}", made.owner);
+            writeln!(stdout(), "{}", made.owner)?;
         }
         Command::List => {
             for tenant in owners.all().await? {
                 let state = if tenant.is_suspended { "  suspended" } else { "" };
-                println!("{}  {}{state}", tenant.owner, tenant.name);
+                writeln!(stdout(), "{}  {}{state}", tenant.owner, tenant.name)?;
             }
         }
         Command::Show { tenant } => show(&owners, &tenant).await?,
@@ -70,7 +73,7 @@ pub(crate) async fn run(place: &Place, command: Command) -> Result<ExitCode, Fai
                 return Err(format!("{owner} has containers ({}): {how}", containers.join(", ")).into());
             }
             owners.tenants.delete(&owner).await?;
-            println!("removed: {owner}");
+            writeln!(stdout(), "removed: {owner}")?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -79,7 +82,7 @@ pub(crate) async fn run(place: &Place, command: Command) -> Result<ExitCode, Fai
 async fn suspend(owners: &Owners, name: &str, is_suspended: bool) -> Result<(), Failure> {
     let owner = owners.known(name).await?.owner;
     owners.tenants.update(&owner, TenantChanges::suspended(is_suspended)).await?;
-    println!("{}: {owner}", if is_suspended { "suspended" } else { "resumed" });
+    writeln!(stdout(), "{}: {owner}", if is_suspended { "suspended" } else { "resumed" })?;
     Ok(())
 }
 
@@ -87,12 +90,12 @@ async fn show(owners: &Owners, name: &str) -> Result<(), Failure> {
     let tenant = owners.known(name).await?;
     let today = Usage::of_day(Timestamp::from_millis(now())).day;
     let usage = owners.tenants.usage(&tenant.owner, today).await?;
-    println!("id          {}", tenant.owner);
-    println!("name        {}", tenant.name);
-    println!("state       {}", if tenant.is_suspended { "suspended" } else { "active" });
-    println!("keys        {}", owners.tenants.keys(Some(&tenant.owner)).await?.len());
-    println!("containers  {}", owners.containers(&tenant.owner).await?.join(", "));
-    println!("bounds      {}", serde_json::to_string(&tenant.quotas)?);
-    println!("today       {} messages, {} bytes", usage.messages, usage.bytes);
+    writeln!(stdout(), "id          {}", tenant.owner)?;
+    writeln!(stdout(), "name        {}", tenant.name)?;
+    writeln!(stdout(), "state       {}", if tenant.is_suspended { "suspended" } else { "active" })?;
+    writeln!(stdout(), "keys        {}", owners.tenants.keys(Some(&tenant.owner)).await?.len())?;
+    writeln!(stdout(), "containers  {}", owners.containers(&tenant.owner).await?.join(", "))?;
+    writeln!(stdout(), "bounds      {}", serde_json::to_string(&tenant.quotas)?)?;
+    writeln!(stdout(), "today       {} messages, {} bytes", usage.messages, usage.bytes)?;
     Ok(())
 }

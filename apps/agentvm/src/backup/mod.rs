@@ -9,7 +9,7 @@ mod unpack;
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -48,7 +48,7 @@ pub(crate) fn backup(options: &Options) -> Result<ExitCode, Failure> {
         return Err(format!("{}: there is no {} to back up", data.display(), data::STORE).into());
     }
     let packed = pack::pack(&data, &options.file)?;
-    println!("{}: {packed}", options.file.display());
+    writeln!(stdout(), "{}: {packed}", options.file.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn restore(options: &Options) -> Result<ExitCode, Failure> {
     let restored = unpack::unpack(archive, &data);
     restored.map_err(|failure| format!("{}: {failure}; nothing was restored", options.file.display()))?;
     drop(lock);
-    println!("restored into {}", data.display());
+    writeln!(stdout(), "restored into {}", data.display())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -128,6 +128,17 @@ fn containers_are_listed_shown_and_removed() {
     );
 }
 
+/// A reader that has enough, such as `head`, is no fault.
+#[test]
+fn whoever_stops_reading_ends_the_program_quietly() {
+    let data = TempDir::new().unwrap();
+    let mut doctor = avm(data.path());
+    let mut doctor = doctor.arg("doctor").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(doctor.stdout.take());
+    let told = doctor.wait_with_output().unwrap();
+    assert_eq!((told.status.code(), complained(&told)), (Some(1), String::new()));
+}
+
 #[test]
 fn the_first_tenant_gets_what_was_said_before_there_was_one_where_that_is_wanted() {
     let data = TempDir::new().unwrap();
