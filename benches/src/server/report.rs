@@ -27,6 +27,8 @@ pub(super) struct Report {
 pub(super) struct Streamed {
     server: &'static str,
     conversations: u32,
+    /// How long all of it took: longer than what was asked for, where the server could not hold the pace.
+    took: Duration,
     latency: Latencies,
     cpu_ns_per_piece: u64,
     errors: usize,
@@ -128,6 +130,7 @@ impl Streamed {
     pub(super) fn new(
         server: &'static str,
         conversations: u32,
+        took: Duration,
         cpu: Duration,
         mut first_errors: Vec<String>,
         latency: Latencies,
@@ -135,7 +138,7 @@ impl Streamed {
         let errors = first_errors.len();
         first_errors.truncate(SHOWN);
         let cpu_ns_per_piece = per(cpu, latency.count as u64);
-        Self { server, conversations, latency, cpu_ns_per_piece, errors, first_errors }
+        Self { server, conversations, took, latency, cpu_ns_per_piece, errors, first_errors }
     }
 }
 
@@ -208,13 +211,13 @@ impl fmt::Display for Report {
             "\nconversations at the same time, {} pieces a second: from piece made to piece read (goal: P95 of 10 ms)",
             super::PACE
         )?;
-        for Streamed { server, conversations, latency, cpu_ns_per_piece, errors, first_errors } in
+        for Streamed { server, conversations, took, latency, cpu_ns_per_piece, errors, first_errors } in
             &self.streams
         {
-            let cpu = *cpu_ns_per_piece as f64 / 1e3;
+            let (cpu, took) = (*cpu_ns_per_piece as f64 / 1e3, took.as_secs_f64());
             writeln!(
                 f,
-                "  {server:10} {conversations:6}  {latency}  {cpu:7.1} µs CPU each  {errors} errors"
+                "  {server:10} {conversations:6}  {latency}  {cpu:5.1} µs CPU each  in {took:.1} s  {errors} errors"
             )?;
             for error in first_errors {
                 writeln!(f, "             {error}")?;
