@@ -78,6 +78,23 @@ async fn a_probe_goes_through_the_same_helper() {
     assert!(probe.attempts.iter().any(|attempt| attempt.inside.got()));
 }
 
+/// Each command leads a group of its own: what signals its group reaches neither the helper nor another command.
+#[tokio::test]
+async fn who_signals_its_group_signals_itself_alone() {
+    for process in [local(), local().with_helper(HELPER), local().without_helper()] {
+        let waits = ExecRequest::shell("echo ready; read go; echo on").with_stdin(Stdin::Piped);
+        let bystander = process.spawn(waits).await.unwrap();
+        assert_eq!(bystander.next_event().await.unwrap(), Some(ExecEvent::Stdout("ready\n".into())));
+        for signal in [9, 15] {
+            let output =
+                process.exec(ExecRequest::shell(format!("kill -{signal} 0; sleep 1000"))).await.unwrap();
+            assert_eq!(output.status, ExitStatus::Signal(signal));
+        }
+        bystander.write_stdin("go\n".into()).await.unwrap();
+        assert_eq!(bystander.next_event().await.unwrap(), Some(ExecEvent::Stdout("on\n".into())));
+    }
+}
+
 /// Commands are in the helper's session, which has no terminal: they can neither ask the host's user nor be stopped by
 /// theirs.
 #[tokio::test]

@@ -72,6 +72,9 @@ mod guides {
     #[doc = include_str!("../../docs/guides/embedding.md")]
     struct Embedding;
 
+    #[doc = include_str!("../../docs/guides/commands.md")]
+    struct RunningCommands;
+
     #[doc = include_str!("../../docs/guides/isolation.md")]
     struct IsolatingCommands;
 
