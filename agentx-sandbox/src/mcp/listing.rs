@@ -167,6 +167,11 @@ fn schema(object: &JsonObject) -> Result<Value, String> {
         }
         Some(_) => return Err("the properties of its schema are no object".to_owned()),
     }
+    let is_list =
+        |required: &Value| required.as_array().is_some_and(|names| names.iter().all(Value::is_string));
+    if !schema.get("required").is_none_or(is_list) {
+        return Err("what its schema requires is no list of names".to_owned());
+    }
     let schema = Value::Object(schema);
     match schema.to_string().len() {
         0..=MAX_SCHEMA => Ok(schema),
@@ -237,6 +242,10 @@ mod tests {
         assert!(left_out(&tool(json!({"type": "object", "anyOf": []}))).contains("anyOf"));
         assert!(left_out(&tool(json!({"type": "object", "properties": []}))).contains("properties"));
         assert!(left_out(&tool(json!({"type": "object", "properties": {"a b": {}}}))).contains("a b"));
+        for required in [json!(null), json!("a"), json!([7])] {
+            let schema = json!({"type": "object", "required": required});
+            assert!(left_out(&tool(schema)).contains("requires"));
+        }
         let large = json!({"type": "object", "description": "x".repeat(MAX_SCHEMA)});
         assert!(left_out(&tool(large)).contains("bytes"));
     }
