@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{FutureExt, channel::oneshot, future};
 
-use super::{Agent, Runtime, Shared};
+use super::{Agent, Runtime, Shared, watch::is_passing};
 use crate::{
     ApprovalId, ApprovalPage, ApprovalRecord, Approvals, Decision, Error, ErrorKind, ImageId,
     PendingApproval, Result,
@@ -57,17 +57,19 @@ impl Approvals for StoredApprovals {
         loop {
             // Before the store is asked, so that no answer comes in between.
             let answered = self.0.waiting.wait(approval);
-            let stored = self.0.repositories.inbox.find_approval(approval).await?;
-            match stored {
-                Some(stored) if stored.closed => {
+            match self.0.repositories.inbox.find_approval(approval).await {
+                Ok(Some(stored)) if stored.closed => {
                     return Err(error(ErrorKind::Cancelled, approval, "its turn is over"));
                 }
-                Some(stored) => {
+                Ok(Some(stored)) => {
                     if let Some((decision, _)) = stored.answer {
                         return Ok(decision);
                     }
                 }
-                None => return Err(error(ErrorKind::NotFound, approval, "it is not stored")),
+                Ok(None) => return Err(error(ErrorKind::NotFound, approval, "it is not stored")),
+                // A store that fails for a moment has not said no.
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
             }
             future::select(answered, self.0.host.clock.sleep(INTERVAL)).await;
         }

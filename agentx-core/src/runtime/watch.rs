@@ -43,7 +43,8 @@ async fn look_on(agent: Weak<AgentCore>) {
     }
 }
 
-fn is_passing(error: &Error) -> bool {
+/// Whether the store may answer when it is asked again.
+pub(super) fn is_passing(error: &Error) -> bool {
     matches!(error.retry(), Retry::After(_))
 }
 

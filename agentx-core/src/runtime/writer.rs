@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Arc};
 use agentx_resource::BoxFuture;
 use futures::future::{self, Either};
 
-use super::{Shared, core::AgentCore, history};
+use super::{Shared, core::AgentCore, history, watch::is_passing};
 use crate::{
     Append, Appended, ApprovalRecord, Error, ErrorKind, EventData, Fence, Lease, LeaseRequest, Message,
     MessageId, NewEvent, Result, Timestamp, TurnId,
@@ -154,9 +154,13 @@ impl Writer {
         }
     }
 
-    /// Moves the end of the lease.
+    /// Moves the end of the lease. A store that fails for a moment is asked again when the next renewal is due: what is
+    /// stored until then is refused where somebody else has taken the session.
     pub(super) async fn renew(&mut self) -> Result<()> {
-        self.send(&mut Append::default(), false).await.map(drop)
+        match self.send(&mut Append::default(), false).await {
+            Err(error) if is_passing(&error) => Ok(()),
+            renewed => renewed.map(drop),
+        }
     }
 
     /// Holds the lease during some long work, which is dropped where the lease is lost.

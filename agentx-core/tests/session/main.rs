@@ -4,6 +4,7 @@
 mod elsewhere;
 mod ending;
 mod forks;
+mod moments;
 mod order;
 #[path = "../support/mod.rs"]
 mod support;
