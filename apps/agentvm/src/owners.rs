@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use agentx::{Repositories, Result};
@@ -17,6 +18,7 @@ use agentx_server::{
 use agentx_sql::{SCHEMA_VERSION, SqlRepositories, schema_version};
 use async_trait::async_trait;
 use clap::Args;
+use tokio::time;
 
 use crate::{
     Failure,
@@ -26,6 +28,10 @@ use crate::{
 
 /// How many tenants are read at once.
 const PAGE: usize = 256;
+
+/// How long another command may take to bring a store to the schema of this program, and how often it is looked.
+const MIGRATION: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A store, as a command or a server opens it.
 pub(crate) struct Owners {
@@ -53,13 +59,21 @@ impl Owners {
 
     /// The conversations, brought to the schema of this program; not while a server of an older one uses them.
     async fn repositories(&self) -> Result<Repositories, Failure> {
-        let _lock = match schema_version(&*self.executor).await? {
+        let end = Instant::now() + MIGRATION;
+        let _lock = loop {
             // Nobody has made it yet, or it stays as it is.
-            0 | SCHEMA_VERSION => None,
-            _ => {
-                let older = || format!("{}, an older program: upgrade it first", Lock::is_taken(&self.data));
-                Some(Lock::try_take(&self.data)?.ok_or_else(older)?)
+            if let 0 | SCHEMA_VERSION = schema_version(&*self.executor).await? {
+                break None;
             }
+            if let Some(lock) = Lock::try_take(&self.data)? {
+                break Some(lock);
+            }
+            // Another command may be at it, which is over soon; a server stays.
+            if Instant::now() >= end {
+                let taken = Lock::is_taken(&self.data);
+                return Err(format!("{taken}, an older program: upgrade it first").into());
+            }
+            time::sleep(LOOK).await;
         };
         Ok(Repositories::new(SqlRepositories::open(self.executor.clone()).await?))
     }
