@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 
 use super::body::Body;
 use crate::{
-    Owner,
     failure::Failure,
     server::{Caller, Shared},
     service::{Method, RunningAgent},
@@ -37,7 +36,7 @@ pub(super) async fn send(
     params.insert("agentId".to_owned(), json!(id));
     // The answer is the turn.
     params.remove("wait");
-    let running = agent(&shared, &caller.owner, &id)?;
+    let running = shared.service.agent_of_id(&caller.owner, &id).await?;
     // From before the message on: the first event is the message itself.
     let subscription = running.agent.subscribe();
     let answer = shared.call(&caller.owner, Method::MessageSend, params).await?;
@@ -57,7 +56,7 @@ pub(super) async fn listen(
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
     shared.ask(&caller.owner).await?;
-    let running = agent(&shared, &caller.owner, &id)?;
+    let running = shared.service.agent_of_id(&caller.owner, &id).await?;
     let subscription = match headers.get("last-event-id") {
         None => running.agent.subscribe(),
         Some(id) => {
@@ -68,13 +67,6 @@ pub(super) async fn listen(
         }
     };
     told(&shared, caller, &running, subscription).await
-}
-
-fn agent(shared: &Shared, owner: &Owner, id: &str) -> Result<RunningAgent, Failure> {
-    match shared.service.running.find(owner, id) {
-        Some(running) => Ok(running),
-        None => Err(Failure::not_found("Agent", id.chars().take(128).collect::<String>())),
-    }
 }
 
 /// Where the answer to a message ends.

@@ -8,7 +8,10 @@ use super::{
     running::RunningAgent,
     shown,
 };
-use crate::{Owner, failure::Failure};
+use crate::{
+    Owner,
+    failure::{Code, Failure},
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +32,7 @@ pub(super) struct AgentOrImage {
 
 impl Service {
     pub(super) fn get_agent(&self, owner: &Owner, params: &ByAgent) -> Answer {
-        let agent = self.running.find(owner, &params.agent_id).map(|running| described(owner, &running));
+        let agent = self.current(owner, &params.agent_id).map(|running| described(owner, &running));
         let exists = agent.is_some();
         Answer::of(json!({"agent": agent, "exists": exists}))
     }
@@ -47,10 +50,13 @@ impl Service {
     }
 
     pub(super) async fn destroy_agent(&self, owner: &Owner, params: ByAgent) -> Outcome {
-        let found = self.running.find(owner, &params.agent_id);
-        let success = found.is_some();
+        let former = self.running.former(owner, &params.agent_id);
+        let found = self.current(owner, &params.agent_id);
+        let success = found.is_some() || former.is_some();
         if let Some(running) = found {
             self.stop(&running).await;
+        } else if let Some(former) = former {
+            self.running.remove(&former.image);
         }
         Ok(Answer::of(json!({"agentId": params.agent_id, "success": success})))
     }
@@ -72,11 +78,9 @@ impl Service {
     /// The agent that a request names; that of an image is run where it is not.
     pub(super) async fn agent(&self, owner: &Owner, params: &AgentOrImage) -> Outcome<Agent> {
         if let Some(id) = &params.agent_id {
-            if let Some(running) = self.running.find(owner, id) {
-                return Ok(running.agent);
-            }
-            if params.image_id.is_none() {
-                return Err(Failure::not_found("Agent", shown(id)));
+            match self.agent_of_id(owner, id).await {
+                Err(failure) if failure.code == Code::NotFound && params.image_id.is_some() => {}
+                found => return Ok(found?.agent),
             }
         }
         let Some(image) = &params.image_id else {
@@ -86,6 +90,25 @@ impl Service {
         let (running, _) =
             self.running.run(&self.runtime, owner, &image.container_id, &image.image_id).await?;
         Ok(running.agent)
+    }
+
+    /// The agent of this id. One that was let go is run again, under another id: whoever was away for long goes on.
+    pub(crate) async fn agent_of_id(&self, owner: &Owner, id: &str) -> Outcome<RunningAgent> {
+        if let Some(running) = self.running.find(owner, id) {
+            return Ok(running);
+        }
+        let Some(former) = self.running.former(owner, id) else {
+            return Err(Failure::not_found("Agent", shown(id)));
+        };
+        Ok(self.running.run(&self.runtime, owner, &former.container, &former.image).await?.0)
+    }
+
+    /// The agent of this id, or the one that took its place since it was let go.
+    fn current(&self, owner: &Owner, id: &str) -> Option<RunningAgent> {
+        self.running.find(owner, id).or_else(|| {
+            let former = self.running.former(owner, id)?;
+            self.running.of_image(owner, &former.image)
+        })
     }
 
     pub(super) async fn stop(&self, running: &RunningAgent) {

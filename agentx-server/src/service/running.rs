@@ -1,7 +1,7 @@
 //! The agents that run.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,6 +16,9 @@ const STARTED: usize = 256;
 
 /// How many agents are let go before those that wait to run another one have their turn.
 const AT_ONCE: usize = 64;
+
+/// Of so many agents that were let go it is known which image they ran.
+const FORMER: usize = 10_000;
 
 /// An agent that runs, and whose it is.
 #[derive(Clone, Debug)]
@@ -45,6 +48,39 @@ struct State {
     /// The agent of each image.
     images: HashMap<ImageId, AgentId>,
     listeners: HashMap<Owner, broadcast::Sender<RunningAgent>>,
+    former: FormerAgents,
+}
+
+/// What agents that were let go had run, the oldest first.
+#[derive(Debug, Default)]
+struct FormerAgents {
+    agents: HashMap<AgentId, Former>,
+    order: VecDeque<AgentId>,
+}
+
+/// What an agent that was let go had run.
+#[derive(Clone, Debug)]
+pub(crate) struct Former {
+    pub(crate) image: ImageId,
+    pub(crate) container: ContainerId,
+    owner: Owner,
+}
+
+impl FormerAgents {
+    fn insert(&mut self, agent: AgentId, former: Former) {
+        if self.order.len() >= FORMER
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.agents.remove(&oldest);
+        }
+        self.order.push_back(agent.clone());
+        self.agents.insert(agent, former);
+    }
+
+    fn forget(&mut self, image: &ImageId) {
+        self.agents.retain(|_, former| former.image != *image);
+        self.order.retain(|agent| self.agents.contains_key(agent));
+    }
 }
 
 /// An agent, and when it was asked for last.
@@ -119,6 +155,11 @@ impl Running {
         state.agents.values().map(|entry| &entry.running.agent).filter(is_at_work).cloned().collect()
     }
 
+    /// What an agent of this id had run, where it was the owner's and was let go.
+    pub(crate) fn former(&self, owner: &Owner, id: &str) -> Option<Former> {
+        self.lock().former.agents.get(id).filter(|former| former.owner == *owner).cloned()
+    }
+
     /// The agents of an owner, in the order of their ids.
     pub(crate) fn of(&self, owner: &Owner) -> Vec<RunningAgent> {
         let state = self.lock();
@@ -162,16 +203,20 @@ impl Running {
         let entries = state.agents.values().filter(|entry| entry.is_idle(idle)).take(AT_ONCE);
         let gone: Vec<ImageId> = entries.map(|entry| entry.running.agent.image_id().clone()).collect();
         for image in &gone {
-            if let Some(agent) = state.images.remove(image) {
-                state.agents.remove(&agent);
+            if let Some(agent) = state.images.remove(image)
+                && let Some(Entry { running, .. }) = state.agents.remove(&agent)
+            {
+                let RunningAgent { container, owner, .. } = running;
+                state.former.insert(agent, Former { image: image.clone(), container, owner });
             }
         }
         gone
     }
 
-    /// Forgets the agent of an image.
+    /// Forgets the agents of an image, also those that were let go.
     pub(crate) fn remove(&self, image: &ImageId) {
         let mut state = self.lock();
+        state.former.forget(image);
         if let Some(agent) = state.images.remove(image) {
             state.agents.remove(&agent);
         }

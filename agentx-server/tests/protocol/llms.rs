@@ -18,9 +18,7 @@ use agentx_server::{
     tenant::{NewKey, NewTenant, Tenants},
 };
 use agentx_sql::Executor;
-use axum::{
-    Json, Router, extract::State, http::HeaderMap, http::StatusCode, response::IntoResponse, routing::post,
-};
+use axum::{Json, Router, http::HeaderMap, http::StatusCode, response::IntoResponse, routing::post};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -39,13 +37,9 @@ struct Far {
 }
 
 impl Far {
-    async fn answer(
-        State(far): State<Self>,
-        headers: HeaderMap,
-        Json(body): Json<Value>,
-    ) -> impl IntoResponse {
+    fn answer(&self, headers: &HeaderMap, body: &Value) -> impl IntoResponse + use<> {
         let key = headers["x-api-key"].to_str().unwrap().to_owned();
-        if !far.keys.lock().unwrap().contains(&key) {
+        if !self.keys.lock().unwrap().contains(&key) {
             let error =
                 json!({"type": "error", "error": {"type": "authentication_error", "message": "no such key"}});
             return (StatusCode::UNAUTHORIZED, [("content-type", "application/json")], error.to_string());
@@ -60,7 +54,7 @@ impl Far {
             json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}),
             json!({"type": "message_stop"}),
         ];
-        far.asked.lock().unwrap().push((key, model));
+        self.asked.lock().unwrap().push((key, model));
         let events =
             events.map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap()));
         (StatusCode::OK, [("content-type", "text/event-stream")], events.concat())
@@ -69,7 +63,9 @@ impl Far {
     async fn serve(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let routes = Router::new().route("/v1/messages", post(Self::answer)).with_state(self.clone());
+        let far = self.clone();
+        let answer = async move |headers: HeaderMap, Json(body): Json<Value>| far.answer(&headers, &body);
+        let routes = Router::new().route("/v1/messages", post(answer));
         // It ends with the test's runtime.
         drop(tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() }));
         address

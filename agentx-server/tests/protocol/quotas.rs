@@ -223,4 +223,20 @@ async fn an_agent_that_nobody_uses_is_let_go_and_comes_back_where_it_was() {
     assert_eq!((status, &run["reused"]), (StatusCode::CREATED, &json!(false)));
     let (_, stored) = api.json(Method::GET, &format!("/api/images/{image}/messages"), None).await;
     assert_eq!(stored["messages"].as_array().map(Vec::len), Some(2));
+
+    // Whoever still has the old id goes on with it, until the agent is ended.
+    let at_old = format!("/api/agents/{unused}");
+    let again =
+        api.send(Method::POST, &format!("{at_old}/messages"), Some(json!({"content": "again"}))).await;
+    assert_eq!(again.status(), StatusCode::OK);
+    assert!(again.text().await.unwrap().contains("You said: again"));
+    let mut socket = Client::connect(&served, None).await;
+    let sent = json!({"instanceId": unused, "content": "and again"});
+    let sent = socket.call("runtime.message.send", sent).await;
+    assert_eq!(sent["imageId"], image);
+    assert_ne!(sent["instanceId"], unused);
+    assert_eq!(socket.call("instance.destroy", json!({"instanceId": unused})).await["success"], true);
+    assert_eq!(socket.call("instance.destroy", json!({"instanceId": unused})).await["success"], false);
+    let ended = api.send(Method::POST, &format!("{at_old}/messages"), Some(json!({"content": "gone"}))).await;
+    assert_eq!(ended.status(), StatusCode::NOT_FOUND);
 }

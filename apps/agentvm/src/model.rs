@@ -16,11 +16,12 @@ use agentx::{
     core::Driver,
     local::{ApiKey, LocalProcess},
 };
+use agentx_server::llm::{LlmDriver, Llms};
 use serde_json::json;
 
 use crate::{
     Failure,
-    settings::{DriverKind, Settings},
+    settings::{Addresses, DriverKind, Settings},
 };
 
 /// Where the key of the model's API may be, the first that is set.
@@ -75,6 +76,22 @@ pub(crate) async fn driver(settings: &Settings, data: &Path) -> Result<Answering
             Ok(Answering { driver: Arc::new(claude.clone()), claude: Some(claude), is_real: true })
         }
     }
+}
+
+/// The models that clients bring, where none answers that this server has.
+pub(crate) fn with_brought(
+    own: Arc<dyn Driver>,
+    llms: Llms,
+    addresses: Addresses,
+) -> Result<LlmDriver, Failure> {
+    let transport = match addresses {
+        Addresses::Public => ReqwestTransport::public()?,
+        Addresses::Any => ReqwestTransport::new()?,
+    };
+    Ok(LlmDriver::new(own, llms, move |supply| {
+        let model = MessagesModel::new(supply, transport.clone(), Arc::new(SystemClock));
+        Arc::new(ToolLoop::new(model))
+    }))
 }
 
 /// The claude CLI: the program that is named, or that the PATH has.

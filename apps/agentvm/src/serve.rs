@@ -18,6 +18,7 @@ use agentx_server::{
         AnyOf, Authenticator,
         jwt::{JwksFile, JwksUrl, Jwt, JwtOptions},
     },
+    llm::Llms,
 };
 use agentx_sql::SqlRepositories;
 use clap::Args;
@@ -39,7 +40,7 @@ use crate::{
     owners::{OnlyThese, Owners},
     page,
     permission::AskBefore,
-    settings::{Held, Place, Settings},
+    settings::{Addresses, Held, Place, Settings},
     workspaces::Workspaces,
 };
 
@@ -181,6 +182,9 @@ async fn serve(
     listener: TcpListener,
 ) -> Result<ExitCode, Failure> {
     let Checked { settings, owners, authenticator, isolation, answering } = checked;
+    let llms = Llms::open(owners.executor.clone()).await?.with_any_model(authenticator.is_none());
+    let here = if authenticator.is_some() { Addresses::Public } else { Addresses::Any };
+    let driver = model::with_brought(answering.driver, llms.clone(), settings.llm_addresses.unwrap_or(here))?;
     let repositories = SqlRepositories::open(owners.executor).await?;
     // Whoever had them is gone: this process has the lock.
     repositories.end_leases().await?;
@@ -189,7 +193,7 @@ async fn serve(
     let workspaces = Workspaces::new(data.join(data::WORKSPACES), isolation);
     let mut model = ModelSettings::default();
     model.model = settings.model.clone();
-    let runtime = Runtime::builder(answering.driver, tokio_host()?)
+    let runtime = Runtime::builder(driver, tokio_host()?)
         .name("avm")
         .repositories(repositories.clone())
         .workspaces(Arc::new(workspaces.clone()))
@@ -201,7 +205,8 @@ async fn serve(
         .version(env!("CARGO_PKG_VERSION"))
         .workspace_files(workspaces)
         .largest_connections(limits::connections().1)
-        .tenants(owners.tenants);
+        .tenants(owners.tenants)
+        .llms(llms);
     if let Some(authenticator) = authenticator {
         server = server.authenticator(authenticator);
     }

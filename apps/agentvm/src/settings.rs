@@ -98,6 +98,10 @@ pub(crate) struct Settings {
     /// The program of `--driver full` [default: claude, on the PATH].
     #[arg(long, env = "AVM_CLAUDE", value_name = "PROGRAM")]
     pub(crate) claude: Option<PathBuf>,
+    /// Where the models may be that clients bring with keys of their own (`llm.create`) [default: public where there are
+    /// keys, else any].
+    #[arg(long, env = "AVM_LLM_ADDRESSES")]
+    pub(crate) llm_addresses: Option<Addresses>,
     /// Asks a person before this tool runs, such as `bash`; may be given several times.
     #[arg(long, env = "AVM_ASK", value_delimiter = ',', value_name = "TOOL")]
     ask: Option<Vec<String>>,
@@ -119,6 +123,16 @@ pub(crate) struct Settings {
     /// In a file that is named by `--config`, beside the flag of this name.
     #[arg(skip)]
     data_dir: Option<PathBuf>,
+}
+
+/// Where models may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Addresses {
+    /// At addresses of the public internet, by TLS: neither this machine, nor its network, nor its cloud's metadata.
+    Public,
+    /// Anywhere.
+    Any,
 }
 
 /// What runs a turn.
@@ -151,6 +165,7 @@ impl Settings {
             model: self.model.or(file.model),
             driver: self.driver.or(file.driver),
             claude: self.claude.or(file.claude),
+            llm_addresses: self.llm_addresses.or(file.llm_addresses),
             ask: self.ask.or(file.ask),
             isolation: self.isolation.or(file.isolation),
             drain: self.drain.or(file.drain),
@@ -207,7 +222,7 @@ impl Settings {
         rows.collect()
     }
 
-    fn rows(&self) -> [(&'static str, Option<String>); 11] {
+    fn rows(&self) -> [(&'static str, Option<String>); 12] {
         fn text(value: Option<&impl Display>) -> Option<String> {
             value.map(ToString::to_string)
         }
@@ -220,6 +235,7 @@ impl Settings {
             ("model", text(self.model.as_ref())),
             ("driver", name(self.driver.as_ref())),
             ("claude", text(self.claude.as_ref().map(|path| path.display()).as_ref())),
+            ("llm_addresses", name(self.llm_addresses.as_ref())),
             ("ask", self.ask.as_ref().map(|tools| tools.join(","))),
             ("isolation", name(self.isolation.as_ref())),
             ("drain", text(self.drain.as_ref())),

@@ -9,8 +9,10 @@
 
 mod attacks;
 mod backup;
+mod crowd;
 mod handover;
 mod kill;
 mod serve;
 mod settings;
 mod support;
+mod tokens;
