@@ -23,9 +23,19 @@ pub(super) fn store(error: object_store::Error, operation: &'static str, path: &
     let told = fail(kind, operation, path).with_retry(if tried { Retry::Exhausted } else { Retry::Never });
     let told = match Answer::of(&error) {
         Some(Answer { message: Some(message), .. }) => told.with_message(message),
+        _ if tried => told.with_message(last_words(&error)),
         _ => told,
     };
     told.with_source(error)
+}
+
+/// The most that is told of what the network or the store says, in characters.
+const SHOWN: usize = 300;
+
+/// What the network or the store said, below all that the clients say of it.
+fn last_words(error: &object_store::Error) -> String {
+    let words = causes(error).last().map(ToString::to_string).unwrap_or_default();
+    words.chars().take(SHOWN).map(|each| if each.is_control() { ' ' } else { each }).collect()
 }
 
 /// Whether the store says that nothing is there. A store on a local disk knows more than that: that a parent is
@@ -150,7 +160,7 @@ mod tests {
     fn a_store_that_can_not_be_asked_is_unavailable() {
         let error = generic("error sending request");
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Exhausted));
-        assert_eq!(error.to_string(), r#"read "/" (r2): unavailable"#);
+        assert_eq!(error.to_string(), r#"read "/" (r2): unavailable: error sending request"#);
         assert!(error.source().unwrap().to_string().contains("error sending request"));
     }
 }

@@ -193,6 +193,17 @@ async fn what_does_not_pass_is_told_and_changes_nothing() {
 
 #[tokio::test]
 #[ignore = "needs workerd: cargo xtask test cloudflare"]
+async fn a_bucket_that_can_not_be_reached_says_why() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nowhere = bucket(&Place::take()).with_endpoint(format!("http://{free}"));
+    let fs = R2FileSystem::connect(&nowhere.with_retries(1, Duration::from_secs(20))).unwrap();
+    let error = fs.read_file(&path("/f")).await.unwrap_err();
+    assert_kind(&error, ErrorKind::Unavailable, Retry::Exhausted);
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs workerd: cargo xtask test cloudflare"]
 async fn a_missing_bucket_is_not_an_empty_one() {
     let World { proxy, fs, .. } = world().await;
     proxy.then(&["GET ", "list-type=2"], Fault::Answer(404, "NoSuchBucket"));
