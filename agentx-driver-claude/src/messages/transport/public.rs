@@ -75,7 +75,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     // Of a cloud's host for its guests, though the address is nobody's else.
     const GUEST_AGENT: [u8; 4] = [168, 63, 129, 16];
     match address.octets() {
-        [0 | 10 | 127 | 224.., ..]
+        [0 | 10 | 127 | 224..=255, ..]
         | [100, 64..=127, ..]
         | [169, 254, ..]
         | [172, 16..=31, ..]
@@ -97,7 +97,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
             is_public_v4(Ipv4Addr::new(a, b, c, d))
         }
         // Protocols of their own (Teredo among them), documentation, IPv4 addresses in another form.
-        [0x2001, ..0x200 | 0xdb8, ..] | [0x2002, ..] | [0x3fff, ..0x1000, ..] => false,
+        [0x2001, 0..0x200 | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..0x1000, ..] => false,
         [first, ..] => first >> 13 == 0b001,
     }
 }
