@@ -49,6 +49,21 @@ fn plain(answer: &Value, id: &str) -> Value {
     serde_json::from_str(&answer.to_string().replace(id, "ID")).unwrap()
 }
 
+/// What can be asked of an LLM definition, also by what is said of an image.
+fn asked_of_llms(image: &Value) -> Vec<(&'static str, Params)> {
+    let mut asked: Vec<(&'static str, Params)> = Vec::new();
+    for method in ["llm.get", "llm.delete", "llm.default"] {
+        asked.push((method, Box::new(|id| json!({"id": id}))));
+    }
+    asked.push(("llm.update", Box::new(|id| json!({"id": id, "updates": {"name": "mine"}}))));
+    let named = image.clone();
+    asked.push(("image.update", Box::new(move |id| json!({"imageId": named, "updates": {"model": id}}))));
+    let named = image.clone();
+    let sent = move |id: &str| json!({"imageId": named, "content": "hi", "options": {"model": id}});
+    asked.push(("message.send", Box::new(sent)));
+    asked
+}
+
 #[tokio::test]
 async fn every_method_answers_for_anothers_id_as_for_none() {
     let llms = Llms::open(Arc::new(SqliteExecutor::open_in_memory().await.unwrap())).await.unwrap();
@@ -85,22 +100,7 @@ async fn every_method_answers_for_anothers_id_as_for_none() {
     ann.call("llm.default", json!({"id": llm["id"]})).await;
     let llm_id = llm["id"].as_str().unwrap();
     let mut asked: Vec<(&str, &str, Params)> = Vec::new();
-    for method in ["llm.get", "llm.delete", "llm.default"] {
-        asked.push((method, llm_id, Box::new(|id| json!({"id": id}))));
-    }
-    asked.push(("llm.update", llm_id, Box::new(|id| json!({"id": id, "updates": {"name": "mine"}}))));
-    let named = own.clone();
-    asked.push((
-        "image.update",
-        llm_id,
-        Box::new(move |id| json!({"imageId": named, "updates": {"model": id}})),
-    ));
-    let named = own.clone();
-    asked.push((
-        "message.send",
-        llm_id,
-        Box::new(move |id| json!({"imageId": named, "content": "hi", "options": {"model": id}})),
-    ));
+    asked.extend(asked_of_llms(&own).into_iter().map(|(method, params)| (method, llm_id, params)));
     for method in images {
         asked.push((method, &image, Box::new(|id| json!({"imageId": id, "path": "/"}))));
     }
