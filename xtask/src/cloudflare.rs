@@ -25,7 +25,7 @@ const VARIABLE: &str = "AGENTX_CLOUDFLARE_URL";
 
 /// How long the server may take until it answers, and until it has ended.
 const START: Duration = Duration::from_mins(1);
-const END: Duration = Duration::from_secs(20);
+const END: Duration = Duration::from_mins(1);
 
 /// Sets up the server's programs.
 pub(crate) fn ready() -> Result<(), String> {

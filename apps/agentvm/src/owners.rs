@@ -13,6 +13,7 @@ use agentx_provider_local::SqliteExecutor;
 use agentx_server::{
     Owner,
     auth::{Authenticator, Credentials, Identity, Scope},
+    llm::Llms,
     tenant::{NewTenant, Tenant, Tenants},
 };
 use agentx_sql::{SCHEMA_VERSION, SqlRepositories, schema_version};
@@ -37,6 +38,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Owners {
     pub(crate) executor: Arc<SqliteExecutor>,
     pub(crate) tenants: Tenants,
+    pub(crate) llms: Llms,
     data: PathBuf,
 }
 
@@ -54,7 +56,8 @@ impl Owners {
         let executor = Arc::new(SqliteExecutor::open(&store).await?);
         schema_version(&*executor).await.map_err(|error| format!("{}: {error}", store.display()))?;
         let tenants = Tenants::open(executor.clone()).await?;
-        Ok(Self { executor, tenants, data: data.to_owned() })
+        let llms = Llms::open(executor.clone()).await?;
+        Ok(Self { executor, tenants, llms, data: data.to_owned() })
     }
 
     /// The conversations, brought to the schema of this program; not while a server of an older one uses them.

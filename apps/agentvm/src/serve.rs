@@ -18,7 +18,6 @@ use agentx_server::{
         AnyOf, Authenticator,
         jwt::{JwksFile, JwksUrl, Jwt, JwtOptions},
     },
-    llm::Llms,
 };
 use agentx_sql::SqlRepositories;
 use clap::Args;
@@ -182,7 +181,7 @@ async fn serve(
     listener: TcpListener,
 ) -> Result<ExitCode, Failure> {
     let Checked { settings, owners, authenticator, isolation, answering } = checked;
-    let llms = Llms::open(owners.executor.clone()).await?.with_any_model(authenticator.is_none());
+    let llms = owners.llms.with_any_model(authenticator.is_none());
     let here = if authenticator.is_some() { Addresses::Public } else { Addresses::Any };
     let driver = model::with_brought(answering.driver, llms.clone(), settings.llm_addresses.unwrap_or(here))?;
     let repositories = SqlRepositories::open(owners.executor).await?;

@@ -6,10 +6,7 @@ use std::{
 };
 
 use agentx::core::Timestamp;
-use agentx_server::{
-    llm::Llms,
-    tenant::{TenantChanges, Usage},
-};
+use agentx_server::tenant::{TenantChanges, Usage};
 use clap::Subcommand;
 
 use crate::{
@@ -75,7 +72,7 @@ pub(crate) async fn run(place: &Place, command: Command) -> Result<ExitCode, Fai
                 let how = "remove them first, with `avm container remove`";
                 return Err(format!("{owner} has containers ({}): {how}", containers.join(", ")).into());
             }
-            Llms::open(owners.executor.clone()).await?.delete_all(&owner).await?;
+            owners.llms.delete_all(&owner).await?;
             owners.tenants.delete(&owner).await?;
             writeln!(stdout(), "removed: {owner}")?;
         }
