@@ -59,7 +59,7 @@ async fn shell(mut context: ProgramContext) -> i32 {
             if let Some((_, rest)) = line.split_once("\\command cd -- '") {
                 directory = rest.split_once('\'').unwrap().0.to_owned();
             } else if let Some((_, rest)) = line.split_once("\\command eval '") {
-                let (command, rest) = rest.split_once("' <&6").unwrap();
+                let (command, rest) = rest.split_once("' <&2").unwrap();
                 let (name, argument) = command.split_once(' ').unwrap_or((command, ""));
                 let mut status = 0;
                 match name {
@@ -113,7 +113,7 @@ fn end_of_line(text: &str) -> Option<usize> {
 }
 
 fn mark(line: &str) -> String {
-    let mut words = line.split_once("\"$?\" ").unwrap().1.split([' ', ';', '\n']);
+    let mut words = line.split_once("\"$?\" ").unwrap().1.split([' ', ';', '|', '\n']);
     format!("\x1e{}{}", words.next().unwrap(), words.next().unwrap())
 }
 
