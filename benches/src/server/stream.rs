@@ -63,7 +63,7 @@ async fn all<T: Send + 'static>(
 ) -> Result<Streamed> {
     let count = u32::try_from(clients.len())?;
     let step = Duration::from_secs(1) / count.max(1);
-    let (before, begun) = (server.processor_time()?, time::Instant::now());
+    let (before, started) = (server.processor_time()?, time::Instant::now());
     let mut tasks = JoinSet::new();
     for ((mut client, what), number) in clients.into_iter().zip(0..) {
         let begin = begin.clone();
@@ -87,7 +87,7 @@ async fn all<T: Send + 'static>(
         latencies.extend(heard.latencies);
     }
     let cpu = server.processor_time()?.saturating_sub(before);
-    Ok(Streamed::new(name, count, begun.elapsed(), cpu, errors, Latencies::of(latencies)))
+    Ok(Streamed::new(name, count, started.elapsed(), cpu, errors, Latencies::of(latencies)))
 }
 
 async fn listen(client: &mut Client, latencies: &mut Vec<u64>) -> Result<()> {

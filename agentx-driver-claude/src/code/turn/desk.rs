@@ -103,8 +103,8 @@ impl Desk {
             self.open.insert(call.id.clone());
             let is_new = others.iter().all(|tool| tool.definition().name != call.name);
             if own.get(&call.name).is_none() && is_new {
-                let definition =
-                    ToolDefinition::new(&call.name, "A tool of the claude CLI's own.", json!({}));
+                let schema = json!({"type": "object"});
+                let definition = ToolDefinition::new(&call.name, "A tool of the claude CLI's own.", schema);
                 others.push(std::sync::Arc::new(CliTool { definition, grant: self.grant.clone() }));
             }
         }
