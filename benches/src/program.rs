@@ -15,7 +15,7 @@ use crate::{
     measure::{Row, Settings},
     replay,
     report::Report,
-    rows::host_killed,
+    rows::{host_killed, isolation},
     server,
 };
 
@@ -89,6 +89,7 @@ pub fn main(rows: &[NamedRow]) -> Result<()> {
             let length = std::env::args().nth(2).and_then(|length| length.parse().ok());
             return server::serve_frames(length.ok_or("of which length?")?);
         }
+        Some(isolation::REPEAT) => return isolation::repeat_here(std::env::args().skip(2)),
         Some(host_killed::HOLD) => return host_killed::hold(std::env::args().skip(2)),
         _ => {}
     }

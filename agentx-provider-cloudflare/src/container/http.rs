@@ -327,6 +327,7 @@ fn by_status(
         403 => (ErrorKind::PermissionDenied, Retry::Never),
         404 | 405 => (ErrorKind::Unsupported, Retry::Never),
         wire::GONE => (ErrorKind::Lost, Retry::Never),
+        409 => (ErrorKind::Busy, Retry::After(wait)),
         413 => (ErrorKind::LimitExceeded, Retry::Never),
         // Nobody took the request.
         429 | 503 => (ErrorKind::Unavailable, Retry::After(wait)),

@@ -44,6 +44,12 @@ pub(super) fn is_absent(error: &object_store::Error) -> bool {
     matches!(kind(error), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
+/// Whether the store gives no range of this file: an empty one has none, and HTTP allows to answer with the whole.
+pub(super) fn has_no_range(error: &object_store::Error) -> bool {
+    let said = causes(error).last().map(ToString::to_string).unwrap_or_default();
+    said.contains("<Code>InvalidRange</Code>") || said.contains("non-partial response")
+}
+
 fn kind(error: &object_store::Error) -> ErrorKind {
     use object_store::Error as Store;
     if let Some(answer) = Answer::of(error) {

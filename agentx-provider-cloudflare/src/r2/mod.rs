@@ -58,8 +58,8 @@ pub use self::{
 ///
 /// # Bounds
 /// * A writer holds at most 8 MiB and the piece being written; it takes at most 10,000 such parts (78 GiB).
-/// * Through [`R2FileSystem::connect`], a whole file that is read is compared with its MD5, and a conditional write whose
-///   answer was lost is known again; see [`R2Bucket`] for how often a request is repeated, and how long silence lasts.
+/// * Through [`R2FileSystem::connect`], a body that is shorter than the file is told, and a conditional write whose answer
+///   was lost is known again; see [`R2Bucket`] for how often a request is repeated, and how long silence lasts.
 /// * A writer with `CreateNew` or `IfMatch` holds its content, at most 64 MiB: object stores have no conditional
 ///   multipart upload. A `create_new` rename or copy of a file has the same bound. Beyond, it is `LimitExceeded`.
 /// * `list` streams a tree; of a single directory it holds all entries at once.

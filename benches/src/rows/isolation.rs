@@ -17,7 +17,11 @@ use super::{in_task, runtime};
 use crate::{
     Result,
     measure::{Row, Variant},
+    program,
 };
+
+/// The argument that makes a bench program what starts commands within an isolation.
+pub(crate) const REPEAT: &str = "repeat-for-isolation";
 
 /// A program, its arguments and what it says.
 type Work = (&'static str, &'static [&'static str], &'static [u8]);
@@ -47,16 +51,26 @@ fn row(name: &'static str, question: &'static str, work: Work) -> Result<Row> {
     let limit =
         Variant::new("posix_spawn and wait (limit)", move |count| repeat(count, work, || command(work)));
     let mut row = Row::new(name, question, limit).per(1, "command");
+    let kernel = || Isolation::new().with_landlock(true).with_seccomp(true);
     let full = || Isolation::full().without_protected();
     for (name, isolation) in [
         ("agentx, no isolation", None),
-        ("Landlock + seccomp", Some(Isolation::new().with_landlock(true).with_seccomp(true))),
+        ("Landlock + seccomp", Some(kernel())),
         ("all, the owner's namespaces", Some(full().with_namespaces(Some(Namespaces::PerOwner)))),
         ("all, fresh namespaces, the host's network", Some(full().with_network(Network::Host))),
         ("all, fresh namespaces", Some(full())),
     ] {
         row = match isolated(name, isolation, work, &runtime, &dir) {
             // The machine lacks something of it: the variant is left out, and its name missing.
+            Err(error) if is_unsupported(&*error) => row,
+            variant => row.with(variant?),
+        };
+    }
+    for (name, isolation) in [
+        ("posix_spawn and wait, within Landlock + seccomp", kernel()),
+        ("posix_spawn and wait, within all", full().with_namespaces(Some(Namespaces::PerOwner))),
+    ] {
+        row = match within(name, isolation, work, &runtime) {
             Err(error) if is_unsupported(&*error) => row,
             variant => row.with(variant?),
         };
@@ -123,6 +137,35 @@ fn isolated(
             Ok(())
         })
     }))
+}
+
+/// What the kernel takes for a policy without any host: a program under it starts the commands, and they inherit it.
+fn within(name: &'static str, isolation: Isolation, work: Work, runtime: &Arc<Runtime>) -> Result<Variant> {
+    let (dir, this) = (tempfile::tempdir()?, program::this()?);
+    let process = LocalProcess::new(dir.path())?.with_isolation(isolation.with_readable(&this))?;
+    let process: Arc<dyn Process> = Arc::new(process);
+    let (runtime, dir, this) = (Arc::clone(runtime), Arc::new(dir), this.to_string_lossy().into_owned());
+    Ok(Variant::new(name, move |count| {
+        let (process, dir) = (Arc::clone(&process), Arc::clone(&dir));
+        let request = ExecRequest::program(&this, [REPEAT, &count.to_string(), work.0]);
+        in_task(&runtime, async move {
+            let output = process.exec(request).await?;
+            drop(dir);
+            check(output.status.success(), &output.stdout, b"")
+        })
+    }))
+}
+
+/// This program as what starts commands: how many, and which one.
+///
+/// # Errors
+/// What the operating system says of a command, and a name that no row has.
+pub(crate) fn repeat_here(arguments: impl IntoIterator<Item = String>) -> Result<()> {
+    let mut arguments = arguments.into_iter();
+    let count = arguments.next().unwrap_or_default().parse()?;
+    let program = arguments.next().unwrap_or_default();
+    let work = [SHELL, TRUE].into_iter().find(|work| work.0 == program).ok_or("of which command?")?;
+    repeat(count, work, || command(work))
 }
 
 fn repeat(count: u64, work: Work, mut command: impl FnMut() -> Command) -> Result<()> {

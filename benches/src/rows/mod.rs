@@ -39,6 +39,7 @@ pub const ALL: &[NamedRow] = &[
     ("layers", layers::row),
     ("mirror", mirror::row),
     ("r2_read", r2::read),
+    ("r2_read_large", r2::read_large),
     ("r2_replace", r2::replace),
     ("r2_list", r2::list),
     ("exec", exec::of_shell),

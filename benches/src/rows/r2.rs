@@ -36,7 +36,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn create(name: &str) -> Result<Self> {
+    fn create(name: &str, content: &[u8]) -> Result<Self> {
         let runtime = runtime()?;
         let url = env::var("AGENTX_CLOUDFLARE_URL");
         let is_r2 = url.is_ok();
@@ -49,7 +49,7 @@ impl Bucket {
             Err(_) => R2FileSystem::new(Arc::new(InMemory::new())).with_if_match(),
         };
         let (store, path, key) = (fs.store(), ResourcePath::new("/f")?, Path::from("f"));
-        runtime.block_on(fs.write_file(&path, CONTENT))?;
+        runtime.block_on(fs.write_file(&path, content.to_vec()))?;
         Ok(Self { fs, store, path, key, runtime, is_r2 })
     }
 
@@ -76,7 +76,20 @@ impl Bucket {
 /// # Errors
 /// What the store says.
 pub fn read() -> Result<Row> {
-    let bucket = Bucket::create("read")?;
+    row_of_read("r2_read", "What does a read of 1 KiB from R2 cost beyond its request?", CONTENT)
+}
+
+/// The row of a read of 4 MiB.
+///
+/// # Errors
+/// What the store says.
+pub fn read_large() -> Result<Row> {
+    let content = &vec![7; 4 << 20];
+    row_of_read("r2_read_large", "What does a read of 4 MiB from R2 cost beyond its request?", content)
+}
+
+fn row_of_read(name: &'static str, question: &'static str, content: &[u8]) -> Result<Row> {
+    let bucket = Bucket::create(name, content)?;
     let limit = bucket.task("object_store get (limit)", |bucket, count| async move {
         for _ in 0..count {
             black_box(bucket.store.get_opts(&bucket.key, GetOptions::new()).await?.bytes().await?);
@@ -89,8 +102,7 @@ pub fn read() -> Result<Row> {
         }
         Ok(())
     });
-    let question = "What does a read of 1 KiB from R2 cost beyond its request?";
-    Ok(bucket.told(Row::new("r2_read", question, limit).per(1, "read").with(agentx)))
+    Ok(bucket.told(Row::new(name, question, limit).per(1, "read").with(agentx)))
 }
 
 /// The row of a replacement under a condition.
@@ -98,7 +110,7 @@ pub fn read() -> Result<Row> {
 /// # Errors
 /// What the store says.
 pub fn replace() -> Result<Row> {
-    let bucket = Bucket::create("replace")?;
+    let bucket = Bucket::create("replace", CONTENT)?;
     let limit = bucket.task("object_store put if-match (limit)", |bucket, count| async move {
         let head = bucket.store.get_opts(&bucket.key, GetOptions::new().with_head(true)).await?;
         let mut e_tag = head.meta.e_tag;
@@ -130,7 +142,7 @@ fn whole(seen: usize) -> Result<()> {
 /// # Errors
 /// What the store says.
 pub fn list() -> Result<Row> {
-    let bucket = Bucket::create("list")?;
+    let bucket = Bucket::create("list", CONTENT)?;
     let filled = stream::iter(0..OBJECTS).map(Ok::<_, crate::Error>).try_for_each_concurrent(16, |object| {
         let (store, key) = (Arc::clone(&bucket.store), Path::from(format!("d/{object}")));
         async move {

@@ -14,6 +14,7 @@ const TEXT: &str = "content-type: text/plain;charset=UTF-8";
 const FULL: &[&str] = &["HTTP/1.1 503 Service Unavailable", "retry-after: 7", TEXT];
 const LIMITED: &[&str] = &["HTTP/1.1 429 Too Many Requests", TEXT];
 const BROKEN: &[&str] = &["HTTP/1.1 500 Internal Server Error", TEXT];
+const TAKEN: &[&str] = &["HTTP/1.1 409 Conflict", TEXT];
 const GONE: &str = "Container suddenly disconnected, try again";
 
 /// A container through a proxy, and the same one without.
@@ -51,6 +52,7 @@ async fn a_read_without_an_answer_says_whether_to_ask_again() {
     for (fault, kind, retry) in [
         (Fault::Answer(FULL, "full"), ErrorKind::Unavailable, Retry::After(Some(Duration::from_secs(7)))),
         (Fault::Answer(LIMITED, "slowly"), ErrorKind::Unavailable, again),
+        (Fault::Answer(TAKEN, "another is at work"), ErrorKind::Busy, again),
         (Fault::Answer(BROKEN, GONE), ErrorKind::Unavailable, again),
         (Fault::Answer(&["HTTP/1.1 401 Unauthorized"], ""), ErrorKind::Unauthenticated, Retry::Never),
         (Fault::Answer(&["HTTP/1.1 403 Forbidden"], ""), ErrorKind::PermissionDenied, Retry::Never),
@@ -88,6 +90,7 @@ async fn a_write_without_an_answer_is_lost_and_one_that_nobody_took_may_be_tried
     for (fault, kind, written) in [
         (Fault::Answer(FULL, "full"), ErrorKind::Unavailable, false),
         (Fault::Answer(LIMITED, "slowly"), ErrorKind::Unavailable, false),
+        (Fault::Answer(TAKEN, "another is at work"), ErrorKind::Busy, false),
         (Fault::Answer(BROKEN, GONE), ErrorKind::Lost, false),
         (Fault::Replace(BROKEN, GONE), ErrorKind::Lost, true),
         (Fault::Reset, ErrorKind::Lost, false),

@@ -59,6 +59,19 @@ fn kind_and_retry(error: &Error) -> (ErrorKind, Retry) {
     (error.kind(), error.retry())
 }
 
+/// Counted on the way, not by the executor.
+#[tokio::test]
+#[ignore = "needs workerd: cargo xtask test cloudflare"]
+async fn a_batch_of_a_hundred_statements_is_one_request() {
+    let behind = behind().await;
+    // From the first change on there is a table for the marks.
+    behind.insert().await.unwrap();
+    let before = behind.proxy.requests();
+    let insert = |n: i64| Statement::new("INSERT INTO t VALUES (?1)").bind(n);
+    behind.database.execute((0..100).map(insert).collect()).await.unwrap();
+    assert_eq!((behind.proxy.requests() - before, behind.stored().await), (1, 102));
+}
+
 /// What the database has not seen is tried again, also where it changes something.
 #[tokio::test]
 #[ignore = "needs workerd: cargo xtask test cloudflare"]

@@ -10,8 +10,12 @@ use agentx::SystemClock;
 use agentx_provider_cloudflare::{ApiToken, CloudflareApi, KvEnv};
 use agentx_tests_cloudflare::{Place, TOKEN};
 
+/// The API at `base`, which tries twice.
+fn api(base: String) -> CloudflareApi {
+    CloudflareApi::at(base, ApiToken::value(TOKEN), Arc::new(SystemClock)).unwrap().with_retries(1)
+}
+
 /// The namespace of a place, its API at `base`.
 fn namespace(place: &Place, base: String) -> KvEnv {
-    let api = CloudflareApi::at(base, ApiToken::value(TOKEN), Arc::new(SystemClock)).unwrap();
-    KvEnv::new(api.with_retries(1), place.namespace()).unwrap()
+    KvEnv::new(api(base), place.namespace()).unwrap()
 }

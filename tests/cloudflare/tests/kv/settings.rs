@@ -4,10 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use agentx_conformance::{Case, Fresh, Outcome, Profile, env};
 use agentx_core::{ErrorKind, Retry};
+use agentx_provider_cloudflare::KvEnv;
 use agentx_resource::Env;
 use agentx_tests_cloudflare::{Fault, FaultProxy, Place};
 
-use super::namespace;
+use super::{api, namespace};
+
+/// How long an answer is waited for where it stands still.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 async fn fresh() -> Fresh<dyn Env> {
     let place = Place::take();
@@ -116,6 +120,14 @@ async fn a_failure_is_no_missing_setting() {
         assert_eq!(kv.get("KEY").await.unwrap_err().kind(), ErrorKind::Corrupt, "{fault:?}");
         proxy.inject(fault.clone());
         assert_eq!(kv.get_all().await.unwrap_err().kind(), ErrorKind::Corrupt, "{fault:?}");
+    }
+    let impatient = api(proxy.through(&place.explorer_api())).with_timeout(PATIENCE);
+    let impatient = KvEnv::new(impatient, place.namespace()).unwrap();
+    for bytes in [0, 2] {
+        proxy.inject(Fault::Stall(bytes));
+        proxy.inject(Fault::Stall(bytes));
+        let error = impatient.get("KEY").await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::TimedOut, Retry::Exhausted), "{error:?}");
     }
     proxy.inject(Fault::Trickle);
     assert_eq!(kv.get("KEY").await.unwrap().as_deref(), Some("value"), "byte by byte");
