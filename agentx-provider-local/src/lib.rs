@@ -21,6 +21,6 @@ pub use fs::{Durability, LocalFileSystem, Resolution};
 pub use llm::ApiKey;
 pub use process::{
     AllowList, Attempt, Containment, Engine, Guarantee, Isolation, LocalProcess, Namespaces, Network,
-    Outcome, Probe, TreeLimits, TreeUsage, Verdict,
+    Outcome, Probe, TreeGroup, TreeLimits, TreeUsage, Verdict,
 };
 pub use sqlite::SqliteExecutor;

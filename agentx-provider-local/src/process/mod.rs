@@ -38,7 +38,7 @@ use rustix::io::Errno;
 
 pub use self::{
     containment::Containment,
-    group::{TreeLimits, TreeUsage},
+    group::{TreeGroup, TreeLimits, TreeUsage},
     isolation::{
         AllowList, Attempt, Engine, Guarantee, Isolation, Namespaces, Network, Outcome, Probe, Verdict,
     },

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentx_provider_local::{Guarantee, Isolation, LocalProcess, TreeLimits, Verdict};
+use agentx_provider_local::{Guarantee, Isolation, LocalProcess, TreeGroup, TreeLimits, Verdict};
 use agentx_resource::{ErrorKind, ExecEvent, ExecRequest, ExitStatus, Process, ProcessExt};
 
 use super::{Host, SCOPES, full, isolated, light, said, sh};
@@ -90,6 +90,36 @@ async fn what_takes_too_much_memory_is_ended_and_told() {
         assert_eq!(sh(&process, "kill -9 $$").await.status, ExitStatus::Signal(9));
         let usage = process.tree_usage().unwrap();
         assert!(usage.memory.unwrap() <= 64 << 20 && usage.processes.is_none(), "{usage:?}");
+    }
+}
+
+/// One group for two: what one uses up is missing for both, and the other's end ends nothing.
+#[tokio::test]
+async fn a_group_holds_all_that_share_it_together() {
+    let group = match TreeGroup::new(TreeLimits::default().with_processes(16)) {
+        Ok(group) => group,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            return eprintln!("LEFT OUT: {error}");
+        }
+    };
+    for isolation in [Isolation::new(), Isolation::full()] {
+        let isolation = isolation.with_tree_group(group.clone());
+        let Some((one, _dir)) = isolated(isolation.clone()) else { continue };
+        let Some((two, _dir)) = isolated(isolation) else { continue };
+        assert_eq!(groups(&one).await, groups(&two).await);
+        let bomb = ExecRequest::program("sh", ["-c", "b() { b | b & }; b; exec sleep 1000"]);
+        let before = group.usage().processes_refused.unwrap();
+        let child = one.spawn(bomb).await.unwrap();
+        wait_until("nothing was refused", || group.usage().processes_refused.unwrap() > before);
+        assert!(two.tree_usage().unwrap().processes.unwrap() <= 16);
+        drop(child);
+        wait_until("something lives", || group.usage().processes == Some(0));
+        let child = two.spawn(ExecRequest::shell("echo ready; sleep 1000")).await.unwrap();
+        assert_eq!(child.next_event().await.unwrap(), Some(ExecEvent::Stdout("ready\n".into())));
+        drop(one);
+        assert!(group.usage().processes.unwrap() > 0);
+        drop(child);
     }
 }
 

@@ -12,7 +12,7 @@ use agentx::{
     MessageBody, SystemClock,
     claude::messages::{MessagesModel, ReqwestTransport},
     core::ModelRequest,
-    local::{ApiKey, Isolation},
+    local::{ApiKey, Isolation, TreeLimits},
 };
 use clap::{ArgMatches, Args};
 
@@ -21,6 +21,7 @@ use crate::{
     data::Lock,
     limits, model,
     owners::Owners,
+    serve,
     settings::{DriverKind, Held, Place, Settings},
     told,
 };
@@ -72,7 +73,10 @@ pub(crate) async fn run(options: Options, matches: &ArgMatches) -> Result<ExitCo
     tell("store", told)?;
     tell("model", asked(&settings).await)?;
     let needs = settings.isolation.unwrap_or(if has_keys { Held::Full } else { Held::None }) == Held::Full;
-    tell("isolation", isolation(needs).await.map(|report| report.trim_end().to_owned()))?;
+    let bounds = serve::bounds(&settings, needs && has_keys, &data).await;
+    let tree = bounds.as_ref().map_or_else(|_| TreeLimits::default(), |bounds| bounds.tree);
+    tell("isolation", isolation(needs, tree).await.map(|report| report.trim_end().to_owned()))?;
+    tell("commands", bounds.map(|bounds| bounds.told()))?;
     tell("disk", disk(&data))?;
     tell("limits", files())?;
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -118,8 +122,9 @@ async fn asked(settings: &Settings) -> Finding {
     }
 }
 
-async fn isolation(needs: bool) -> Finding {
-    let report = Isolation::full().probe().await?;
+/// Tries out what holds commands, and the limits of all of an owner's together.
+async fn isolation(needs: bool, tree: TreeLimits) -> Finding {
+    let report = Isolation::full().with_tree_limits(tree).probe().await?;
     if report.holds() || !needs { Ok(report.to_string()) } else { Err(report.to_string().into()) }
 }
 

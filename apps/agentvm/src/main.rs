@@ -2,9 +2,11 @@
 #![expect(clippy::print_stderr, reason = "a command line tool talks to its user")]
 
 mod backup;
+mod bounds;
 mod chat;
 mod container;
 mod data;
+mod disk;
 mod doctor;
 mod handover;
 mod keys;

@@ -8,7 +8,7 @@ use std::{
 use agentx::{
     Repositories, Runtime,
     core::ModelSettings,
-    local::{Isolation, LocalFileSystem},
+    local::{Containment, Isolation, LocalFileSystem, LocalProcess},
     resource::ResourcePath,
     tokio_host,
 };
@@ -31,8 +31,9 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    Failure, data,
-    data::Lock,
+    Failure,
+    bounds::Bounds,
+    data::{self, Lock},
     handover::{self, Door},
     limits, listen,
     model::{self, Answering},
@@ -71,6 +72,7 @@ struct Checked {
     /// Who says who comes in; none where whoever is on this machine does.
     authenticator: Option<Arc<dyn Authenticator>>,
     isolation: Option<Isolation>,
+    bounds: Bounds,
     answering: Answering,
 }
 
@@ -110,8 +112,28 @@ async fn check(settings: Settings, data: &Path) -> Result<Checked, Failure> {
         Held::Full => Some(verified(Isolation::full()).await?),
         Held::None => None,
     };
+    let bounds = bounds(&settings, isolation.is_some() && authenticator.is_some(), data).await?;
+    for lacking in &bounds.lacking {
+        tracing::warn!(
+            lacking,
+            "commands are not bounded by it on this machine, as they would be by default"
+        );
+    }
     let answering = model::driver(&settings, data).await?;
-    Ok(Checked { settings, owners, authenticator, isolation, answering })
+    Ok(Checked { settings, owners, authenticator, isolation, bounds, answering })
+}
+
+/// What each owner may use. Whatever was asked for and can't be kept here is an error.
+pub(crate) async fn bounds(settings: &Settings, is_shared: bool, data: &Path) -> Result<Bounds, Failure> {
+    let bounds = Bounds::find(settings, is_shared)?;
+    if bounds.needs_helper()
+        && let Containment::Sweep { why } = LocalProcess::new(data)?.containment().await?
+    {
+        return Err(
+            format!("commands can't be limited on this machine, their helper does not work: {why}").into()
+        );
+    }
+    Ok(bounds)
 }
 
 /// Whoever has a key, or a token of the issuer; none where there is neither, so that nobody is asked.
@@ -180,7 +202,7 @@ async fn serve(
     lock: Lock,
     listener: TcpListener,
 ) -> Result<ExitCode, Failure> {
-    let Checked { settings, owners, authenticator, isolation, answering } = checked;
+    let Checked { settings, owners, authenticator, isolation, bounds, answering } = checked;
     let llms = owners.llms.with_any_model(authenticator.is_none());
     let here = if authenticator.is_some() { Addresses::Public } else { Addresses::Any };
     let driver = model::with_brought(answering.driver, llms.clone(), settings.llm_addresses.unwrap_or(here))?;
@@ -189,7 +211,7 @@ async fn serve(
     repositories.end_leases().await?;
     let repositories = Repositories::new(repositories);
     let isolated = isolation.is_some();
-    let workspaces = Workspaces::new(data.join(data::WORKSPACES), isolation);
+    let workspaces = Workspaces::new(data.join(data::WORKSPACES), isolation, bounds);
     let mut model = ModelSettings::default();
     model.model = settings.model.clone();
     let runtime = Runtime::builder(driver, tokio_host()?)

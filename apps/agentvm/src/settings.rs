@@ -11,7 +11,10 @@ use std::{
 use clap::{ArgMatches, Args, ValueEnum, parser::ValueSource};
 use serde::Deserialize;
 
-use crate::Failure;
+use crate::{
+    Failure,
+    bounds::{Count, Limit, Processors, Size},
+};
 
 /// The file in the data directory that is read where none is named.
 const FILE: &str = "config.toml";
@@ -108,6 +111,32 @@ pub(crate) struct Settings {
     /// What holds the commands that agents run [default: full where there are keys, else none].
     #[arg(long, env = "AVM_ISOLATION")]
     pub(crate) isolation: Option<Held>,
+    /// The memory that all commands of one owner may use together, such as 2g; `none` for no bound [default: a quarter of
+    /// the machine's where owners share it].
+    #[arg(long, env = "AVM_MEMORY", value_name = "SIZE")]
+    pub(crate) memory: Option<Limit<Size>>,
+    /// The processes and threads of all commands of one owner [default: 512 where owners share the machine].
+    #[arg(long, env = "AVM_PROCESSES", value_name = "COUNT")]
+    pub(crate) processes: Option<Limit<Count>>,
+    /// The processors that all commands of one owner may use, such as 0.5 [default: all but one where owners share the
+    /// machine].
+    #[arg(long, env = "AVM_CPU", value_name = "PROCESSORS")]
+    pub(crate) cpu: Option<Limit<Processors>>,
+    /// What all workspaces of one owner may take of the disk [default: 10g where owners share the machine].
+    #[arg(long, env = "AVM_DISK", value_name = "SIZE")]
+    pub(crate) disk: Option<Limit<Size>>,
+    /// The largest file that a command may write.
+    #[arg(long, env = "AVM_FILE_SIZE", value_name = "SIZE")]
+    pub(crate) file_size: Option<Limit<Size>>,
+    /// The open files of each process of a command [default: 4096 where owners share the machine].
+    #[arg(long, env = "AVM_OPEN_FILES", value_name = "COUNT")]
+    pub(crate) open_files: Option<Limit<Count>>,
+    /// The processor time of each process of a command, in seconds.
+    #[arg(long, env = "AVM_CPU_TIME", value_name = "SECONDS")]
+    pub(crate) cpu_time: Option<Limit<Count>>,
+    /// The address space of each process of a command; many programs take far more of it than memory.
+    #[arg(long, env = "AVM_ADDRESS_SPACE", value_name = "SIZE")]
+    pub(crate) address_space: Option<Limit<Size>>,
     /// How long turns may take to end when the server stops or another takes its place, in seconds [default: 10].
     #[arg(long, env = "AVM_DRAIN", value_name = "SECONDS")]
     drain: Option<u32>,
@@ -168,6 +197,14 @@ impl Settings {
             llm_addresses: self.llm_addresses.or(file.llm_addresses),
             ask: self.ask.or(file.ask),
             isolation: self.isolation.or(file.isolation),
+            memory: self.memory.or(file.memory),
+            processes: self.processes.or(file.processes),
+            cpu: self.cpu.or(file.cpu),
+            disk: self.disk.or(file.disk),
+            file_size: self.file_size.or(file.file_size),
+            open_files: self.open_files.or(file.open_files),
+            cpu_time: self.cpu_time.or(file.cpu_time),
+            address_space: self.address_space.or(file.address_space),
             drain: self.drain.or(file.drain),
             jwks: self.jwks.or(file.jwks),
             jwt_issuer: self.jwt_issuer.or(file.jwt_issuer),
@@ -222,7 +259,7 @@ impl Settings {
         rows.collect()
     }
 
-    fn rows(&self) -> [(&'static str, Option<String>); 12] {
+    fn rows(&self) -> [(&'static str, Option<String>); 20] {
         fn text(value: Option<&impl Display>) -> Option<String> {
             value.map(ToString::to_string)
         }
@@ -238,6 +275,14 @@ impl Settings {
             ("llm_addresses", name(self.llm_addresses.as_ref())),
             ("ask", self.ask.as_ref().map(|tools| tools.join(","))),
             ("isolation", name(self.isolation.as_ref())),
+            ("memory", text(self.memory.as_ref())),
+            ("processes", text(self.processes.as_ref())),
+            ("cpu", text(self.cpu.as_ref())),
+            ("disk", text(self.disk.as_ref())),
+            ("file_size", text(self.file_size.as_ref())),
+            ("open_files", text(self.open_files.as_ref())),
+            ("cpu_time", text(self.cpu_time.as_ref())),
+            ("address_space", text(self.address_space.as_ref())),
             ("drain", text(self.drain.as_ref())),
             ("jwks", self.jwks.clone()),
             ("jwt_issuer", self.jwt_issuer.clone()),
@@ -258,13 +303,18 @@ mod tests {
     fn what_a_file_says_holds_where_nobody_says_otherwise() {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join(FILE);
-        fs::write(&file, "port = 1\nisolation = \"none\"\nask = [\"bash\"]\n").unwrap();
+        let text =
+            "port = 1\nisolation = \"none\"\nask = [\"bash\"]\nmemory = \"2g\"\ncpu = 0.5\ndisk = \"none\"\n";
+        fs::write(&file, text).unwrap();
         let found = place(Some(data.path()), None).find().unwrap();
         assert_eq!(found.config, Some(file));
         let flags = Settings { port: Some(2), ..Settings::default() };
         let merged = flags.or(found.file).unwrap();
         assert_eq!((merged.port(), merged.isolation), (2, Some(Held::None)));
         assert_eq!(merged.ask().collect::<Vec<_>>(), ["bash"]);
+        assert_eq!(merged.memory, Some(Limit::Of(Size(2 << 30))));
+        assert_eq!((merged.cpu, merged.disk), (Some(Limit::Of(Processors(500))), Some(Limit::None)));
+        assert_eq!(merged.processes, None);
         assert_eq!((merged.host(), merged.driver()), (IpAddr::V4(Ipv4Addr::LOCALHOST), DriverKind::Light));
     }
 
@@ -280,6 +330,8 @@ mod tests {
         assert!(told("port = \"80\"").contains("port"));
         assert!(told("driver = \"heavy\"").contains("heavy"));
         assert!(told("ask = [\"bsh\"]").contains("no such tool"));
+        assert!(told("memory = \"much\"").contains("`much` is no size"));
+        assert!(told("processes = 0").contains("no number of at least 1"));
         assert!(told("data-dir = \"/tmp\"").contains("can't be set by a file in it"));
     }
 

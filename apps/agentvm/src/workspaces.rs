@@ -1,18 +1,26 @@
 //! The place where an image's agent works: a directory of its own.
 
-use std::{fmt, fs, io::ErrorKind, path::PathBuf, sync::Arc};
+use std::{
+    fmt, fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use agentx::{
     ContainerId, Error, ImageId, Result,
     core::{Tool, WorkspaceProvider},
-    isolated_runtime,
-    local::{Isolation, LocalFileSystem},
-    local_runtime,
+    local::{Isolation, LocalEnv, LocalFileSystem, LocalProcess},
     resource::{FileSystem, ResourcePath, TransferOptions},
-    sandbox::Sandbox,
+    sandbox::{NodeRuntime, Sandbox},
 };
 use agentx_server::WorkspaceFiles;
 use async_trait::async_trait;
+
+use crate::{
+    bounds::{self, Bounded, Bounds},
+    disk::Place,
+};
 
 /// Directories by container and image, below one directory.
 #[derive(Clone)]
@@ -20,11 +28,17 @@ pub(crate) struct Workspaces {
     root: PathBuf,
     /// Holds commands; none lets them do what the server's user may do.
     isolation: Option<Isolation>,
+    bounds: Bounded,
 }
 
 impl Workspaces {
-    pub(crate) fn new(root: PathBuf, isolation: Option<Isolation>) -> Self {
-        Self { root, isolation }
+    pub(crate) fn new(root: PathBuf, isolation: Option<Isolation>, bounds: Bounds) -> Self {
+        Self { bounds: Bounded::new(bounds, &root), root, isolation }
+    }
+
+    /// The place of the disk that is counted; none where nothing is.
+    fn place(&self, container: &ContainerId, image: &ImageId) -> Option<Place> {
+        self.bounds.place(container, self.path(container, image))
     }
 
     /// Ids have no slash and are not made of dots alone: each is one name.
@@ -44,6 +58,15 @@ impl Workspaces {
     }
 }
 
+/// The files of a workspace, which are counted where that is bounded.
+fn counted(path: &Path, place: Option<&Place>) -> Result<Arc<dyn FileSystem>> {
+    let files: Arc<dyn FileSystem> = Arc::new(LocalFileSystem::open(path)?);
+    Ok(match place {
+        Some(place) => place.files(files),
+        None => files,
+    })
+}
+
 fn failed(operation: &'static str, image: &ImageId, error: std::io::Error) -> Error {
     Error::new(agentx::ErrorKind::Unavailable, operation).with_path(image).with_source(error)
 }
@@ -58,19 +81,27 @@ impl fmt::Debug for Workspaces {
 impl WorkspaceProvider for Workspaces {
     async fn open(&self, container: &ContainerId, image: &ImageId) -> Result<Vec<Arc<dyn Tool>>> {
         let path = self.create(container, image)?;
-        let runtime = match &self.isolation {
-            Some(isolation) => isolated_runtime(path, isolation.clone())?,
-            None => local_runtime(path)?,
-        };
-        Ok(Sandbox::new(runtime).tools())
+        let (place, group) = (self.place(container, image), self.bounds.group(container)?);
+        let mut process = LocalProcess::new(&path)?;
+        if let Some(isolation) = bounds::held(self.isolation.as_ref(), group.as_deref()) {
+            process = process.with_isolation(isolation)?;
+        }
+        let files = counted(&path, place.as_ref())?;
+        let process = self.bounds.process(Arc::new(process), group, place);
+        Ok(Sandbox::new(NodeRuntime::new(files, Arc::new(LocalEnv::new()), process)).tools())
     }
 
     async fn fork(&self, container: &ContainerId, from: &ImageId, to: &ImageId) -> Result<()> {
         let at = |image: &ImageId| ResourcePath::new(format!("/{image}"));
         self.create(container, from)?;
         // It follows no link out of the container, whatever an agent does meanwhile.
-        let container = LocalFileSystem::open(self.root.join(container.as_str()))?;
-        container.copy(&at(from)?, &at(to)?, TransferOptions::create_new()).await
+        let files = LocalFileSystem::open(self.root.join(container.as_str()))?;
+        let (source, copy) = (at(from)?, at(to)?);
+        let copied = files.copy(&source, &copy, TransferOptions::create_new());
+        match self.place(container, from).zip(self.place(container, to)) {
+            Some((from, to)) => to.copied(&from, copied).await,
+            None => copied.await,
+        }
     }
 
     async fn delete(&self, container: &ContainerId, image: &ImageId) -> Result<()> {
@@ -79,6 +110,9 @@ impl WorkspaceProvider for Workspaces {
                 return Err(failed("delete workspace", image, error));
             }
             _ => {}
+        }
+        if let Some(place) = self.place(container, image) {
+            place.forget();
         }
         // Where that was the last of the container's, so that not even its name is left.
         match fs::remove_dir(self.root.join(container.as_str())) {
@@ -93,20 +127,18 @@ impl WorkspaceProvider for Workspaces {
 #[async_trait]
 impl WorkspaceFiles for Workspaces {
     async fn files(&self, container: &ContainerId, image: &ImageId) -> Result<Arc<dyn FileSystem>> {
-        Ok(Arc::new(LocalFileSystem::open(self.create(container, image)?)?))
+        counted(&self.create(container, image)?, self.place(container, image).as_ref())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use agentx::ImageId;
-
     use super::*;
 
     #[tokio::test]
     async fn a_fork_has_all_files_and_no_more_than_those() {
         let root = tempfile::tempdir().unwrap();
-        let workspaces = Workspaces::new(root.path().to_owned(), None);
+        let workspaces = Workspaces::new(root.path().to_owned(), None, Bounds::default());
         let alice = ContainerId::new("alice").unwrap();
         let [one, two, three] = ["img_1", "img_2", "img_3"].map(|id| ImageId::new(id).unwrap());
         let (source, copy) = (workspaces.create(&alice, &one).unwrap(), workspaces.path(&alice, &two));

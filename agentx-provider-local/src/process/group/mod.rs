@@ -7,6 +7,7 @@
 mod controllers;
 mod limits;
 mod members;
+mod shared;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -27,7 +28,10 @@ use rustix::{
 };
 
 use self::controllers::{Controller, Place, Version};
-pub use self::limits::{TreeLimits, TreeUsage};
+pub use self::{
+    limits::{TreeLimits, TreeUsage},
+    shared::TreeGroup,
+};
 use super::error;
 
 /// What the names of all groups begin with.

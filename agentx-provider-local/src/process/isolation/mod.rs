@@ -33,7 +33,7 @@ use self::{bubblewrap::Bubblewrap, files::Places, plan::Plan, protected::Protect
 pub(super) use self::{handover::HandedOver, protected::StandIns, proxy::Proxy};
 use super::{
     error, failure,
-    group::{Group, TreeLimits},
+    group::{Group, TreeGroup, TreeLimits},
 };
 
 /// What the commands of a [`LocalProcess`](crate::LocalProcess) may see and do.
@@ -79,6 +79,8 @@ pub struct Isolation {
     root_at: String,
     scratch: u64,
     tree: TreeLimits,
+    /// Whose limits are `tree`, where others share them.
+    shared: Option<TreeGroup>,
 }
 
 /// Who has namespaces of its own.
@@ -143,6 +145,7 @@ impl Isolation {
             root_at: Self::ROOT_AT.to_owned(),
             scratch: Self::SCRATCH,
             tree: TreeLimits::default(),
+            shared: None,
         }
     }
 
@@ -254,6 +257,14 @@ impl Isolation {
     /// A command that runs as root, and without namespaces, can leave its group as it can do all else.
     pub fn with_tree_limits(mut self, limits: TreeLimits) -> Self {
         self.tree = limits;
+        self.shared = None;
+        self
+    }
+
+    /// The same, together with the commands of every other `LocalProcess` that is given this group.
+    pub fn with_tree_group(mut self, group: TreeGroup) -> Self {
+        self.tree = group.limits();
+        self.shared = Some(group);
         self
     }
 }
@@ -407,7 +418,10 @@ impl Isolation {
             Engine::Helper => (Some(encode::encode(&plan)), None),
             Engine::Bubblewrap(program) => (None, Some(Bubblewrap::new(program, &plan)?)),
         };
-        let group = Group::new(&self.tree)?.map(Arc::new);
+        let group = match &self.shared {
+            Some(shared) => Some(shared.group()),
+            None => Group::new(&self.tree)?.map(Arc::new),
+        };
         Ok(Prepared { isolation: self, plan, bubblewrap, stand_ins: Arc::new(stand_ins), group })
     }
 

@@ -92,7 +92,7 @@ fn with(key: Option<&str>) -> Vec<&str> {
     key.map_or_else(Vec::new, |key| vec!["--key", key])
 }
 
-fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
     loop {
         if let Some(found) = look() {
             return found;
@@ -102,7 +102,7 @@ fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
 }
 
 /// The process with exactly these arguments.
-fn running(arguments: &str) -> Option<u32> {
+pub(crate) fn running(arguments: &str) -> Option<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let mut numbers = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
     numbers.find(|number| {
@@ -126,7 +126,7 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
-fn key(data: &Path, owner: &str) -> String {
+pub(crate) fn key(data: &Path, owner: &str) -> String {
     let made = avm(data).args(["key", "create", owner]).output().unwrap();
     assert!(made.status.success(), "{}", complained(&made));
     said(&made).trim().to_owned()

@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test fails by panicking"
 )]
 
@@ -12,6 +13,7 @@ mod backup;
 mod crowd;
 mod handover;
 mod kill;
+mod limits;
 mod serve;
 mod settings;
 mod support;

@@ -12,7 +12,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::{self, Message, WebSocket, client::client};
+use tokio_tungstenite::tungstenite::{
+    self, Message, WebSocket,
+    client::{IntoClientRequest, client},
+};
 
 /// `avm` with a clean environment: no key, no home of anybody's.
 pub(crate) fn avm(data: &Path) -> Command {
@@ -164,6 +167,15 @@ impl Socket {
         Ok(Self { stream, waiting: VecDeque::new(), asked: 0 })
     }
 
+    /// A client who has a key.
+    pub(crate) fn connect_as(address: &str, key: &str) -> Result<Self, Gone> {
+        let stream = TcpStream::connect(address).map_err(|_| Gone { code: None })?;
+        let mut request = format!("ws://{address}/ws").into_client_request()?;
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        let (stream, _) = client(request, stream).map_err(|_| Gone { code: None })?;
+        Ok(Self { stream, waiting: VecDeque::new(), asked: 0 })
+    }
+
     /// Says something that is not answered.
     pub(crate) fn say(&mut self, method: &str, params: &Value) -> Result<(), Gone> {
         let frame = json!({"jsonrpc": "2.0", "method": method, "params": params});
@@ -180,12 +192,18 @@ impl Socket {
 
     /// Asks, and gives the answer, which must be no error.
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Result<Value, Gone> {
+        let frame = self.answer(method, params)?;
+        assert!(frame.get("error").is_none(), "{method} {params}: {frame}");
+        Ok(frame["result"].clone())
+    }
+
+    /// Asks, and gives the answer, whatever it is.
+    pub(crate) fn answer(&mut self, method: &str, params: &Value) -> Result<Value, Gone> {
         let id = json!(self.ask(method, params)?);
         loop {
             let frame = self.read()?;
             if frame.get("id") == Some(&id) {
-                assert!(frame.get("error").is_none(), "{method} {params}: {frame}");
-                return Ok(frame["result"].clone());
+                return Ok(frame);
             }
             self.waiting.push_back(frame);
         }

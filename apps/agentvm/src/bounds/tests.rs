@@ -1,0 +1,110 @@
+use std::fs;
+
+use agentx::{
+    local::LocalProcess,
+    resource::{ExecOutput, ExecRequest, ExitStatus, ProcessExt},
+};
+use tempfile::TempDir;
+
+use super::*;
+
+/// Commands of an owner who may have this much of the disk.
+fn process(limit: u64) -> (Arc<dyn Process>, PathBuf, TempDir) {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("ann:work/img_1");
+    fs::create_dir_all(&path).unwrap();
+    let bounds = Bounds { disk: Some(limit), ..Bounds::default() };
+    let bounded = Bounded::new(bounds, root.path());
+    let place = bounded.place(&ContainerId::new("ann:work").unwrap(), path.clone());
+    let inner = Arc::new(LocalProcess::new(&path).unwrap());
+    (bounded.process(inner, None, place), path, root)
+}
+
+async fn sh(process: &Arc<dyn Process>, script: &str) -> ExecOutput {
+    process.exec(ExecRequest::shell(script)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_command_that_fills_the_disk_is_ended_and_may_only_delete_from_then_on() {
+    let (process, path, _root) = process(4 << 20);
+    let script = "i=0; while :; do i=$((i + 1)); head -c 500000 /dev/zero > f$i; sleep 0.01; done";
+    let filled = sh(&process, script).await;
+    assert_eq!(filled.status, ExitStatus::Killed, "{}", filled.stderr_text());
+    assert!(filled.stderr_text().contains("[The command was ended: the quota of the disk is used up"));
+
+    let refused = sh(&process, "trap '' XFSZ; echo x > y").await;
+    assert!(!refused.status.success());
+    assert!(refused.stderr_text().contains("can delete files, and write to none"), "{refused:?}");
+    assert_eq!(fs::metadata(path.join("y")).unwrap().len(), 0);
+
+    let deleted = sh(&process, "rm -f f*").await;
+    assert!(deleted.status.success(), "{deleted:?}");
+    let written = sh(&process, "echo x > y && cat y").await;
+    assert_eq!((written.stdout_text(), written.stderr_text()), ("x\n".into(), "".into()));
+}
+
+#[tokio::test]
+async fn no_command_writes_a_file_larger_than_there_is_room_for() {
+    let (process, path, _root) = process(1 << 20);
+    let large = sh(&process, "head -c 4000000 /dev/zero > large").await;
+    assert!(!large.status.success());
+    assert!(fs::metadata(path.join("large")).unwrap().len() <= 1 << 20);
+}
+
+#[tokio::test]
+async fn a_command_that_harms_nobody_is_let_be() {
+    let (process, path, _root) = process(4 << 20);
+    fs::write(path.join("large"), vec![1; 5 << 20]).unwrap();
+    // It runs longer than until it is looked at, under a quota that is used up.
+    let quiet = sh(&process, "sleep 2.5; rm large; echo done").await;
+    assert_eq!((quiet.status, quiet.stdout_text()), (ExitStatus::Code(0), "done\n".into()));
+}
+
+#[tokio::test]
+async fn limits_of_a_process_are_those_that_are_smaller() {
+    let root = tempfile::tempdir().unwrap();
+    let process = ResourceLimits::default().with_open_files(64).with_file_size(4 << 10);
+    let bounded = Bounded::new(Bounds { process, ..Bounds::default() }, root.path());
+    let process = bounded.process(Arc::new(LocalProcess::new(root.path()).unwrap()), None, None);
+    let told = sh(&process, "ulimit -n; ulimit -f").await;
+    assert_eq!(told.stdout_text(), "64\n4\n");
+    let request = ExecRequest::shell("ulimit -n; ulimit -f");
+    let own = ResourceLimits::default().with_open_files(32).with_file_size(8 << 10);
+    let told = process.exec(request.with_limits(own)).await.unwrap();
+    assert_eq!(told.stdout_text(), "32\n4\n");
+}
+
+fn settings(text: &str) -> Settings {
+    toml::from_str(text).unwrap()
+}
+
+#[test]
+fn nothing_is_bounded_that_nobody_asked_for_unless_owners_share() {
+    let alone = Bounds::find(&Settings::default(), false).unwrap();
+    assert!(alone.tree.is_none() && alone.disk.is_none() && alone.process.is_none());
+    assert!(alone.lacking.is_empty() && !alone.needs_helper());
+    let shared = Bounds::find(&Settings::default(), true).unwrap();
+    assert_eq!((shared.disk, shared.process.open_files), (Some(DISK), Some(OPEN_FILES)));
+    // Each is there, or it is said why not.
+    let kept = [shared.tree.memory.is_some(), shared.tree.processes.is_some(), shared.tree.cpu.is_some()];
+    assert_eq!(kept.iter().filter(|kept| !**kept).count(), shared.lacking.len(), "{shared:?}");
+    let told = shared.told();
+    assert!(told.contains("disk 10g") && told.contains("4096 open files"), "{told}");
+}
+
+#[test]
+fn what_is_said_stands_in_place_of_the_default() {
+    let settings = settings(
+        "memory = \"none\"\nprocesses = \"none\"\ncpu = \"none\"\ndisk = \"1m\"\nopen-files = \"none\"\ncpu-time = 9",
+    );
+    let bounds = Bounds::find(&settings, true).unwrap();
+    assert!(bounds.tree.is_none() && bounds.lacking.is_empty());
+    assert_eq!((bounds.disk, bounds.process.open_files), (Some(1 << 20), None));
+    assert_eq!(bounds.process.cpu_time, Some(Duration::from_secs(9)));
+}
+
+#[test]
+fn what_nothing_can_keep_is_an_error() {
+    let told = Bounds::find(&settings("cpu = 0.001"), false).unwrap_err().to_string();
+    assert!(told.contains("--cpu") && told.contains("ten thousandths"), "{told}");
+}
