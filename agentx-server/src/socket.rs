@@ -3,11 +3,17 @@
 //! Everything that goes out is written by one loop, in order: events of the sessions that the client listens to, and
 //! answers as they come. What it sends is not queued: a client that reads slowly slows this loop alone, and falls behind
 //! its subscriptions, which have their own bounds and tell it so.
+//!
+//! Most of what it does is to tell what a session's other listeners are told too. So what has to do with that alone is
+//! looked at when a session wakes it: all else has an [`Alarm`] of its own.
 
+mod alarm;
 mod topics;
 
 use std::{
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,21 +22,22 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures::{
     FutureExt, SinkExt, StreamExt,
     future::{self, BoxFuture},
-    stream::FuturesUnordered,
+    poll,
+    stream::{self, BoxStream, FuturesUnordered},
 };
-use tokio::{
-    sync::broadcast::{self, error::RecvError},
-    time::{self, Instant, MissedTickBehavior},
-};
+use tokio::time::{self, Instant, MissedTickBehavior};
 
-use self::topics::{Told, Topics};
+use self::{
+    alarm::Alarm,
+    topics::{Told, Topics},
+};
 use crate::{
     Owner,
     auth::Credentials,
     failure::{Code, Failure},
     quota::Place,
     server::{Caller, Shared},
-    service::{Answer, RunningAgent},
+    service::{Answer, Started},
     wire::{self, Asked, Control, Frame, Request, Wire},
 };
 
@@ -70,7 +77,7 @@ pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, caller: Option
         places,
         wire: Wire::Rpc,
         topics: Topics::default(),
-        started: None,
+        started: stream::pending().boxed(),
         everything: false,
         in_flight: FuturesUnordered::new(),
         turns: FuturesUnordered::new(),
@@ -102,7 +109,7 @@ struct Connection {
     wire: Wire,
     topics: Topics,
     /// The owner's agents that begin to run.
-    started: Option<broadcast::Receiver<RunningAgent>>,
+    started: BoxStream<'static, Started>,
     /// Whether it hears of all agents of its owner.
     everything: bool,
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -114,6 +121,23 @@ struct Connection {
     alive: bool,
     /// Why it ends.
     code: u16,
+}
+
+/// What a connection does something about.
+enum Happened {
+    /// The server ends all connections.
+    Closing,
+    /// It may no longer be open for its owner.
+    Lapsed,
+    /// It is still nobody's.
+    Nobodys,
+    Ping,
+    /// The client said something; nothing where it is gone.
+    Heard(Option<Message>),
+    Started(Started),
+    Told(Told),
+    Done(Done),
+    TurnOver(Done),
 }
 
 /// The connection is over.
@@ -153,34 +177,56 @@ impl Connection {
         let nobody = time::sleep_until(Instant::now() + AUTH);
         let closed = self.shared.closed();
         tokio::pin!(nobody, closed);
+        let alarm = Alarm::new();
         loop {
-            let done = tokio::select! {
-                // First what a flood of frames must not put off; then what the client says: an interrupt is heard in a
-                // flood of events.
+            // First what a flood of frames must not put off; then what the client says: an interrupt is heard in a flood of
+            // events.
+            let is_free = self.in_flight.len() < IN_FLIGHT;
+            let others = async {
+                tokio::select! {
+                    biased;
+                    () = &mut closed => Happened::Closing,
+                    () = &mut self.lapsed => Happened::Lapsed,
+                    () = &mut nobody, if self.owner.is_none() => Happened::Nobodys,
+                    _ = ping.tick() => Happened::Ping,
+                    heard = self.socket.recv(), if is_free => {
+                        Happened::Heard(heard.and_then(Result::ok))
+                    }
+                    Some(started) = self.started.next() => Happened::Started(started),
+                }
+            };
+            let happened = tokio::select! {
                 biased;
-                () = &mut closed => {
+                other = alarm.guard(others) => other,
+                told = self.topics.next() => Happened::Told(told),
+                Some(done) = self.in_flight.next() => {
+                    // What was left unread for it is read.
+                    alarm.ring();
+                    Happened::Done(done)
+                }
+                Some(over) = self.turns.next() => Happened::TurnOver(over),
+            };
+            let done = match happened {
+                Happened::Closing => {
                     self.code = close_code::AWAY;
                     // Whoever reads no more hears it when it comes back.
                     drop(time::timeout(LAST_WORDS, self.last_words()).await);
                     Err(Closed)
                 }
-                () = &mut self.lapsed => {
+                Happened::Lapsed => {
                     self.code = close_code::POLICY;
                     Err(Closed)
                 }
-                () = &mut nobody, if self.owner.is_none() => Err(Closed),
-                _ = ping.tick() => self.ping().await,
-                message = self.socket.recv(), if self.in_flight.len() < IN_FLIGHT => match message {
-                    Some(Ok(message)) => self.hear(message).await,
-                    _ => Err(Closed),
-                },
-                started = next(&mut self.started) => {
+                Happened::Nobodys | Happened::Heard(None) => Err(Closed),
+                Happened::Ping => self.ping().await,
+                Happened::Heard(Some(message)) => self.hear(message).await,
+                Happened::Started(started) => {
                     self.follow(started);
                     Ok(())
                 }
-                Some(told) = self.topics.next() => self.tell(told).await,
-                Some(done) = self.in_flight.next() => self.done(done).await,
-                Some((asked, done)) = self.turns.next() => self.answer(asked, done).await,
+                Happened::Told(told) => self.tell(told).await,
+                Happened::Done(done) => self.done(done).await,
+                Happened::TurnOver((asked, done)) => self.answer(asked, done).await,
             };
             if done.is_err() {
                 break;
@@ -202,7 +248,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 Some(done) = self.in_flight.next() => self.done(done).await?,
-                Some(told) = self.topics.next() => self.tell(told).await?,
+                told = self.topics.next() => self.tell(told).await?,
                 Some((asked, done)) = self.turns.next() => self.answer(asked, done).await?,
                 () = tokio::task::yield_now() => return Ok(()),
             }
@@ -210,7 +256,7 @@ impl Connection {
     }
 
     fn admit(&mut self, caller: Caller) {
-        self.started = Some(self.shared.service.running.listen(&caller.owner));
+        self.started = self.shared.service.running.listen(&caller.owner).boxed();
         self.owner = Some(caller.owner.clone());
         self.lapsed = self.shared.lapsed(caller).boxed();
     }
@@ -326,15 +372,12 @@ impl Connection {
     }
 
     /// An agent of the owner's began to run.
-    fn follow(&mut self, started: Result<RunningAgent, RecvError>) {
-        let agents: Vec<RunningAgent> = match (started, &self.owner) {
-            (Ok(running), _) => vec![running],
-            // Some were not heard of: those that run are looked through.
-            (Err(RecvError::Lagged(_)), Some(owner)) => self.shared.service.running.of(owner),
-            (Err(_), _) => {
-                self.started = None;
-                return;
-            }
+    fn follow(&mut self, started: Started) {
+        let agents = match (started, &self.owner) {
+            (Started::Agent(running), _) => vec![*running],
+            // Those that run are looked through.
+            (Started::Missed, Some(owner)) => self.shared.service.running.of(owner),
+            (Started::Missed, None) => Vec::new(),
         };
         for running in agents {
             if self.everything || self.topics.knows(&running.agent) {
@@ -385,7 +428,7 @@ impl Connection {
             fed += 1;
             // What is taken is told: the one behind the last stays where it is.
             if fed < AT_ONCE {
-                next = self.topics.next().now_or_never().flatten();
+                next = self.topics.take();
             }
         }
         within(self.socket.flush()).await
@@ -441,18 +484,15 @@ impl Connection {
     }
 }
 
-/// What the client takes in time.
+/// What the client takes in time. Mostly it takes it at once, and no time is measured.
 async fn within(written: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Closed> {
-    match time::timeout(WRITE, written).await {
+    let mut written = pin!(written);
+    let written = match poll!(&mut written) {
+        Poll::Ready(written) => Ok(written),
+        Poll::Pending => time::timeout(WRITE, written).await,
+    };
+    match written {
         Ok(Ok(())) => Ok(()),
         _ => Err(Closed),
-    }
-}
-
-/// The next agent that begins to run; never, where nobody tells.
-async fn next(started: &mut Option<broadcast::Receiver<RunningAgent>>) -> Result<RunningAgent, RecvError> {
-    match started {
-        Some(started) => started.recv().await,
-        None => std::future::pending().await,
     }
 }

@@ -1,7 +1,7 @@
 //! The latest events of one agent, for those who listen.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
@@ -44,7 +44,7 @@ struct Live {
     /// How many were told in all.
     told: u64,
     /// Where each subscriber is, and who waits, by the subscribers' numbers.
-    subscribers: HashMap<u64, Subscriber>,
+    subscribers: BTreeMap<u64, Subscriber>,
     /// How many subscribers there were.
     count: u64,
 }
@@ -264,8 +264,13 @@ impl State {
     fn trim(&mut self) {
         let (busy, last) = (self.busy, self.last);
         let Some(live) = self.live.as_mut().filter(|_| !busy) else { return };
-        let seen = live.subscribers.values().map(|subscriber| subscriber.seen).min();
-        let seen = seen.unwrap_or(last);
+        // They are woken in their order: whoever has not seen the oldest is among the last.
+        let subscribers = || live.subscribers.values().rev();
+        let oldest = live.entries.front().map(|entry| entry.at);
+        if oldest.is_some_and(|oldest| subscribers().any(|subscriber| subscriber.seen < oldest)) {
+            return;
+        }
+        let seen = subscribers().map(|subscriber| subscriber.seen).min().unwrap_or(last);
         while live.entries.front().is_some_and(|entry| entry.at <= seen) {
             live.pop();
         }

@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 pub use self::files::WorkspaceFiles;
 pub(crate) use self::{
     method::Method,
-    running::{Running, RunningAgent},
+    running::{Running, RunningAgent, Started},
 };
 use crate::{Owner, Quotas, failure::Failure, llm::Llms, quota::Accounts, tenant::Tenants};
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use agentx_core::{Agent, AgentId, AgentState, ContainerId, Cursor, ImageId, Runtime};
-use tokio::sync::broadcast;
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{Owner, failure::Failure, quota::Gate, wire::FramesOf};
 
@@ -32,6 +33,15 @@ pub(crate) struct RunningAgent {
     /// Whoever listens to it.
     pub(crate) listeners: Gate,
     owner: Owner,
+}
+
+/// What whoever listens for agents is told.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// This one runs.
+    Agent(Box<RunningAgent>),
+    /// Some run that it was not told of.
+    Missed,
 }
 
 /// The agents that run, and who is told when another one does.
@@ -228,11 +238,19 @@ impl Running {
     }
 
     /// The agents of `owner` that begin to run from now on.
-    pub(crate) fn listen(&self, owner: &Owner) -> broadcast::Receiver<RunningAgent> {
+    pub(crate) fn listen(&self, owner: &Owner) -> impl Stream<Item = Started> + Send + 'static {
         let mut state = self.lock();
         state.listeners.retain(|_, sender| sender.receiver_count() > 0);
         let sender = state.listeners.entry(owner.clone()).or_insert_with(|| broadcast::channel(STARTED).0);
-        sender.subscribe()
+        let started = stream::unfold(sender.subscribe(), |mut receiver| async move {
+            let started = match receiver.recv().await {
+                Ok(running) => Started::Agent(Box::new(running)),
+                Err(RecvError::Lagged(_)) => Started::Missed,
+                Err(RecvError::Closed) => return None,
+            };
+            Some((started, receiver))
+        });
+        started.fuse()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,4 +1,5 @@
-//! The least that telling many the same can cost: a loop that writes a frame, encoded once, to one socket after another.
+//! The least that telling many the same can cost: a loop that writes a frame, encoded once, to one socket after another;
+//! and the least that it can cost where each socket has a task of its own, which is handed that frame and writes it.
 
 use std::{
     io::{self, Read, Write},
@@ -10,7 +11,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    sync::Mutex,
+    sync::{Mutex, broadcast},
     time,
 };
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
@@ -21,8 +22,19 @@ use crate::Result;
 /// The argument that makes a bench program such a server.
 pub(crate) const SERVE: &str = "serve-frames";
 
+/// What a client says to be written to by the loop, or by a task of its own.
+pub(super) const LISTEN: &str = "listen";
+pub(super) const LISTEN_APART: &str = "listen apart";
+
+/// Frames that a task may have before it: all of a burst.
+const HANDED: usize = 128;
+
 /// Sockets that only listen.
-type Listening = Arc<Mutex<Vec<TcpStream>>>;
+#[derive(Clone)]
+struct Listening {
+    sockets: Arc<Mutex<Vec<TcpStream>>>,
+    tasks: broadcast::Sender<Arc<[u8]>>,
+}
 
 /// Serves frames of `length` bytes until its input ends.
 ///
@@ -34,7 +46,8 @@ pub(crate) fn serve(length: usize) -> Result<()> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         writeln!(io::stdout(), "{}", listener.local_addr()?)?;
         Ok::<_, crate::Error>(tokio::spawn(async move {
-            let listening = Listening::default();
+            let listening =
+                Listening { sockets: Arc::default(), tasks: broadcast::Sender::new(HANDED) };
             while let Ok((socket, _)) = listener.accept().await {
                 tokio::spawn(take(socket, listening.clone(), length));
             }
@@ -47,20 +60,38 @@ pub(crate) fn serve(length: usize) -> Result<()> {
     Ok(())
 }
 
-/// A client says `listen`, or how many frames all others are to be written, and how many in a second.
+/// A client says that it listens, or how many frames all others are to be written, and how many in a second.
 async fn take(socket: TcpStream, listening: Listening, length: usize) {
     let Ok(()) = socket.set_nodelay(true) else { return };
     let Ok(mut socket): Result<WebSocketStream<TcpStream>, _> = accept_async(socket).await else { return };
     while let Some(Ok(Message::Text(asked))) = socket.next().await {
-        if asked.as_str() == "listen" {
-            // Whoever has the answer is written to: nobody is, while this has the list.
-            let mut all = listening.lock().await;
-            if socket.send(Message::text("listening")).await.is_ok() {
-                all.push(socket.into_inner());
+        match asked.as_str() {
+            LISTEN => {
+                // Whoever has the answer is written to: nobody is, while this has the list.
+                let mut all = listening.sockets.lock().await;
+                if socket.send(Message::text("listening")).await.is_ok() {
+                    all.push(socket.into_inner());
+                }
+                return;
             }
+            LISTEN_APART => {
+                let frames = listening.tasks.subscribe();
+                if socket.send(Message::text("listening")).await.is_ok() {
+                    write_apart(socket.into_inner(), frames).await;
+                }
+                return;
+            }
+            _ => tell(&asked, &listening, length).await,
+        }
+    }
+}
+
+/// Writes what it is handed. Whoever is gone, or was handed more than it may have before it, is missed at the other end.
+async fn write_apart(mut socket: TcpStream, mut frames: broadcast::Receiver<Arc<[u8]>>) {
+    while let Ok(frame) = frames.recv().await {
+        if socket.write_all(&frame).await.is_err() {
             return;
         }
-        tell(&asked, &listening, length).await;
     }
 }
 
@@ -71,7 +102,7 @@ async fn tell(asked: &str, listening: &Listening, length: usize) {
     let piece = |number| format!(r#"{{"type":"text_delta","text":"{number} 0 "}}"#);
     let frames = (0..count).map(|number| encoded(&piece(number), length));
     let frames: Vec<_> = frames.chain([encoded(END, length)]).collect();
-    let mut sockets = listening.lock().await;
+    let mut sockets = listening.sockets.lock().await;
     for frame in frames {
         if let Some(ticks) = &mut ticks {
             ticks.tick().await;
@@ -80,11 +111,13 @@ async fn tell(asked: &str, listening: &Listening, length: usize) {
             // Whoever is gone is missed at the other end.
             drop(socket.write_all(&frame).await);
         }
+        // Where nobody listens apart, there is nobody to hand it to.
+        drop(listening.tasks.send(frame));
     }
 }
 
 /// A text frame of this payload, filled up with spaces.
-fn encoded(payload: &str, length: usize) -> Vec<u8> {
+fn encoded(payload: &str, length: usize) -> Arc<[u8]> {
     let mut frame = vec![0x81];
     match u8::try_from(length) {
         Ok(length) if length < 126 => frame.push(length),
@@ -94,5 +127,5 @@ fn encoded(payload: &str, length: usize) -> Vec<u8> {
         }
     }
     frame.extend(format!("{payload:<length$}").into_bytes());
-    frame
+    frame.into()
 }

@@ -3,7 +3,8 @@
 //! The servers are processes of their own, on the loopback: ours, with a SQLite store and a scripted model that says 50 pieces
 //! of text a second; a minimal one in Node, with `ws`, that says as much and stores nothing; and a loop that writes frames
 //! which are encoded already, the least that telling many the same can cost. Those that are compared in telling many take
-//! turns, for some rounds; the loop is compared with itself too, which shows how much of a difference is noise.
+//! turns, for some rounds; the loop is compared with itself too, which shows how much of a difference is noise, and with
+//! tasks that do nothing but write such frames, one for each socket, which shows how much of it is the scheduler's.
 //!
 //! Pieces are numbered: one that is lost, or comes twice, or in another order, fails the run.
 //!
@@ -30,9 +31,10 @@ pub(crate) use self::{
 };
 use self::{
     fan_out::Audience,
+    frames::{LISTEN, LISTEN_APART},
     options::Options,
     process::Server,
-    report::{FanOut, Report, Round},
+    report::{FanOut, Report, Teller},
 };
 use crate::Result;
 
@@ -102,26 +104,28 @@ fn begin(what: &str) -> Result<()> {
 /// One conversation told to many, by ours, the loop and the peer by turns.
 async fn fan_outs(options: &Options, report: &mut Report) -> Result<()> {
     let mut ours = Audience::of_agent(Server::agents()?, options.sockets).await?;
-    let frame = ours.tell(PACE, 0).await?.bytes_each();
-    let mut limit = Audience::of_writer(Server::frames(frame)?, options.sockets).await?;
-    let mut peer = match Server::peer() {
-        Ok(server) => Some(Audience::of_writer(server, options.sockets).await?),
-        // It was said above why there is none.
-        Err(_) => None,
-    };
+    let frame = ours.tell(PACE, PACE).await?.bytes_each();
+    let mut all = vec![(Teller::Ours, ours)];
+    for (teller, listen) in
+        [(Teller::Loop, LISTEN), (Teller::Tasks, LISTEN_APART), (Teller::LoopAgain, LISTEN)]
+    {
+        all.push((teller, Audience::of_writer(Server::frames(frame)?, options.sockets, listen).await?));
+    }
+    // Where there is none, it was said above why.
+    if let Ok(peer) = Server::peer() {
+        all.push((Teller::Peer, Audience::of_writer(peer, options.sockets, LISTEN).await?));
+    }
     for (name, pieces, pace) in [("paced", PACE, PACE), ("burst", BURST, 0)] {
         begin(&format!("one conversation to many sockets, {name}"))?;
         let mut rounds = Vec::new();
         for _ in 0..options.rounds {
-            rounds.push(Round {
-                ours: ours.tell(pieces, pace).await?,
-                limit: limit.tell(pieces, pace).await?,
-                limit_again: limit.tell(pieces, pace).await?,
-                peer: match &mut peer {
-                    Some(peer) => Some(peer.tell(pieces, pace).await?),
-                    None => None,
-                },
-            });
+            let mut round = Vec::new();
+            for (teller, audience) in &mut all {
+                round.push((*teller, audience.tell(pieces, pace).await?));
+            }
+            rounds.push(round);
+            // Each is the first in its turn: what the one before leaves to the caches favours nobody.
+            all.rotate_left(1);
         }
         report.fan_outs.push(FanOut::of(name, &rounds));
     }
