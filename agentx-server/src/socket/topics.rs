@@ -145,8 +145,7 @@ impl Topics {
             None => agent.subscribe(),
         };
         let session = agent.session_id().clone();
-        let bell =
-            Bell { session: session.clone(), rang: AtomicBool::default(), bells: self.bells.clone() };
+        let bell = Bell { session: session.clone(), rang: AtomicBool::default(), bells: self.bells.clone() };
         // It is asked at once: something may be there.
         bell.ring();
         let seen = events.cursor();

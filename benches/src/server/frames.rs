@@ -46,8 +46,7 @@ pub(crate) fn serve(length: usize) -> Result<()> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         writeln!(io::stdout(), "{}", listener.local_addr()?)?;
         Ok::<_, crate::Error>(tokio::spawn(async move {
-            let listening =
-                Listening { sockets: Arc::default(), tasks: broadcast::Sender::new(HANDED) };
+            let listening = Listening { sockets: Arc::default(), tasks: broadcast::Sender::new(HANDED) };
             while let Ok((socket, _)) = listener.accept().await {
                 tokio::spawn(take(socket, listening.clone(), length));
             }

@@ -174,7 +174,11 @@ impl FanOut {
         let peer = ratios(Teller::Peer);
         Self {
             name,
-            deliveries: rounds.iter().filter_map(|round| told(round, Teller::Ours)).map(|(count, _)| count).sum(),
+            deliveries: rounds
+                .iter()
+                .filter_map(|round| told(round, Teller::Ours))
+                .map(|(count, _)| count)
+                .sum(),
             ours_us: Spread::of(each(Teller::Ours)),
             limit_us: Spread::of(each(Teller::Loop)),
             ratio: Spread::of(ratios(Teller::Ours)),
@@ -242,7 +246,8 @@ impl fmt::Display for Report {
             f,
             "\none conversation to many sockets: processor time of a delivery, to that of a loop that writes it (goal: 1.1)"
         )?;
-        for FanOut { name, deliveries, ours_us, limit_us, ratio, noise, tasks_ratio, peer_ratio } in &self.fan_outs
+        for FanOut { name, deliveries, ours_us, limit_us, ratio, noise, tasks_ratio, peer_ratio } in
+            &self.fan_outs
         {
             writeln!(f, "  {name:10} {deliveries:6}  {ours_us} µs, the loop {limit_us} µs")?;
             writeln!(f, "             ratio {ratio}; another loop {noise}")?;
