@@ -199,12 +199,12 @@ impl Connection {
                 biased;
                 other = alarm.guard(others) => other,
                 told = self.topics.next() => Happened::Told(told),
-                Some(done) = self.in_flight.next() => {
+                Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     // What was left unread for it is read.
                     alarm.ring();
                     Happened::Done(done)
                 }
-                Some(over) = self.turns.next() => Happened::TurnOver(over),
+                Some(over) = self.turns.next(), if !self.turns.is_empty() => Happened::TurnOver(over),
             };
             let done = match happened {
                 Happened::Closing => {
