@@ -524,3 +524,24 @@ fn it_works_without_a_tokio_runtime() {
         assert_eq!(fs.readdir(&ResourcePath::root()).await.unwrap().len(), 1);
     });
 }
+
+#[tokio::test]
+async fn what_a_killed_host_left_unfinished_is_cleared() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = LocalFileSystem::open(dir.path()).unwrap();
+    let left = dir.path().join("a/.agentx-0123456789abcdef.tmp");
+    fs::create_dir_all(left.join("deep/er")).unwrap();
+    fs::write(left.join("deep/er/file"), "x").unwrap();
+    fs::write(dir.path().join("a/.agentx-fedcba9876543210.tmp"), "x").unwrap();
+    // What only looks like it, and what is elsewhere, stays.
+    for kept in ["a/.agentx-0123.tmp", ".agentx-0123456789abcdef.tmp"] {
+        fs::write(dir.path().join(kept), "x").unwrap();
+    }
+    let path = ResourcePath::new("/a").unwrap();
+    assert_eq!(files.clear_unfinished(&path).await.unwrap(), 2);
+    assert_eq!(files.clear_unfinished(&path).await.unwrap(), 0);
+    assert_eq!(fs::read_dir(dir.path().join("a")).unwrap().count(), 1);
+    assert!(dir.path().join(".agentx-0123456789abcdef.tmp").exists());
+    let missing = files.clear_unfinished(&ResourcePath::new("/b").unwrap()).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+}

@@ -174,6 +174,16 @@ impl LocalFileSystem {
         self.host_path.join(path.relative())
     }
 
+    /// Removes what is directly in a directory under the name of an unfinished copy or write, which no listing shows: what a
+    /// host left that was killed. Answers how much there was. What is under way is removed too, and fails: only for who
+    /// knows that nobody else writes there.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`, `PermissionDenied`; what is removed until then stays removed.
+    pub async fn clear_unfinished(&self, path: &ResourcePath) -> Result<usize> {
+        self.run("clear", path, remove::clear_unfinished).await
+    }
+
     /// One hop, with the root and one path.
     async fn run<T: Send + 'static>(
         &self,

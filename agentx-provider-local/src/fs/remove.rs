@@ -8,7 +8,7 @@ use rustix::{
 use super::{
     Done, Durability, Fault,
     lock::DirLock,
-    resolve::{Place, Root},
+    resolve::{DIRECTORY, Place, Root},
     tree::{Cursor, Found, Trail},
 };
 use crate::blocking::Cancel;
@@ -117,6 +117,27 @@ pub(super) fn sweep(parent: &OwnedFd, name: &[u8], cancel: &Cancel) -> Done<bool
         }
     }
     Ok(true)
+}
+
+/// Removes the unfinished writes that are directly in a directory, and counts them.
+pub(super) fn clear_unfinished(root: &Root, path: &ResourcePath, cancel: &Cancel) -> Done<usize> {
+    let trail = Trail::new(root.open(path.relative().as_bytes(), DIRECTORY).map_err(Fault::of_lookup)?);
+    let (mut cursor, mut unfinished) = (Cursor::default(), Vec::new());
+    loop {
+        cancel.check()?;
+        let names = trail.names(&mut cursor)?;
+        if names.is_empty() {
+            break;
+        }
+        unfinished.extend(names.into_iter().filter(|found| found.hidden));
+    }
+    for found in &unfinished {
+        match remove_one(trail.here(), &found.name) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => remove_tree(trail.here(), &found.name, cancel)?,
+            removed => removed?,
+        }
+    }
+    Ok(unfinished.len())
 }
 
 struct Level {

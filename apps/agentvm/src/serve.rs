@@ -89,8 +89,8 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     data::create(&data)?;
     limits::raise();
     let checked = check(options.settings.or(found.file)?, &data).await?;
-    let (lock, listener) = take(&checked, &data, options.upgrade).await?;
-    serve(checked, &data, lock, listener).await
+    let taken = take(&checked, &data, options.upgrade).await?;
+    serve(checked, &data, taken).await
 }
 
 /// Everything that may refuse to work is asked before a server that runs is asked for its place.
@@ -161,8 +161,16 @@ async fn authenticator(
     Ok(Some(Arc::new(AnyOf::new().or(owners.tenants.clone()).or(jwt))))
 }
 
+/// The data directory and a listening socket.
+struct Taken {
+    lock: Lock,
+    listener: TcpListener,
+    /// Whether they are those of the server before, which may still be ending its work.
+    is_handed_over: bool,
+}
+
 /// The data directory and a listening socket, which may be those of the server before.
-async fn take(checked: &Checked, data: &Path, upgrade: bool) -> Result<(Lock, TcpListener), Failure> {
+async fn take(checked: &Checked, data: &Path, upgrade: bool) -> Result<Taken, Failure> {
     let admit = |address: SocketAddr| {
         if checked.authenticator.is_some() || address.ip().is_loopback() {
             return Ok(());
@@ -172,11 +180,11 @@ async fn take(checked: &Checked, data: &Path, upgrade: bool) -> Result<(Lock, Tc
     };
     let address = SocketAddr::new(checked.settings.host(), checked.settings.port());
     admit(address)?;
-    let (lock, listener) = match (upgrade, Lock::try_take(data)?) {
-        (_, Some(lock)) => (lock, None),
+    let (lock, listener, is_handed_over) = match (upgrade, Lock::try_take(data)?) {
+        (_, Some(lock)) => (lock, None, false),
         (true, None) => {
             let place = handover::take_over(data, checked.settings.drain() + ENDING, admit).await?;
-            (place.lock, place.listener)
+            (place.lock, place.listener, true)
         }
         (false, None) => {
             return Err(format!("{}; take its place with --upgrade", Lock::is_taken(data)).into());
@@ -193,15 +201,11 @@ async fn take(checked: &Checked, data: &Path, upgrade: bool) -> Result<(Lock, Tc
         }
         None => TcpListener::bind(address).await.map_err(|error| format!("listen on {address}: {error}"))?,
     };
-    Ok((lock, listener))
+    Ok(Taken { lock, listener, is_handed_over })
 }
 
-async fn serve(
-    checked: Checked,
-    data: &Path,
-    lock: Lock,
-    listener: TcpListener,
-) -> Result<ExitCode, Failure> {
+async fn serve(checked: Checked, data: &Path, taken: Taken) -> Result<ExitCode, Failure> {
+    let Taken { lock, listener, is_handed_over } = taken;
     let Checked { settings, owners, authenticator, isolation, bounds, answering } = checked;
     let llms = owners.llms.with_any_model(authenticator.is_none());
     let here = if authenticator.is_some() { Addresses::Public } else { Addresses::Any };
@@ -212,6 +216,12 @@ async fn serve(
     let repositories = Repositories::new(repositories);
     let isolated = isolation.is_some();
     let workspaces = Workspaces::new(data.join(data::WORKSPACES), isolation, bounds);
+    if !is_handed_over {
+        let count = workspaces.clear().await?;
+        if count > 0 {
+            tracing::info!(count, "copies of workspaces that were cut off are removed");
+        }
+    }
     let mut model = ModelSettings::default();
     model.model = settings.model.clone();
     let runtime = Runtime::builder(driver, tokio_host()?)

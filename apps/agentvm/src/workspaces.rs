@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -41,6 +41,21 @@ impl Workspaces {
         self.bounds.place(container, self.path(container, image))
     }
 
+    /// Removes what copies of workspaces have left that a crash cut off, and counts it. Nobody else may be at work.
+    pub(crate) async fn clear(&self) -> Result<usize> {
+        let root = self.root.clone();
+        let found = tokio::task::spawn_blocking(move || cut_off(&root)).await;
+        let found = found.map_err(io::Error::other).flatten();
+        let operation = "clear workspaces";
+        let found = found
+            .map_err(|error| Error::new(agentx::ErrorKind::Unavailable, operation).with_source(error))?;
+        let mut count = 0;
+        for container in found {
+            count += LocalFileSystem::open(container)?.clear_unfinished(&ResourcePath::root()).await?;
+        }
+        Ok(count)
+    }
+
     /// Ids have no slash and are not made of dots alone: each is one name.
     fn path(&self, container: &ContainerId, image: &ImageId) -> PathBuf {
         self.root.join(container.as_str()).join(image.as_str())
@@ -58,6 +73,28 @@ impl Workspaces {
     }
 }
 
+/// The containers with something that may be half a copy: no image has such a name.
+fn cut_off(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let containers = match fs::read_dir(root) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
+        containers => containers?,
+    };
+    for container in containers {
+        let container = container?;
+        if !container.file_type()?.is_dir() {
+            continue;
+        }
+        for image in fs::read_dir(container.path())? {
+            if image?.file_name().as_encoded_bytes().starts_with(b".") {
+                found.push(container.path());
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// The files of a workspace, which are counted where that is bounded.
 fn counted(path: &Path, place: Option<&Place>) -> Result<Arc<dyn FileSystem>> {
     let files: Arc<dyn FileSystem> = Arc::new(LocalFileSystem::open(path)?);
@@ -67,7 +104,7 @@ fn counted(path: &Path, place: Option<&Place>) -> Result<Arc<dyn FileSystem>> {
     })
 }
 
-fn failed(operation: &'static str, image: &ImageId, error: std::io::Error) -> Error {
+fn failed(operation: &'static str, image: &ImageId, error: io::Error) -> Error {
     Error::new(agentx::ErrorKind::Unavailable, operation).with_path(image).with_source(error)
 }
 

@@ -40,11 +40,11 @@ impl Process for BoundedProcess {
         let Some(place) = &self.place else { return self.inner.spawn(request).await };
         let beginning = place.begin().await?;
         let mut told = VecDeque::new();
-        let left = *beginning.left.as_ref().unwrap_or_else(|why| {
+        let file_size = *beginning.file_size.as_ref().unwrap_or_else(|why| {
             told.push_back(notice(&format!("{why}. This command can delete files, and write to none.")));
             &0
         });
-        request.limits = least(request.limits, ResourceLimits::default().with_file_size(left));
+        request.limits = least(request.limits, ResourceLimits::default().with_file_size(file_size));
         let child = self.inner.spawn(request).await?;
         Ok(Box::new(BoundedChild { command: beginning.watch(child), told: Mutex::new(told) }))
     }

@@ -49,6 +49,15 @@ async fn no_command_writes_a_file_larger_than_there_is_room_for() {
     let large = sh(&process, "head -c 4000000 /dev/zero > large").await;
     assert!(!large.status.success());
     assert!(fs::metadata(path.join("large")).unwrap().len() <= 1 << 20);
+    fs::remove_file(path.join("large")).unwrap();
+    // One that is there grows by what is left, wherever it ends.
+    for command in ["head -c 700000 /dev/zero > large", "head -c 200000 /dev/zero >> large"] {
+        let written = sh(&process, command).await;
+        assert!(written.status.success(), "{written:?}");
+    }
+    let beside = sh(&process, "trap '' XFSZ; head -c 400000 /dev/zero >> large").await;
+    assert!(!beside.status.success());
+    assert!(fs::metadata(path.join("large")).unwrap().len() <= 1 << 20);
 }
 
 #[tokio::test]

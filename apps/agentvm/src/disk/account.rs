@@ -9,12 +9,17 @@ use std::{
 };
 
 use agentx::{Error, ErrorKind, Result};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::sleep_until};
 
 use super::{
     measure::{MOST_ENTRIES, Measured, Obstacle, Usage, walk},
     watch::Watch,
 };
+
+/// How many times as long as a measurement took, and how long at most, an owner waits for the next one. Who has so many files
+/// that it takes long is slowed down, and nobody else.
+const REST: u32 = 2;
+const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// How long a measurement counts while a command runs, which may write on.
 const FRESH: Duration = Duration::from_secs(1);
@@ -31,8 +36,8 @@ pub(super) struct Account {
     prefix: String,
     limit: u64,
     walks: Arc<Semaphore>,
-    /// Held while anything is measured.
-    measuring: tokio::sync::Mutex<()>,
+    /// Held while anything is measured, and when that may be at the earliest: looking takes a third of the time at most.
+    measuring: tokio::sync::Mutex<Option<Instant>>,
     state: Mutex<State>,
     pub(super) watch: Watch,
 }
@@ -50,6 +55,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Counted {
     usage: Usage,
+    /// What the largest file took when it was measured, in bytes.
+    largest: u64,
     obstacle: Option<Obstacle>,
     /// What was written since the last measurement began.
     written: Usage,
@@ -114,7 +121,8 @@ impl Account {
         Ok(Held { account: Arc::clone(self), path: path.to_owned(), usage })
     }
 
-    /// Begins a command, and says how many more bytes there may be, or what is wrong where there may be none.
+    /// Begins a command, and says how large a file it may write, or what is wrong where it may write to none. One that is
+    /// there may grow by what is left.
     ///
     /// # Errors
     /// `Unavailable` where the disk can't be read.
@@ -132,14 +140,13 @@ impl Account {
             self.make_exact().await?;
         }
         let mut state = self.state();
-        let left = match self.excess(&state, Usage::default()) {
-            Some(told) => Err(told),
-            None => Ok(self.limit.saturating_sub(state.total().bytes)),
-        };
+        let left = self.limit.saturating_sub(state.total().bytes);
+        let wrong = self.excess(&state, Usage::default());
         let counted = state.places.entry(path.to_owned()).or_default();
         counted.commands += 1;
-        let before = Measured { usage: counted.usage, obstacle: counted.obstacle };
-        Ok((AtWork { account: Arc::clone(self), path: path.to_owned(), before }, left))
+        let file_size = wrong.map_or_else(|| Ok(left.saturating_add(counted.largest)), Err);
+        let before = counted.as_measured();
+        Ok((AtWork { account: Arc::clone(self), path: path.to_owned(), before }, file_size))
     }
 
     /// What is there at a place, as of now.
@@ -147,8 +154,8 @@ impl Account {
     /// # Errors
     /// `Unavailable` where the disk can't be read.
     pub(super) async fn look(&self, path: &Path) -> Result<Usage> {
-        let _measuring = self.measuring.lock().await;
-        self.measure(path).await?;
+        let mut measuring = self.measuring.lock().await;
+        self.measure(path, &mut measuring).await?;
         Ok(self.at(path).usage)
     }
 
@@ -160,7 +167,7 @@ impl Account {
     fn at(&self, path: &Path) -> Measured {
         let state = self.state();
         let counted = state.places.get(path);
-        counted.map(|it| Measured { usage: it.usage, obstacle: it.obstacle }).unwrap_or_default()
+        counted.map(Counted::as_measured).unwrap_or_default()
     }
 
     /// Something was removed at a place.
@@ -232,10 +239,10 @@ impl Account {
         if meant().is_empty() {
             return Ok(());
         }
-        let _measuring = self.measuring.lock().await;
+        let mut measuring = self.measuring.lock().await;
         // Somebody else may have done it meanwhile.
         for path in meant() {
-            self.measure(&path).await?;
+            self.measure(&path, &mut measuring).await?;
         }
         Ok(())
     }
@@ -257,12 +264,18 @@ impl Account {
         Ok(())
     }
 
-    /// Measures one place. Nobody else is at it: `measuring` is held.
-    async fn measure(&self, path: &Path) -> Result<()> {
-        let walking = Walking::begin(self, path);
+    /// Measures one place, not before `next`, for which nobody else is at it.
+    async fn measure(&self, path: &Path, next: &mut Option<Instant>) -> Result<()> {
+        if let Some(next) = *next {
+            sleep_until(next.into()).await;
+        }
         // The semaphore is never closed.
         let _permit = self.walks.acquire().await;
+        let walking = Walking::begin(self, path);
+        let since = Instant::now();
         let measured = walk(path.to_owned()).await.map_err(|error| failed(path, error))?;
+        let now = Instant::now();
+        *next = Some(now + ((now - since) * REST).min(LONGEST_REST));
         walking.end(measured);
         Ok(())
     }
@@ -289,6 +302,12 @@ impl AtWork {
     }
 }
 
+impl Counted {
+    fn as_measured(&self) -> Measured {
+        Measured { usage: self.usage, largest: self.largest, obstacle: self.obstacle }
+    }
+}
+
 impl State {
     fn total(&self) -> Usage {
         self.places.values().fold(self.held, |sum, counted| sum.plus(counted.usage))
@@ -299,7 +318,9 @@ impl State {
 fn find(root: &Path, prefix: &str) -> io::Result<Vec<PathBuf>> {
     let entries = |path: &Path| match fs::read_dir(path) {
         Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+            Ok(Vec::new())
+        }
         Err(error) => Err(error),
     };
     let mut found = Vec::new();
@@ -339,7 +360,7 @@ impl<'account> Walking<'account> {
         // It may have been forgotten meanwhile.
         if let Some(counted) = self.account.state().places.get_mut(self.path) {
             counted.usage = measured.usage.plus(counted.written);
-            counted.obstacle = measured.obstacle;
+            (counted.largest, counted.obstacle) = (measured.largest, measured.obstacle);
         }
     }
 }

@@ -21,7 +21,7 @@ use rustix::{
 pub(super) const DEEPEST: usize = 128;
 
 /// How many files and directories one tree, and one owner, may have: what can be looked at in seconds.
-pub(super) const MOST_ENTRIES: u64 = 2_000_000;
+pub(super) const MOST_ENTRIES: u64 = 1_000_000;
 
 /// The unit in which the system counts what a file takes, in bytes.
 const BLOCK: u64 = 512;
@@ -74,6 +74,8 @@ impl Obstacle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Measured {
     pub(super) usage: Usage,
+    /// What the largest file takes, in bytes.
+    pub(super) largest: u64,
     pub(super) obstacle: Option<Obstacle>,
 }
 
@@ -95,15 +97,17 @@ impl Drop for Stop {
 
 /// Follows no link, and leaves out what goes away meanwhile: whoever owns the tree may change it at any moment.
 fn measure(root: &Path, stopped: &AtomicBool) -> io::Result<Measured> {
-    let mut usage = Usage::default();
-    let done = |usage, obstacle| Ok(Measured { usage, obstacle });
+    let (mut usage, mut largest) = (Usage::default(), 0);
     let root = match enter(CWD, root) {
         Ok(Some(root)) => root,
-        Ok(None) => return done(usage, None),
-        Err(Errno::ACCESS) => return done(usage, Some(Obstacle::Unreadable)),
+        Ok(None) => return Ok(Measured::default()),
+        Err(Errno::ACCESS) => {
+            return Ok(Measured { obstacle: Some(Obstacle::Unreadable), ..Measured::default() });
+        }
         Err(errno) => return Err(errno.into()),
     };
     let device = fstat(&root)?.st_dev;
+    let stopped_at = |usage, largest, obstacle| Ok(Measured { usage, largest, obstacle: Some(obstacle) });
     let (mut open, mut linked) = (vec![Dir::new(root)?], HashSet::new());
     while let Some(dir) = open.last_mut() {
         if stopped.load(Ordering::Relaxed) {
@@ -125,34 +129,35 @@ fn measure(root: &Path, stopped: &AtomicBool) -> io::Result<Measured> {
         let found = match statat(dir.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => found,
             Err(Errno::NOENT) => continue,
-            Err(Errno::ACCESS) => return done(usage, Some(Obstacle::Unreadable)),
+            Err(Errno::ACCESS) => return stopped_at(usage, largest, Obstacle::Unreadable),
             Err(errno) => return Err(errno.into()),
         };
         usage.entries += 1;
         if usage.entries > MOST_ENTRIES {
-            return done(usage, Some(Obstacle::TooMany));
+            return stopped_at(usage, largest, Obstacle::TooMany);
         }
         let is_dir = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
         if is_dir || found.st_nlink == 1 || linked.insert(found.st_ino) {
             let blocks = u64::try_from(found.st_blocks).unwrap_or_default();
-            usage.bytes = usage.bytes.saturating_add(blocks.saturating_mul(BLOCK));
+            let bytes = blocks.saturating_mul(BLOCK);
+            (usage.bytes, largest) = (usage.bytes.saturating_add(bytes), largest.max(bytes));
         }
         // What is mounted there is somebody else's.
         if !is_dir || found.st_dev != device {
             continue;
         }
         if open.len() >= DEEPEST {
-            return done(usage, Some(Obstacle::TooDeep));
+            return stopped_at(usage, largest, Obstacle::TooDeep);
         }
         let Some(parent) = open.last() else { break };
         match enter(parent.fd()?, name) {
             Ok(Some(child)) => open.push(Dir::new(child)?),
             Ok(None) => {}
-            Err(Errno::ACCESS) => return done(usage, Some(Obstacle::Unreadable)),
+            Err(Errno::ACCESS) => return stopped_at(usage, largest, Obstacle::Unreadable),
             Err(errno) => return Err(errno.into()),
         }
     }
-    done(usage, None)
+    Ok(Measured { usage, largest, obstacle: None })
 }
 
 /// A directory, where there still is one.

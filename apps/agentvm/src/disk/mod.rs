@@ -55,8 +55,8 @@ pub(crate) struct Place {
 pub(crate) struct Beginning {
     account: Arc<Account>,
     work: AtWork,
-    /// How many more bytes there may be, or why there may be none.
-    pub(crate) left: std::result::Result<u64, String>,
+    /// How large a file it may write, in bytes, or why it may write to none.
+    pub(crate) file_size: std::result::Result<u64, String>,
 }
 
 impl Disk {
@@ -95,8 +95,8 @@ impl Place {
     /// # Errors
     /// `Unavailable` where the disk can't be read.
     pub(crate) async fn begin(&self) -> Result<Beginning> {
-        let (work, left) = self.account.begin(&self.path).await?;
-        Ok(Beginning { account: Arc::clone(&self.account), work, left })
+        let (work, file_size) = self.account.begin(&self.path).await?;
+        Ok(Beginning { account: Arc::clone(&self.account), work, file_size })
     }
 
     /// Copies another workspace to this one, which is new.

@@ -111,8 +111,8 @@ async fn what_a_command_wrote_is_seen_when_it_has_ended() {
     let (place, files) = (scene.place("ann:work"), scene.files("ann:work"));
     files.write_file(&at("/a"), kib(1)).await.unwrap();
     let command = place.begin().await.unwrap();
-    let left = *command.left.as_ref().unwrap();
-    assert!(left < LIMIT && left > LIMIT - (64 << 10), "{left}");
+    let largest = *command.file_size.as_ref().unwrap();
+    assert!(largest <= LIMIT && largest > LIMIT - (64 << 10), "{largest}");
     fs::write(place.path.join("large"), kib(2_000)).unwrap();
     drop(command);
     let refused = files.write_file(&at("/b"), kib(1)).await.unwrap_err();
@@ -120,7 +120,7 @@ async fn what_a_command_wrote_is_seen_when_it_has_ended() {
     // Elsewhere, too.
     assert!(scene.files("ann:else").write_file(&at("/b"), kib(1)).await.is_err());
     let command = place.begin().await.unwrap();
-    assert!(command.left.as_ref().unwrap_err().contains("used up"));
+    assert!(command.file_size.as_ref().unwrap_err().contains("used up"));
     fs::remove_file(place.path.join("large")).unwrap();
     drop(command);
     files.write_file(&at("/b"), kib(1)).await.unwrap();

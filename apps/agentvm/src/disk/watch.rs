@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use agentx::resource::Child;
@@ -15,11 +15,8 @@ use tokio::time::sleep;
 
 use super::account::{Account, AtWork};
 
-/// How often it is looked at what commands have written, at most.
+/// How long what commands have written is not looked at.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How many times as long as a look took nobody looks again: looking takes a sixth of a processor at most.
-const SHARE: u32 = 5;
 
 /// A command that is watched while it runs.
 pub(crate) struct Watched {
@@ -82,20 +79,16 @@ pub(super) fn watched(account: &Arc<Account>, work: AtWork, child: Box<dyn Child
 
 /// Looks until no command runs.
 async fn watch(account: Arc<Account>) {
-    let mut pause = LOOK;
     loop {
-        sleep(pause).await;
-        let Some(commands) = running(&account) else { return };
-        let since = Instant::now();
-        let places: BTreeSet<_> = commands.iter().map(|command| command.work.path()).collect();
-        for place in places {
-            if let Err(error) = account.look(place).await {
+        sleep(LOOK).await;
+        let Some(places) = running(&account, |command| command.work.path().to_owned()) else { return };
+        for place in places.into_iter().collect::<BTreeSet<_>>() {
+            if let Err(error) = account.look(&place).await {
                 tracing::error!(%error, "what a command writes can't be watched");
             }
         }
-        pause = LOOK.max(since.elapsed() * SHARE);
         let Some(told) = account.is_over() else { continue };
-        for command in commands {
+        let end = |command: Arc<Watched>| {
             if command.is_at_fault() && command.ended.set(told.clone()).is_ok() {
                 drop(tokio::spawn(async move {
                     if let Err(error) = command.child.kill().await {
@@ -103,15 +96,22 @@ async fn watch(account: Arc<Account>) {
                     }
                 }));
             }
+        };
+        if running(&account, end).is_none() {
+            return;
         }
     }
 }
 
-/// The commands that run; none where there is nothing more to watch.
-fn running(account: &Account) -> Option<Vec<Arc<Watched>>> {
+/// What is to be said of each command that runs; none where there is nothing more to watch. None is held for longer than
+/// this takes: a command that nobody waits for any more ends at once.
+fn running<T>(account: &Account, each: impl Fn(Arc<Watched>) -> T) -> Option<Vec<T>> {
     let mut watching = account.watch.0.lock().unwrap_or_else(PoisonError::into_inner);
     watching.commands.retain(|command| command.strong_count() > 0);
-    let commands: Vec<_> = watching.commands.iter().filter_map(Weak::upgrade).collect();
-    watching.is_watched = !commands.is_empty();
-    watching.is_watched.then_some(commands)
+    watching.is_watched = !watching.commands.is_empty();
+    let commands = watching.commands.clone();
+    let is_watched = watching.is_watched;
+    // Whoever drops the last handle ends a command, which may take a moment.
+    drop(watching);
+    is_watched.then(|| commands.iter().filter_map(Weak::upgrade).map(each).collect())
 }

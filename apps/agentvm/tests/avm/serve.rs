@@ -230,3 +230,18 @@ fn a_tool_that_is_not_there_can_not_be_asked_for() {
     let listed = avm(data.path()).args(["key", "list", "--data-dir"]).arg(data.path()).output().unwrap();
     assert!(listed.status.success(), "{}", complained(&listed));
 }
+
+/// A server that was killed while it copied a workspace leaves half a copy, under a name that nobody can use.
+#[test]
+fn what_a_crash_left_of_a_fork_is_gone_with_the_next_start() {
+    let data = TempDir::new().unwrap();
+    let container = data.path().join("workspaces/local:work");
+    let (left, kept) = (container.join(".agentx-0123456789abcdef.tmp"), container.join("img_1"));
+    for image in [&left, &kept] {
+        std::fs::create_dir_all(image.join("deep")).unwrap();
+        std::fs::write(image.join("deep/file"), "x").unwrap();
+    }
+    let served = Served::start(data.path(), &[]);
+    assert!(!left.exists() && kept.join("deep/file").exists());
+    served.logged("copies of workspaces that were cut off are removed");
+}
