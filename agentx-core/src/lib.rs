@@ -60,7 +60,7 @@ pub use record::{ContainerRecord, ImageRecord, ImageSpec, SessionRecord};
 pub use repository::{
     Append, Appended, ApprovalPage, ApprovalRecord, ContainerRepository, Enqueued, EventPage, Fence,
     ImageRepository, InboxRepository, Lease, LeaseRepository, LeaseRequest, MemoryRepositories, MessagePage,
-    NewEvent, PendingApproval, QueuedMessage, Repositories, Repository, SessionRepository,
+    NewEvent, PendingApproval, QueuedMessage, Repositories, Repository, Rewound, SessionRepository,
     SessionRepositoryExt, StoredEvent, StoredMessage,
 };
 pub use runtime::{Agent, Runtime, RuntimeBuilder, Subscription, TurnEvents, TurnReport, WorkspaceProvider};

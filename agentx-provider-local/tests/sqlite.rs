@@ -203,7 +203,7 @@ async fn of_many_that_open_a_new_database_at_once_one_migrates_it() {
     }
     let database = SqliteExecutor::open(&path).await.unwrap();
     let rows = run(&database, "SELECT version, name FROM agentx_migrations").await.unwrap();
-    let names = ["0001_init", "0002_log", "0003_pending"];
+    let names = ["0001_init", "0002_log", "0003_pending", "0004_options"];
     let expected: Vec<_> = (1..).zip(names).map(|(n, name)| [Value::Integer(n), name.into()]).collect();
     assert_eq!(rows.rows, expected);
 }

@@ -343,6 +343,44 @@ async fn a_turn_costs_the_same_in_a_long_session() {
     assert!(second.0 <= 20 && second.1 <= 8, "what is new is stored, and nothing read: {second:?}");
 }
 
+/// A message that was queued under the schema before waits for its turn, and one that comes behind it keeps its options.
+#[tokio::test]
+async fn a_queue_of_the_third_schema_goes_on() {
+    let database = SqliteExecutor::open_in_memory().await.unwrap();
+    let files = [
+        include_str!("../../agentx-sql/migrations/0001_init.sql"),
+        include_str!("../../agentx-sql/migrations/0002_log.sql"),
+        include_str!("../../agentx-sql/migrations/0003_pending.sql"),
+    ];
+    let statements =
+        |file: &'static str| file.split_inclusive(";\n").filter(|sql| sql.trim_end().ends_with(';'));
+    let mut batch: Vec<_> = files.into_iter().flat_map(statements).map(Statement::new).collect();
+    for sql in [
+        "CREATE TABLE agentx_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+        "INSERT INTO agentx_migrations VALUES (1, '0001_init'), (2, '0002_log'), (3, '0003_pending')",
+        "INSERT INTO containers VALUES ('c', NULL, 1, 1)",
+        "INSERT INTO images (image_id, container_id, session_id, name, created_at, updated_at) \
+         VALUES ('i', 'c', 's', 'agent', 1, 1)",
+        "INSERT INTO sessions VALUES ('s', 'i', 'c', 1, 1)",
+        r#"INSERT INTO queue (session_id, message_id, content, created_at)
+           VALUES ('s', 'old', '[{"type":"text","text":"before"}]', 1)"#,
+    ] {
+        batch.push(Statement::new(sql));
+    }
+    database.execute(batch).await.unwrap();
+    let store = Repositories::new(SqlRepositories::open(Arc::new(database)).await.unwrap());
+    let session = SessionId::new("s").unwrap();
+    let options = Some(Arc::new(serde_json::json!({"model": "small"})));
+    let content = vec![agentx_core::ContentPart::text("behind")];
+    let new = QueuedMessage::new(MessageId::new("new").unwrap(), content, Timestamp::from_millis(2));
+    let new = new.with_options(options);
+    store.inbox.enqueue_message(&session, &new, 9).await.unwrap();
+    let queue = store.inbox.list_queued(&session, 9).await.unwrap();
+    assert_eq!((queue[0].id.as_str(), &queue[0].options), ("old", &None));
+    assert_eq!(queue[1], new);
+    assert_eq!(queue.len(), 2);
+}
+
 /// A session of the schema before: its messages are there, each with its event, and it goes on.
 #[tokio::test]
 async fn a_session_of_the_first_schema_goes_on() {

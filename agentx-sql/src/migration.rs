@@ -5,7 +5,7 @@ use agentx_core::{Error, ErrorKind, Result};
 use crate::{Executor, Rows, Statement};
 
 /// The schema that this library reads and writes.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 struct Migration {
     version: i64,
@@ -17,6 +17,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "0001_init", sql: include_str!("../migrations/0001_init.sql") },
     Migration { version: 2, name: "0002_log", sql: include_str!("../migrations/0002_log.sql") },
     Migration { version: 3, name: "0003_pending", sql: include_str!("../migrations/0003_pending.sql") },
+    Migration { version: 4, name: "0004_options", sql: include_str!("../migrations/0004_options.sql") },
 ];
 
 /// How often a migration is tried again whose outcome was lost, and which was not there when it was looked for.

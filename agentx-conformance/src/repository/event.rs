@@ -3,7 +3,7 @@ use agentx_core::{
     NewEvent, OutcomeKind, SessionId, StopReason, StoredEvent, ToolOutput, ToolResult, TurnId, Usage,
 };
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::{Store, all, at, event, message, put};
 use crate::{
@@ -63,18 +63,19 @@ pub(super) async fn event_kinds(store: Store) -> Outcome {
         tool_name: "t".to_owned(),
         error: error.to_owned(),
     };
-    let request = |text: &str| -> Result<EventData, Failure> {
+    let request = |text: &str, options: Option<Value>| -> Result<EventData, Failure> {
         let MessageBody::User { content } = message("x", text)?.body else {
             return Err(Failure::new("not a user's"));
         };
         let (turn_id, message_id) = (turn_id.clone(), message_id.clone());
-        Ok(EventData::TurnRequest { turn_id, message_id, content, timestamp: at(4) })
+        Ok(EventData::TurnRequest { turn_id, message_id, content, timestamp: at(4), options })
     };
     let kinds = vec![
         EventData::UserMessage(said),
-        request("go")?,
+        request("go", None)?,
         // As the one before, but not what the message says.
-        request("stop")?,
+        request("stop", None)?,
+        request("go", Some(json!({"model": "small"})))?,
         EventData::ConversationStart { message_id: message_id.clone() },
         EventData::ToolExecuting {
             tool_id: "call".to_owned(),

@@ -19,7 +19,7 @@ fn summary(id: &str, through: &str) -> Result<Message, Failure> {
 }
 
 fn rewind(id: &str, before: &str) -> Result<Message, Failure> {
-    let body = MessageBody::Rewind { before: MessageId::new(before)? };
+    let body = MessageBody::Rewind { before: MessageId::new(before)?, kept: None, removed: 1 };
     Ok(Message::new(MessageId::new(id)?, at(6), body))
 }
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use agentx_core::{
     Append, ApprovalId, ApprovalPage, ApprovalRecord, ContainerId, ContentPart, Decision, ErrorKind,
     EventData, EventPage, MessageId, PendingApproval, QueuedMessage, SessionId, ToolCall, TurnId,
@@ -15,14 +17,16 @@ fn queued(id: &str) -> Result<QueuedMessage, Failure> {
     Ok(QueuedMessage::new(MessageId::new(id)?, vec![ContentPart::text(id)], at(7)))
 }
 
-/// Messages wait in the order in which they came, each told by an event, until an append takes them.
+/// Messages wait in the order in which they came, with what was sent with them, each told by an event, until an append
+/// takes them.
 pub(super) async fn queue_order(store: Store) -> Outcome {
     let (_, session) = put(&store, "i", "c").await?;
     let (_, other) = put(&store, "j", "c").await?;
     let session = &session.session_id;
     let mut messages = Vec::new();
     for (ahead, id) in ["m", "a", "z"].into_iter().enumerate() {
-        let message = queued(id)?;
+        let options = (id == "a").then(|| Arc::new(json!({"model": "small"})));
+        let message = queued(id)?.with_options(options);
         let told = store.inbox.enqueue_message(session, &message, 3).await?;
         ensure_eq((told.ahead, told.event), (ahead, ahead as u64 + 1), "what is told of a queued message")?;
         messages.push(message);

@@ -235,6 +235,9 @@ pub enum EventData {
         content: Vec<ContentPart>,
         /// When.
         timestamp: Timestamp,
+        /// What was [sent with](crate::Agent::send_with) the message, for the driver.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        options: Option<Value>,
     },
     /// A turn is over.
     TurnResponse {

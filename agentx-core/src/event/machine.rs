@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{EventData, nested::NestedTurns};
 use crate::{
@@ -101,6 +102,11 @@ struct OpenMessage {
 impl TurnMachine {
     /// Begins the turn that answers `user`, a message of role `user`.
     pub fn start(turn_id: TurnId, user: Message) -> (Self, Vec<EventData>) {
+        Self::start_with(turn_id, user, None)
+    }
+
+    /// Begins the turn that answers `user`, a message of role `user` that was sent with these options.
+    pub fn start_with(turn_id: TurnId, user: Message, options: Option<Value>) -> (Self, Vec<EventData>) {
         let content = match &user.body {
             MessageBody::User { content } => content.clone(),
             _ => Vec::new(),
@@ -124,7 +130,7 @@ impl TurnMachine {
         let (message_id, timestamp) = (user.id.clone(), user.timestamp);
         let events = vec![
             EventData::UserMessage(user),
-            EventData::TurnRequest { turn_id, message_id: message_id.clone(), content, timestamp },
+            EventData::TurnRequest { turn_id, message_id: message_id.clone(), content, timestamp, options },
             EventData::ConversationStart { message_id },
         ];
         (machine, events)

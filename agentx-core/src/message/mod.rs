@@ -79,6 +79,12 @@ pub enum MessageBody {
     Rewind {
         /// A message of the user's.
         before: MessageId,
+        /// The last message that is kept; none where that was not noted, or where nothing is kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept: Option<MessageId>,
+        /// How many messages are kept no longer, marks not counted; 0 where that was not noted.
+        #[serde(default)]
+        removed: u64,
     },
     /// A message of a role that this version does not know, kept as it is. No model sees it.
     #[serde(untagged)]
@@ -111,6 +117,11 @@ impl MessageBody {
         matches!(self, Self::User { .. } | Self::Assistant(_) | Self::Tool(_) | Self::Summary { .. })
     }
 
+    /// Whether it is part of the conversation as people see it: what somebody said or did, or what failed, and no mark.
+    pub fn is_said(&self) -> bool {
+        matches!(self, Self::User { .. } | Self::Assistant(_) | Self::Tool(_) | Self::Error { .. })
+    }
+
     /// All text in it, thinking and tool results left out.
     pub fn text(&self) -> String {
         match self {
@@ -133,7 +144,7 @@ impl MessageBody {
             Self::Tool(result) => result.output.size(),
             Self::Error { content, .. } => content.len(),
             Self::Offload { calls } => calls.iter().map(String::len).sum(),
-            Self::Rewind { before } => before.as_str().len(),
+            Self::Rewind { before, .. } => before.as_str().len(),
             Self::Other(value) => json_size(value),
         }
     }
@@ -230,7 +241,16 @@ mod tests {
             round_trip(MessageBody::Offload { calls: vec!["call_1".into()] }),
             json!({"id": "msg_1", "timestamp": 5, "role": "offload", "calls": ["call_1"]})
         );
-        round_trip(MessageBody::Rewind { before: MessageId::new("msg_0").unwrap() });
+        let before = MessageId::new("msg_0").unwrap();
+        let kept = Some(MessageId::new("msg_9").unwrap());
+        assert_eq!(
+            round_trip(MessageBody::Rewind { before: before.clone(), kept, removed: 3 }),
+            json!({"id": "msg_1", "timestamp": 5, "role": "rewind", "before": "msg_0", "kept": "msg_9", "removed": 3})
+        );
+        // As it was written before these were noted.
+        let json = json!({"id": "msg_1", "timestamp": 5, "role": "rewind", "before": "msg_0"});
+        let message: Message = serde_json::from_value(json).unwrap();
+        assert_eq!(message.body, MessageBody::Rewind { before, kept: None, removed: 0 });
         let json = json!({"id": "msg_1", "timestamp": 5, "role": "oracle", "content": "?", "n": [1]});
         let message: Message = serde_json::from_value(json.clone()).unwrap();
         assert_eq!(message.body.role(), "oracle");

@@ -1,6 +1,9 @@
 //! What reaches a session from outside while its agent is at work or at rest.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use serde_json::Value;
 
 use crate::{
     ApprovalId, ContainerId, ContentPart, Decision, ImageId, MessageId, Result, SessionId, Timestamp,
@@ -72,12 +75,20 @@ pub struct QueuedMessage {
     pub content: Vec<ContentPart>,
     /// When it came.
     pub timestamp: Timestamp,
+    /// What was [sent with](crate::Agent::queue_with) it, for the driver.
+    pub options: Option<Arc<Value>>,
 }
 
 impl QueuedMessage {
     /// A message that came at `timestamp`.
     pub fn new(id: MessageId, content: Vec<ContentPart>, timestamp: Timestamp) -> Self {
-        Self { id, content, timestamp }
+        Self { id, content, timestamp, options: None }
+    }
+
+    /// With something for the driver.
+    pub fn with_options(mut self, options: Option<Arc<Value>>) -> Self {
+        self.options = options;
+        self
     }
 }
 

@@ -3,6 +3,7 @@
 mod inbox;
 mod lease;
 mod memory;
+mod rewound;
 mod session;
 
 use std::{fmt, sync::Arc};
@@ -13,6 +14,7 @@ pub use self::{
     inbox::{ApprovalPage, ApprovalRecord, Enqueued, InboxRepository, PendingApproval, QueuedMessage},
     lease::{Fence, Lease, LeaseRepository, LeaseRequest},
     memory::MemoryRepositories,
+    rewound::Rewound,
     session::{
         Append, Appended, EventPage, MessagePage, NewEvent, SessionRepository, SessionRepositoryExt,
         StoredEvent, StoredMessage,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{ApprovalRecord, Fence, Lease};
+use super::{ApprovalRecord, Fence, Lease, Rewound};
 use crate::{
     Error, ErrorKind, EventData, ImageRecord, Message, MessageId, Result, SessionId, SessionRecord,
     Timestamp, TurnId,
@@ -183,6 +183,14 @@ pub trait SessionRepositoryExt: SessionRepository {
     /// Those of [`SessionRepository::append`].
     async fn release_lease(&self, session: &SessionId, lease: Lease) -> Result<bool> {
         Ok(self.append(session, &Append::default().with_fence(Fence::Release(lease))).await?.released)
+    }
+
+    /// What the rewinds of a session have cut off.
+    ///
+    /// # Errors
+    /// Those of [`SessionRepository::find_mark`] and [`SessionRepository::find_message`].
+    async fn rewound(&self, session: &SessionId) -> Result<Rewound> {
+        Rewound::read(self, session).await
     }
 }
 

@@ -30,7 +30,7 @@ impl Agent {
         Self { core }
     }
 
-    /// The agent's id; another each time that its image is run.
+    /// The agent's id; another each time that its image is run, but for [`Runtime::run_as`](crate::Runtime::run_as).
     pub fn id(&self) -> &AgentId {
         &self.core.context.agent_id
     }
@@ -72,8 +72,9 @@ impl Agent {
     }
 
     /// Sends a message with something for the driver, which finds it in [`Turn::options`](crate::Turn::options): what an
-    /// application or a client says of this one turn, such as the model that is to answer. It is not stored: a turn that is
-    /// taken up elsewhere, behind an approval, goes on without it.
+    /// application or a client says of this one turn, such as the model that is to answer. It is stored with the turn, so
+    /// that one that is taken up elsewhere, behind an approval, goes on with it, and told with
+    /// [`EventData::TurnRequest`](crate::EventData::TurnRequest): it is no place for a secret.
     ///
     /// # Errors
     /// Those of [`Agent::send_parts`].
@@ -103,6 +104,18 @@ impl Agent {
     /// [`RuntimeBuilder::queue`](crate::RuntimeBuilder::queue) allows; `Cancelled` when the agent is gone; whatever the
     /// store reports.
     pub async fn queue_parts(&self, content: Vec<ContentPart>) -> Result<MessageId> {
+        self.queue_with(content, None).await
+    }
+
+    /// Queues a message with something for the driver, as [`Agent::send_with`] sends one.
+    ///
+    /// # Errors
+    /// Those of [`Agent::queue_parts`].
+    pub async fn queue_with(
+        &self,
+        content: Vec<ContentPart>,
+        options: Option<Arc<Value>>,
+    ) -> Result<MessageId> {
         let operation = "queue message";
         check(operation, &content)?;
         if self.core.is_closed() {
@@ -110,7 +123,7 @@ impl Agent {
         }
         let shared = &self.core.shared;
         let id = MessageId::fresh(&*shared.host.ids);
-        let message = QueuedMessage::new(id.clone(), content, shared.host.now());
+        let message = QueuedMessage::new(id.clone(), content, shared.host.now()).with_options(options);
         let inbox = &shared.repositories.inbox;
         let queued = inbox.enqueue_message(self.session_id(), &message, shared.queue).await?;
         self.core.bus.announce(queued.event);
@@ -244,13 +257,14 @@ impl Agent {
         is_done.await.unwrap_or_else(|_| Err(gone("change session")))
     }
 
-    /// Goes back to before a message of the user's.
-    pub(super) async fn rewind(&self, before: MessageId) -> Result<()> {
-        self.between(Box::new(|writer| {
+    /// Goes back to before a message of the user's, which stands at `place`.
+    pub(super) async fn rewind(&self, before: MessageId, place: u64) -> Result<()> {
+        self.between(Box::new(move |writer| {
             Box::pin(async move {
                 let agent = writer.agent().clone();
-                let host = &agent.shared.host;
-                let (at, body) = (host.now(), MessageBody::Rewind { before });
+                let (host, sessions) = (&agent.shared.host, &*agent.shared.repositories.sessions);
+                let (kept, removed) = history::cut(sessions, &agent.context.session_id, place).await?;
+                let (at, body) = (host.now(), MessageBody::Rewind { before, kept, removed });
                 let mark = Message::new(MessageId::fresh(&*host.ids), at, body);
                 let events = vec![EventData::RewindMessage(mark)];
                 let (first, _) = writer.append(at, None, &events, With::default()).await?;
@@ -269,6 +283,13 @@ impl Agent {
             shift::start_waiting_work(&self.core);
         }
         Ok(())
+    }
+}
+
+/// Whether they are handles of one agent.
+impl PartialEq for Agent {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
     }
 }
 

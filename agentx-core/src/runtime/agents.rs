@@ -9,7 +9,7 @@ use std::{
 use futures::{future, lock::Mutex as AsyncMutex};
 
 use super::{Shared, core::AgentCore, shift, watch};
-use crate::{Error, ErrorKind, ImageId, Result, ToolSet};
+use crate::{AgentId, Error, ErrorKind, ImageId, Result, ToolSet};
 
 /// Whoever asks for an agent while it is being opened or closed waits.
 pub(super) type AgentSlot = AsyncMutex<Option<Arc<AgentCore>>>;
@@ -29,8 +29,13 @@ impl Agents {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The agent of an image, opened where it is not.
-    pub(super) async fn run(&self, shared: &Arc<Shared>, image: &ImageId) -> Result<Arc<AgentCore>> {
+    /// The agent of an image, opened where it is not, with this id if one is given.
+    pub(super) async fn run(
+        &self,
+        shared: &Arc<Shared>,
+        image: &ImageId,
+        id: Option<&AgentId>,
+    ) -> Result<Arc<AgentCore>> {
         let in_use = self.slot(image);
         let mut slot = in_use.agent.lock().await;
         self.check(image)?;
@@ -45,7 +50,7 @@ impl Agents {
             None => {}
         }
         *slot = None;
-        let agent = open(shared, image).await?;
+        let agent = open(shared, image, id).await?;
         *slot = Some(agent.clone());
         drop(slot);
         // A runtime that was dropped meanwhile did not find it.
@@ -100,7 +105,7 @@ impl Agents {
     }
 }
 
-async fn open(shared: &Arc<Shared>, image: &ImageId) -> Result<Arc<AgentCore>> {
+async fn open(shared: &Arc<Shared>, image: &ImageId, id: Option<&AgentId>) -> Result<Arc<AgentCore>> {
     let image = shared.find(image).await?;
     let tools = match &shared.workspaces {
         Some(workspaces) => {
@@ -114,7 +119,8 @@ async fn open(shared: &Arc<Shared>, image: &ImageId) -> Result<Arc<AgentCore>> {
     let last_event = repositories.sessions.last_event(session).await?;
     let lease = repositories.leases.find_lease(session).await?;
     let left = lease.map(|lease| lease.until.since(shared.host.now()));
-    let agent = Arc::new(AgentCore::new(shared.clone(), image, tools, last_event, left.is_none()));
+    let id = id.cloned().unwrap_or_else(|| AgentId::fresh(&*shared.host.ids));
+    let agent = Arc::new(AgentCore::new(shared.clone(), id, image, tools, last_event, left.is_none()));
     match left {
         None => {}
         Some(Duration::ZERO) => shift::take_up(&agent).await?,

@@ -98,7 +98,7 @@ impl Runtime {
         self.in_task(async move {
             let (answered, is_awaited) = shared.put_answer(&approval, &decision).await?;
             if let Some(image) = shared.image_of(&answered).await? {
-                Agent::new(agents.run(&shared, &image).await?).answered(is_awaited).await?;
+                Agent::new(agents.run(&shared, &image, None).await?).answered(is_awaited).await?;
             }
             Ok(answered)
         })

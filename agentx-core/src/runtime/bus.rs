@@ -335,7 +335,9 @@ fn weight(data: &EventData) -> usize {
         EventData::ToolUseStop { input, .. }
         | EventData::ToolExecuting { input, .. }
         | EventData::ApprovalRequested { input, .. } => json_size(input),
-        EventData::TurnRequest { content, .. } => content.iter().map(ContentPart::size).sum(),
+        EventData::TurnRequest { content, options, .. } => {
+            content.iter().map(ContentPart::size).sum::<usize>() + options.as_ref().map_or(0, json_size)
+        }
         _ => data.message().map_or(0, |message| message.body.size()),
     }
 }
@@ -483,6 +485,7 @@ mod tests {
             message_id: MessageId::new("m").unwrap(),
             content: vec![image()],
             timestamp: Timestamp::default(),
+            options: None,
         };
         for event in [
             request,

@@ -90,6 +90,7 @@ impl AgentCore {
     /// An agent at rest, whose session has so many events, and nobody's lease where `is_free`.
     pub(super) fn new(
         shared: Arc<Shared>,
+        id: AgentId,
         image: ImageRecord,
         tools: ToolSet,
         last_event: u64,
@@ -98,7 +99,7 @@ impl AgentCore {
         let context = Arc::new(EventContext::new(
             image.container_id.clone(),
             image.image_id.clone(),
-            AgentId::fresh(&*shared.host.ids),
+            id,
             image.session_id.clone(),
         ));
         let bus = Arc::new(Bus::behind(last_event));

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, ErrorKind, Message, MessageBody, MessageId, MessagePage, Result, SessionId, SessionRepository,
-    ToolCall, message::place_of_result,
+    SessionRepositoryExt as _, StoredMessage, ToolCall, message::place_of_result,
 };
 
 const PAGE: usize = 1000;
@@ -75,7 +75,7 @@ pub(super) async fn load(sessions: &dyn SessionRepository, session: &SessionId) 
                 shown.push(mark.message);
                 break;
             }
-            MessageBody::Rewind { before: gone } => {
+            MessageBody::Rewind { before: gone, .. } => {
                 ranges.push(Range { after: mark.seq, before });
                 before = Some(place(gone).await?);
             }
@@ -97,6 +97,61 @@ pub(super) async fn load(sessions: &dyn SessionRepository, session: &SessionId) 
     Ok(shown)
 }
 
+/// What it does to go back to before the message at `place`: the last message that is kept, and how many are not.
+pub(super) async fn cut(
+    sessions: &dyn SessionRepository,
+    session: &SessionId,
+    place: u64,
+) -> Result<(Option<MessageId>, u64)> {
+    let rewound = sessions.rewound(session).await?;
+    let is_part = |stored: &StoredMessage| stored.message.body.is_said() && rewound.keeps(stored);
+    let (mut removed, mut page) = (0, MessagePage::after(place.saturating_sub(1), PAGE));
+    loop {
+        let stored = sessions.list_messages(session, page).await?;
+        removed += stored.iter().filter(|stored| is_part(stored)).count() as u64;
+        match stored.last() {
+            Some(last) if stored.len() >= PAGE => page.after = Some(last.seq),
+            _ => break,
+        }
+    }
+    // Mostly it stands right before, behind the last mark; nothing is read that is older than it needs to be.
+    let mut end = place;
+    loop {
+        let begin = sessions.find_mark(session, Some(end)).await?.map_or(0, |mark| mark.seq);
+        let kept = last_within(sessions, session, (begin, end), is_part).await?;
+        if kept.is_some() || begin == 0 {
+            return Ok((kept, removed));
+        }
+        end = begin;
+    }
+}
+
+/// The last message behind a place and before another that is looked for.
+async fn last_within(
+    sessions: &dyn SessionRepository,
+    session: &SessionId,
+    (after, before): (u64, u64),
+    is_part: impl Fn(&StoredMessage) -> bool,
+) -> Result<Option<MessageId>> {
+    let (mut last, mut page) = (None, MessagePage::after(after, PAGE));
+    loop {
+        let stored = sessions.list_messages(session, page).await?;
+        let full = stored.len() >= PAGE;
+        for stored in stored {
+            if stored.seq >= before {
+                return Ok(last);
+            }
+            page.after = Some(stored.seq);
+            if is_part(&stored) {
+                last = Some(stored.message.id);
+            }
+        }
+        if !full {
+            return Ok(last);
+        }
+    }
+}
+
 /// Adds a message to what a model is shown.
 pub(super) fn add(shown: &mut Vec<Message>, message: Message) {
     let place = |shown: &[Message], id: &MessageId| shown.iter().position(|message| message.id == *id);
@@ -105,7 +160,7 @@ pub(super) fn add(shown: &mut Vec<Message>, message: Message) {
             let behind = place(shown, through).map_or(0, |place| place + 1);
             shown.splice(..behind, [message]);
         }
-        MessageBody::Rewind { before } => {
+        MessageBody::Rewind { before, .. } => {
             if let Some(place) = place(shown, before) {
                 shown.truncate(place);
             }

@@ -41,9 +41,9 @@ use self::{
     core::{AgentCore, CLOSE_TIME},
 };
 use crate::{
-    Budget, ContainerId, ContainerRecord, Driver, Error, ErrorKind, Hook, Host, ImageId, ImageRecord,
-    ImageSpec, Lease, MessageBody, MessageId, ModelSettings, Permission, Repositories, Result, SessionId,
-    SessionRecord, Tool, ToolSet,
+    AgentId, Budget, ContainerId, ContainerRecord, Driver, Error, ErrorKind, Hook, Host, ImageId,
+    ImageRecord, ImageSpec, Lease, MessageBody, MessageId, ModelSettings, Permission, Repositories, Result,
+    SessionId, SessionRecord, Tool, ToolSet,
 };
 
 /// Holds containers and images, and runs one agent for each image that is asked to.
@@ -183,7 +183,17 @@ impl Runtime {
     /// `NotFound` for a missing image; `Cancelled` for a runtime that is shut down; whatever the store or the workspace
     /// reports.
     pub async fn run(&self, image: &ImageId) -> Result<Agent> {
-        Ok(Agent::new(self.agents.run(&self.shared, image).await?))
+        Ok(Agent::new(self.agents.run(&self.shared, image, None).await?))
+    }
+
+    /// As [`Runtime::run`], but a new agent has this id: for an application whose users remember the ids of agents, also
+    /// when they were stopped or their process was. An agent that runs keeps the id that it has. That no two agents have
+    /// one id is for the application to see to; the runtime tells them apart by their images.
+    ///
+    /// # Errors
+    /// Those of [`Runtime::run`].
+    pub async fn run_as(&self, image: &ImageId, agent: &AgentId) -> Result<Agent> {
+        Ok(Agent::new(self.agents.run(&self.shared, image, Some(agent)).await?))
     }
 
     /// Interrupts the agent of an image, if one runs, and lets it go with the events that it kept. The next
@@ -257,8 +267,8 @@ impl Runtime {
     /// image's agent is at work; whatever the store reports.
     pub async fn rewind_image(&self, image: &ImageId, before: &MessageId) -> Result<()> {
         let session = self.find(image).await?.session_id;
-        self.place_of_user(&session, before).await?;
-        self.run(image).await?.rewind(before.clone()).await
+        let place = self.place_of_user(&session, before).await?;
+        self.run(image).await?.rewind(before.clone(), place).await
     }
 
     /// Interrupts the agent of an image, if one runs, and removes the image with its session and workspace. Whoever asks

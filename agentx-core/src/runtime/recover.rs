@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::Value;
+
 use super::{
     history, spent,
     turn::OpenTurn,
@@ -32,6 +34,8 @@ pub(super) struct Open {
     pub(super) machine: TurnMachine,
     pub(super) turn_id: TurnId,
     calls: Vec<ResumedCall>,
+    /// What was sent with its message.
+    options: Option<Arc<Value>>,
 }
 
 impl Open {
@@ -43,7 +47,7 @@ impl Open {
     /// The turn, as it goes on.
     pub(super) async fn go_on(self, writer: &mut Writer) -> Result<OpenTurn> {
         let ledger = spent::ledger(writer.agent()).await?;
-        Ok(OpenTurn::resumed(writer, self.turn_id, self.machine, self.calls, ledger))
+        Ok(OpenTurn::resumed(writer, self.turn_id, self.machine, self.calls, ledger, self.options))
     }
 }
 
@@ -64,9 +68,9 @@ pub(super) async fn recover(writer: &mut Writer) -> Result<Recovered> {
     }
     let approvals = shared.repositories.inbox.list_approvals(session).await?;
     let host = &shared.host;
-    let (turn_id, started) = match &cut_off {
-        Some((turn, started)) => (turn.clone(), *started),
-        None => (TurnId::fresh(&*host.ids), host.now()),
+    let (turn_id, started, options) = match &cut_off {
+        Some((turn, started, options)) => (turn.clone(), *started, options.clone()),
+        None => (TurnId::fresh(&*host.ids), host.now(), None),
     };
     let last_message = match (&calls, writer.history.last()) {
         (Some((message, _)), _) => message.clone(),
@@ -106,7 +110,7 @@ pub(super) async fn recover(writer: &mut Writer) -> Result<Recovered> {
     if whole {
         return Ok(Recovered::Whole);
     }
-    Ok(Recovered::Open(Box::new(Open { machine, turn_id, calls: resumed })))
+    Ok(Recovered::Open(Box::new(Open { machine, turn_id, calls: resumed, options })))
 }
 
 /// The latest events, those of the last turn among them.
@@ -125,11 +129,13 @@ fn is_turn(stored: &StoredEvent) -> bool {
     matches!(stored.event.data, EventData::TurnRequest { .. } | EventData::TurnResponse { .. })
 }
 
-/// The turn that began and did not end, and when it began.
-fn open_turn(events: &[StoredEvent]) -> Option<(TurnId, Timestamp)> {
+/// The turn that began and did not end, when it began, and what was sent with its message.
+fn open_turn(events: &[StoredEvent]) -> Option<(TurnId, Timestamp, Option<Arc<Value>>)> {
     let last = events.iter().rev().find(|stored| is_turn(stored))?;
     match &last.event.data {
-        EventData::TurnRequest { turn_id, timestamp, .. } => Some((turn_id.clone(), *timestamp)),
+        EventData::TurnRequest { turn_id, timestamp, options, .. } => {
+            Some((turn_id.clone(), *timestamp, options.clone().map(Arc::new)))
+        }
         _ => None,
     }
 }

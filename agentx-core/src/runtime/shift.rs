@@ -288,7 +288,7 @@ async fn next_queued(writer: &mut Writer) -> Result<Option<OpenTurn>> {
         let turn_id = TurnId::fresh(&*agent.shared.host.ids);
         let body = MessageBody::User { content: next.content };
         let user = Message::new(next.id.clone(), next.timestamp, body);
-        return turn::begin(writer, turn_id, user, vec![next.id], None).await.map(Some);
+        return turn::begin(writer, turn_id, user, vec![next.id], next.options).await.map(Some);
     }
 }
 

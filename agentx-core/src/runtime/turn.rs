@@ -39,7 +39,8 @@ pub(super) async fn begin(
     let agent = writer.agent().clone();
     let ledger = spent::ledger(&agent).await?;
     let shown = history::shown_ids(&writer.history);
-    let (machine, events) = TurnMachine::start(turn_id.clone(), user);
+    let told = options.as_deref().cloned();
+    let (machine, events) = TurnMachine::start_with(turn_id.clone(), user, told);
     let machine = machine.with_history(shown);
     let at = agent.shared.host.now();
     let with = With { taken, ..With::default() };
@@ -144,8 +145,9 @@ impl OpenTurn {
         machine: TurnMachine,
         resume: Vec<ResumedCall>,
         ledger: Ledger,
+        options: Option<Arc<Value>>,
     ) -> Self {
-        let turn = Self::new(writer, turn_id, machine, resume, ledger, None);
+        let turn = Self::new(writer, turn_id, machine, resume, ledger, options);
         turn.agent.set_state(turn.machine.state());
         turn
     }

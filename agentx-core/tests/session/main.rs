@@ -5,6 +5,7 @@ mod elsewhere;
 mod ending;
 mod forks;
 mod moments;
+mod options;
 mod order;
 #[path = "../support/mod.rs"]
 mod support;

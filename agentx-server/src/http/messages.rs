@@ -34,8 +34,6 @@ pub(super) async fn send(
     Body(mut params): Body,
 ) -> Result<Events, Failure> {
     params.insert("agentId".to_owned(), json!(id));
-    // The answer is the turn.
-    params.remove("wait");
     let running = shared.service.agent_of_id(&caller.owner, &id).await?;
     // From before the message on: the first event is the message itself.
     let subscription = running.agent.subscribe();

@@ -1,5 +1,8 @@
 //! What is served over HTTP, as programs read it: an `OpenAPI` 3.1 document.
 
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Code;
@@ -45,6 +48,26 @@ pub(super) fn document(version: &str) -> Value {
             },
         },
     })
+}
+
+/// The members that the body of a request may have; none where the document does not say. Whoever embeds the server may
+/// serve all of it below a path of its own.
+pub(super) fn members(method: &Method, path: &str) -> Option<&'static BTreeSet<String>> {
+    static BODIES: LazyLock<Vec<(String, &str, BTreeSet<String>)>> = LazyLock::new(|| {
+        let schemas = schemas();
+        let members = |schema: &Value| {
+            let name = schema.get("$ref").and_then(Value::as_str).and_then(|name| name.rsplit('/').next());
+            let schema = name.and_then(|name| schemas.get(name)).unwrap_or(schema);
+            let members = schema.get("properties").and_then(Value::as_object);
+            members.into_iter().flat_map(Map::keys).cloned().collect()
+        };
+        let bodies =
+            operations().into_iter().filter_map(|asked| Some((asked.method, asked.path, asked.request?)));
+        bodies.map(|(method, path, schema)| (method.to_uppercase(), path, members(&schema))).collect()
+    });
+    let mut bodies = BODIES.iter();
+    let found = bodies.find(|(asked, served, _)| asked == method.as_str() && path.ends_with(served));
+    found.map(|(.., members)| members)
 }
 
 /// One thing that can be asked for.
@@ -132,6 +155,7 @@ fn of_containers() -> Vec<Operation> {
         asks("get", "/api/images/{id}/messages", "The messages of an image, a page at a time")
             .answer(200, named("Messages")),
         asks("post", "/api/images/{id}/agents", "Runs the agent of an image, or gives the one that runs")
+            .body(partly(&json!({"agentId": text()}), &[]))
             .answer(200, named("Run"))
             .answer(201, named("Run")),
     ]
@@ -149,10 +173,7 @@ fn of_agents() -> Vec<Operation> {
             "/api/agents/{id}/messages",
             "Sends a message; answers with the events up to its turn's end",
         )
-        .body(partly(
-            &json!({"content": named("Content"), "options": partly(&json!({"model": text()}), &[])}),
-            &["content"],
-        ))
+        .body(partly(&json!({"content": named("Content"), "options": named("MessageOptions")}), &["content"]))
         .told(EVENTS, events),
         asks("get", "/api/agents/{id}/events", "All events of an agent, from now on or behind Last-Event-ID")
             .told(EVENTS, events),
@@ -212,12 +233,16 @@ fn schemas() -> Value {
     let changes = json!({
         "name": text(), "description": text(), "systemPrompt": text(), "mcpServers": {},
         "customData": {"type": "object"}, "model": maybe("string"),
+        "thinking": {"enum": ["disabled", "low", "medium", "high", "", null]}, "providerOptions": provider_options(),
+        "roleId": maybe("string"),
     });
+    let options = json!({"model": text(), "thinking": thinking(), "providerOptions": provider_options()});
     let image = json!({
         "imageId": text(), "containerId": text(), "sessionId": text(), "parentImageId": text(), "name": text(),
         "description": text(), "systemPrompt": text(), "mcpServers": {}, "metadata": {"type": "object"},
         "customData": {"type": "object"}, "createdAt": count(), "updatedAt": count(), "online": {"type": "boolean"},
-        "agentId": text(), "model": text(),
+        "agentId": text(), "model": text(), "thinking": thinking(), "providerOptions": {"type": "object"},
+        "roleId": text(),
     });
     let agent = json!({
         "agentId": text(), "imageId": text(), "containerId": text(), "sessionId": text(),
@@ -255,6 +280,7 @@ fn schemas() -> Value {
     let messages = json!({"imageId": text(), "messages": list(&named("Message")), "next": next});
     json!({
         "ImageChanges": partly(&changes, &[]),
+        "MessageOptions": partly(&options, &[]),
         "Image": partly(&image, &["imageId", "containerId", "sessionId", "name", "createdAt", "updatedAt"]),
         "Agent": object(&agent),
         "Run": object(&run),
@@ -289,6 +315,21 @@ fn partly(members: &Value, required: &[&str]) -> Value {
 
 fn list(items: &Value) -> Value {
     json!({"type": "array", "items": items})
+}
+
+/// How much a model thinks.
+fn thinking() -> Value {
+    json!({"enum": ["disabled", "low", "medium", "high"]})
+}
+
+/// What is of one provider alone.
+fn provider_options() -> Value {
+    let thinking = json!({"type": {"enum": ["disabled", "adaptive", "enabled"]}, "budgetTokens": count()});
+    let anthropic = json!({
+        "thinking": partly(&thinking, &["type"]), "effort": {"enum": ["low", "medium", "high", "xhigh", "max"]},
+        "disableParallelToolUse": {"type": "boolean"},
+    });
+    partly(&json!({"anthropic": partly(&anthropic, &[])}), &[])
 }
 
 fn text() -> Value {
@@ -354,8 +395,6 @@ fn responses(answers: Vec<Answer>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]

@@ -146,8 +146,9 @@ pub(super) async fn run_image(
     State(shared): Served,
     Extension(owner): Caller,
     Path(id): Path<String>,
+    Body(body): Body,
 ) -> Result<(StatusCode, Json<Value>), Failure> {
-    let answer = call(&shared, &owner, Method::ImageRun, Object::new(), ("imageId", &id)).await?;
+    let answer = call(&shared, &owner, Method::ImageRun, body, ("imageId", &id)).await?;
     let reused = answer.0.get("reused") == Some(&Value::Bool(true));
     Ok((if reused { StatusCode::OK } else { StatusCode::CREATED }, answer))
 }

@@ -1,11 +1,11 @@
 use std::{fmt, sync::Arc};
 
-use agentx_core::{Driver, DriverEvent, DriverStream, Error, ErrorKind, Outcome, Result, Turn};
+use agentx_core::{Driver, DriverEvent, DriverStream, Error, ErrorKind, ModelTable, Outcome, Result, Turn};
 use agentx_resource::{ApiSupply, LLMProvider};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
 
-use super::{Choice, LlmProtocol, Llms, choice::Answering};
+use super::{Choice, LlmProtocol, Llms, choice::Answering, options::AnswerOptions};
 use crate::Owner;
 
 /// The key of an image's metadata, and of what is sent with a message, that has a [`Choice`].
@@ -15,7 +15,7 @@ pub(crate) const CHOICE: &str = "llm";
 type Make = dyn Fn(Arc<dyn LLMProvider<ApiSupply>>) -> Arc<dyn Driver> + Send + Sync;
 
 /// Has each turn answered by the LLM definition that its message or its image names, or that is its owner's default one;
-/// by another driver where there is none.
+/// by another driver where there is none. How much the model is to think is set as they say, too.
 ///
 /// A definition is read anew for each call of the model, so that another key holds from the next call on.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct LlmDriver {
     own: Arc<dyn Driver>,
     llms: Llms,
     anthropic: Arc<Make>,
+    /// How much a model thinks is said to each in its own way.
+    models: Arc<ModelTable>,
 }
 
 impl LlmDriver {
@@ -33,12 +35,13 @@ impl LlmDriver {
         llms: Llms,
         anthropic: impl Fn(Arc<dyn LLMProvider<ApiSupply>>) -> Arc<dyn Driver> + Send + Sync + 'static,
     ) -> Self {
-        Self { own: Arc::new(own), llms, anthropic: Arc::new(anthropic) }
+        let models = Arc::new(ModelTable::known());
+        Self { own: Arc::new(own), llms, anthropic: Arc::new(anthropic), models }
     }
 
     /// The driver of a turn, which gets the model that it is to ask.
     async fn choose(&self, turn: &mut Turn) -> Result<Arc<dyn Driver>> {
-        let Some(image) = &turn.image else { return Ok(self.own.clone()) };
+        let Some(image) = turn.image.clone() else { return Ok(self.own.clone()) };
         let Some(owner) = Owner::of(&image.container_id) else { return Ok(self.own.clone()) };
         let said = turn.options.as_deref().and_then(|options| options.get(CHOICE));
         let choice = said.or_else(|| image.spec.metadata.get(CHOICE)).map(|said| {
@@ -48,20 +51,27 @@ impl LlmDriver {
                     .with_source(error)
             })
         });
-        match self.llms.answering(&owner, choice.transpose()?).await? {
+        let driver = match self.llms.answering(&owner, choice.transpose()?).await? {
             Answering::Own(model) => {
                 turn.settings.model = model.or_else(|| turn.settings.model.take());
-                Ok(self.own.clone())
+                self.own.clone()
             }
             Answering::Llm { id, protocol, model } => {
                 // What the server would ask its own for means nothing there.
                 turn.settings.model = model;
                 let supply = Arc::new(Supply { llms: self.llms.clone(), owner, id });
-                Ok(match protocol {
+                match protocol {
                     LlmProtocol::Anthropic => (self.anthropic)(supply),
-                })
+                }
             }
-        }
+        };
+        let known = turn.settings.model.as_deref().and_then(|model| self.models.get(model));
+        // What is said of the message counts more.
+        let of_image = AnswerOptions::of(|key| image.spec.metadata.get(key))?;
+        let of_message = AnswerOptions::of(|key| turn.options.as_deref()?.get(key))?;
+        of_image.apply(&mut turn.settings, known);
+        of_message.apply(&mut turn.settings, known);
+        Ok(driver)
     }
 }
 

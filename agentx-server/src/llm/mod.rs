@@ -6,6 +6,7 @@
 
 mod choice;
 mod driver;
+mod options;
 mod record;
 mod schema;
 
@@ -19,7 +20,11 @@ use std::{
 use agentx_core::{Error, Result};
 use agentx_sql::{Executor, Rows, Statement};
 
-pub(crate) use self::{choice::Choice, driver::CHOICE};
+pub(crate) use self::{
+    choice::Choice,
+    driver::CHOICE,
+    options::{Level, PROVIDER_OPTIONS, ProviderOptions, THINKING},
+};
 pub use self::{
     driver::LlmDriver,
     record::{Llm, LlmChanges, LlmProtocol, NewLlm},

@@ -31,10 +31,14 @@ pub(super) struct AgentOrImage {
 }
 
 impl Service {
-    pub(super) fn get_agent(&self, owner: &Owner, params: &ByAgent) -> Answer {
-        let agent = self.current(owner, &params.agent_id).map(|running| described(owner, &running));
+    /// An agent that was not run since the server began is taken up again: who asks has known it.
+    pub(super) async fn get_agent(&self, owner: &Owner, params: ByAgent) -> Outcome {
+        let agent = match self.agent_of_id(owner, &params.agent_id).await {
+            Err(failure) if failure.code == Code::NotFound => None,
+            found => Some(described(owner, &found?)),
+        };
         let exists = agent.is_some();
-        Answer::of(json!({"agent": agent, "exists": exists}))
+        Ok(Answer::of(json!({"agent": agent, "exists": exists})))
     }
 
     pub(super) fn list_agents(&self, owner: &Owner, params: InContainer) -> Outcome {
@@ -50,21 +54,20 @@ impl Service {
     }
 
     pub(super) async fn destroy_agent(&self, owner: &Owner, params: ByAgent) -> Outcome {
-        let former = self.running.former(owner, &params.agent_id);
-        let found = self.current(owner, &params.agent_id);
-        let success = found.is_some() || former.is_some();
-        if let Some(running) = found {
-            self.stop(&running).await;
-        } else if let Some(former) = former {
-            self.running.remove(&former.image);
+        let image = match self.running.find(owner, &params.agent_id) {
+            Some(running) => Some(running.agent.image_id().clone()),
+            None => self.image_of_agent(owner, &params.agent_id).await?.map(|image| image.image_id),
+        };
+        if let Some(image) = &image {
+            self.end_agent(owner, image).await?;
         }
-        Ok(Answer::of(json!({"agentId": params.agent_id, "success": success})))
+        Ok(Answer::of(json!({"agentId": params.agent_id, "success": image.is_some()})))
     }
 
     pub(super) async fn destroy_agents(&self, owner: &Owner, params: ByContainer) -> Outcome {
         let container: ContainerId = owner.container(&params.container_id)?;
         for running in self.running.of(owner).iter().filter(|running| running.container == container) {
-            self.stop(running).await;
+            self.end_agent(owner, running.agent.image_id()).await?;
         }
         Ok(Answer::of(json!({"containerId": params.container_id})))
     }
@@ -87,30 +90,20 @@ impl Service {
             return Err(Failure::params("Either agentId or imageId is required"));
         };
         let image = self.image(owner, image).await?;
-        let (running, _) =
-            self.running.run(&self.runtime, owner, &image.container_id, &image.image_id).await?;
-        Ok(running.agent)
+        Ok(self.running.run(&self.runtime, owner, &image).await?.0.agent)
     }
 
-    /// The agent of this id. One that was let go is run again, under another id: whoever was away for long goes on.
+    /// The agent of this id. One that nobody wanted for long, or that ran before the server began anew, is run again.
     pub(crate) async fn agent_of_id(&self, owner: &Owner, id: &str) -> Outcome<RunningAgent> {
         if let Some(running) = self.running.find(owner, id) {
             return Ok(running);
         }
-        let Some(former) = self.running.former(owner, id) else {
-            return Err(Failure::not_found("Agent", shown(id)));
-        };
-        Ok(self.running.run(&self.runtime, owner, &former.container, &former.image).await?.0)
+        let missing = || Failure::not_found("Agent", shown(id));
+        let image = self.image_of_agent(owner, id).await?.ok_or_else(missing)?;
+        Ok(self.running.run(&self.runtime, owner, &image).await?.0)
     }
 
-    /// The agent of this id, or the one that took its place since it was let go.
-    fn current(&self, owner: &Owner, id: &str) -> Option<RunningAgent> {
-        self.running.find(owner, id).or_else(|| {
-            let former = self.running.former(owner, id)?;
-            self.running.of_image(owner, &former.image)
-        })
-    }
-
+    /// Ends what an agent does, and lets it go. It keeps its id.
     pub(super) async fn stop(&self, running: &RunningAgent) {
         let image = running.agent.image_id();
         self.running.remove(image);

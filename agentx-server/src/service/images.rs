@@ -1,9 +1,14 @@
-use agentx_core::{ContainerId, ImageRecord, ImageSpec, MessagePage};
-use serde::Deserialize;
+use agentx_core::{ContainerId, ImageRecord, ImageSpec, MessagePage, SessionRepositoryExt as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::{Answer, Object, Outcome, Service, containers::InContainer, emptied};
-use crate::{Owner, failure::Failure, llm::CHOICE, wire};
+use crate::{
+    Owner,
+    failure::Failure,
+    llm::{CHOICE, PROVIDER_OPTIONS, THINKING},
+    wire,
+};
 
 /// Where the images of a client land that knows no containers.
 const DEFAULT_CONTAINER: &str = "default";
@@ -17,13 +22,23 @@ const MESSAGE_BYTES: usize = 4 << 20;
 /// How many messages are read from the store at once.
 const READ: usize = 32;
 
-/// The keys of an image's metadata that clients may write.
-const CUSTOM_DATA: &str = "customData";
+/// The keys of an image's metadata that clients may write, and that nothing here reads.
+pub(crate) const CUSTOM_DATA: &str = "customData";
+pub(crate) const ROLE_ID: &str = "roleId";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ByImage {
     pub(super) image_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RunImage {
+    image_id: String,
+    /// What its client calls the agent.
+    #[serde(default, alias = "instanceId")]
+    agent_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +72,31 @@ struct Changes {
     /// An LLM definition, by its id or name, or a model's name; none where it is empty or null.
     #[serde(deserialize_with = "emptied")]
     model: Option<String>,
+    /// How much the model thinks; as it likes where it is empty or null.
+    #[serde(deserialize_with = "emptied")]
+    thinking: Option<String>,
+    /// What is of one provider alone; nothing where it is empty or null.
+    #[serde(deserialize_with = "said")]
+    provider_options: Option<Object>,
+    /// The client's own word for whom the agent is.
+    #[serde(deserialize_with = "emptied")]
+    role_id: Option<String>,
+}
+
+/// Null is an object without members, and not what is not there.
+fn said<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Object>, D::Error> {
+    Option::<Object>::deserialize(from).map(|object| Some(object.unwrap_or_default()))
+}
+
+/// Keeps a value under a key, or keeps it no more where it is empty.
+fn keep(spec: &mut ImageSpec, key: &str, value: Value) {
+    let is_empty =
+        value.as_str().is_some_and(str::is_empty) || value.as_object().is_some_and(Object::is_empty);
+    if is_empty {
+        spec.metadata.remove(key);
+    } else {
+        spec.metadata.insert(key.to_owned(), value);
+    }
 }
 
 impl Service {
@@ -69,6 +109,18 @@ impl Service {
                 let choice = self.choice(owner, model).await?;
                 spec.metadata.insert(CHOICE.to_owned(), json!(choice));
             }
+        }
+        if let Some(level) = &changes.thinking {
+            if !level.is_empty() {
+                self.check_option(THINKING, &json!(level))?;
+            }
+            keep(spec, THINKING, json!(level));
+        }
+        if let Some(options) = &changes.provider_options {
+            if !options.is_empty() {
+                self.check_option(PROVIDER_OPTIONS, &json!(options))?;
+            }
+            keep(spec, PROVIDER_OPTIONS, json!(options));
         }
         changes.apply(spec);
         Ok(())
@@ -85,6 +137,9 @@ impl Changes {
         spec.mcp_servers = self.mcp_servers.or(spec.mcp_servers.take());
         if let Some(data) = self.custom_data {
             spec.metadata.insert(CUSTOM_DATA.to_owned(), Value::Object(data));
+        }
+        if let Some(role) = self.role_id {
+            keep(spec, ROLE_ID, json!(role));
         }
     }
 }
@@ -161,10 +216,16 @@ impl Service {
         Ok(Answer::of(json!({"imageId": params.image_id})))
     }
 
-    pub(super) async fn run_image(&self, owner: &Owner, params: ByImage) -> Outcome {
-        let image = self.image(owner, &params.image_id).await?;
+    /// Runs the agent of an image. One that runs keeps the id that it has, whatever its client would call it.
+    pub(super) async fn run_image(&self, owner: &Owner, params: RunImage) -> Outcome {
+        let mut image = self.image(owner, &params.image_id).await?;
+        if let Some(id) = &params.agent_id
+            && self.running.of_image(owner, &image.image_id).is_none()
+        {
+            image = self.name_agent(owner, &image.image_id, id).await?;
+        }
         let container = &image.container_id;
-        let (running, reused) = self.running.run(&self.runtime, owner, container, &image.image_id).await?;
+        let (running, reused) = self.running.run(&self.runtime, owner, &image).await?;
         let result = json!({
             "imageId": image.image_id,
             "agentId": running.agent.id(),
@@ -177,13 +238,15 @@ impl Service {
 
     pub(super) async fn stop_image(&self, owner: &Owner, params: ByImage) -> Outcome {
         if let Some(image) = self.image_or_none(owner, &params.image_id).await? {
-            self.running.remove(&image.image_id);
-            self.runtime.stop(&image.image_id).await;
+            self.end_agent(owner, &image.image_id).await?;
         }
         Ok(Answer::of(json!({"imageId": params.image_id})))
     }
 
     pub(super) async fn update_image(&self, owner: &Owner, params: UpdateImage) -> Outcome {
+        let account = self.accounts.of(owner);
+        // Of two changes at once the second sees the first.
+        let _alone = account.places.lock().await;
         let mut image = self.image(owner, &params.image_id).await?;
         self.apply(owner, params.updates, &mut image.spec).await?;
         let image = self.runtime.update_image(image).await?;
@@ -193,7 +256,7 @@ impl Service {
     pub(super) async fn image_messages(&self, owner: &Owner, params: Messages) -> Outcome {
         let image = self.image(owner, &params.image_id).await?;
         let limit = params.limit.unwrap_or(MESSAGES).clamp(1, MESSAGES);
-        let rewound = self.rewound(&image.session_id).await?;
+        let rewound = self.repositories.sessions.rewound(&image.session_id).await?;
         let (mut messages, mut place, mut count, mut bytes) = (Vec::new(), params.after, 0, 0);
         // There may be more: whoever wants them asks again behind this.
         let next = loop {

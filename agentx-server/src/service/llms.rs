@@ -6,7 +6,7 @@ use super::{Answer, Outcome, Service, emptied, shown};
 use crate::{
     Owner,
     failure::{Code, Failure},
-    llm::{Choice, Llm, LlmChanges, Llms, NewLlm},
+    llm::{Choice, Level, Llm, LlmChanges, Llms, NewLlm, ProviderOptions, THINKING},
 };
 
 #[derive(Deserialize)]
@@ -123,7 +123,17 @@ impl Service {
         Ok(self.llms()?.choose(owner, model).await?)
     }
 
-    fn llms(&self) -> Outcome<&Llms> {
+    /// Whether there is a setting for what a client says of how its model answers.
+    pub(super) fn check_option(&self, key: &str, value: &Value) -> Outcome<()> {
+        self.llms()?;
+        let checked = match key {
+            THINKING => Level::deserialize(value).map(drop),
+            _ => ProviderOptions::deserialize(value).map(drop),
+        };
+        checked.map_err(|error| Failure::params(format!("{key}: {error}")))
+    }
+
+    pub(super) fn llms(&self) -> Outcome<&Llms> {
         let none =
             || Failure::new(Code::Unsupported, "this server has one model, and keeps no LLM definitions");
         self.llms.as_ref().ok_or_else(none)

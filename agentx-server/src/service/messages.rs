@@ -1,14 +1,16 @@
 use std::sync::Arc;
 
-use agentx_core::{Agent, ContentPart, ErrorKind, MessageBody, MessageId, MessagePage};
+use agentx_core::{
+    Agent, ContentPart, ErrorKind, MessageBody, MessageId, MessagePage, SessionRepositoryExt as _,
+};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Answer, Outcome, Service, agents::AgentOrImage, shown};
+use super::{Answer, Object, Outcome, Service, agents::AgentOrImage, shown};
 use crate::{
     Owner,
-    failure::{Code, Failure},
-    llm::CHOICE,
+    failure::Failure,
+    llm::{CHOICE, PROVIDER_OPTIONS, THINKING},
 };
 
 /// How many messages are read at once on the way to one.
@@ -25,14 +27,19 @@ pub(super) struct SendMessage {
     wait: bool,
     /// What holds for this message alone.
     #[serde(default)]
-    options: Options,
+    options: Option<MessageOptions>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Options {
-    /// As that of an image.
+/// As those of an image. One that there is no setting for is refused.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MessageOptions {
+    #[serde(default)]
     model: Option<String>,
+    #[serde(default)]
+    thinking: Option<Value>,
+    #[serde(default)]
+    provider_options: Option<Value>,
 }
 
 fn waits() -> bool {
@@ -59,8 +66,8 @@ impl Service {
     /// The message is stored when this is done, and the answer names its turn. While the agent is at work it is queued, and its turn follows.
     pub(super) async fn send_message(&self, owner: &Owner, params: SendMessage) -> Outcome {
         let agent = self.agent(owner, &params.to).await?;
-        let options = match &params.options.model {
-            Some(model) => Some(Arc::new(json!({CHOICE: self.choice(owner, model).await?}))),
+        let options = match params.options {
+            Some(options) => self.said(owner, options).await?.map(Arc::new),
             None => None,
         };
         let content = match params.content {
@@ -77,18 +84,30 @@ impl Service {
                 answer.result.insert("turnId".to_owned(), json!(turn.turn_id()));
                 answer.turn = params.wait.then_some(turn);
             }
-            Err(error) if error.kind() == ErrorKind::Busy && options.is_some() => {
-                let problem = "the agent is at work: a message with options is not queued, send it when the turn is over";
-                return Err(Failure::new(Code::Busy, problem));
-            }
             Err(error) if error.kind() == ErrorKind::Busy => {
-                let message = agent.queue_parts(content).await?;
+                let message = agent.queue_with(content, options).await?;
                 answer.result.insert("queued".to_owned(), json!(true));
                 answer.result.insert("messageId".to_owned(), json!(message));
             }
             Err(error) => return Err(error.into()),
         }
         Ok(answer)
+    }
+
+    /// What is sent along with a message, for the driver of its turn.
+    async fn said(&self, owner: &Owner, options: MessageOptions) -> Outcome<Option<Value>> {
+        let mut said = Object::new();
+        if let Some(model) = &options.model {
+            said.insert(CHOICE.to_owned(), json!(self.choice(owner, model).await?));
+        }
+        let answered = [(THINKING, options.thinking), (PROVIDER_OPTIONS, options.provider_options)];
+        for (key, value) in answered {
+            if let Some(value) = value {
+                self.check_option(key, &value)?;
+                said.insert(key.to_owned(), value);
+            }
+        }
+        Ok((!said.is_empty()).then_some(Value::Object(said)))
     }
 
     /// Keeps the conversation up to and with a message; where that is in the middle of a turn, up to the turn's end.
@@ -106,7 +125,7 @@ impl Service {
         let missing = || Failure::not_found("Message", shown(message));
         let id = MessageId::new(message).map_err(|_| missing())?;
         let sessions = &self.repositories.sessions;
-        let rewound = self.rewound(agent.session_id()).await?;
+        let rewound = sessions.rewound(agent.session_id()).await?;
         let kept = sessions.find_message(agent.session_id(), &id).await?;
         let mut place = kept.filter(|stored| rewound.keeps(stored)).ok_or_else(missing)?.seq;
         let (mut first, mut count) = (None, 0);
@@ -118,7 +137,7 @@ impl Service {
                 if first.is_none() && matches!(stored.message.body, MessageBody::User { .. }) {
                     first = Some(stored.message.id.clone());
                 }
-                count += usize::from(first.is_some());
+                count += usize::from(first.is_some() && stored.message.body.is_said());
             }
         }
     }

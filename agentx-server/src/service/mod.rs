@@ -4,11 +4,11 @@ mod agents;
 mod approvals;
 mod containers;
 mod files;
+mod identity;
 mod images;
 mod llms;
 mod messages;
 mod method;
-mod rewound;
 mod running;
 mod tenants;
 
@@ -23,6 +23,8 @@ use serde_json::{Map, Value};
 
 pub use self::files::WorkspaceFiles;
 pub(crate) use self::{
+    identity::IDENTITY,
+    images::{CUSTOM_DATA, ROLE_ID},
     method::Method,
     running::{Running, RunningAgent, Started},
 };
@@ -99,7 +101,7 @@ impl Service {
             Method::ImageStop => self.stop_image(owner, parse(params)?).await,
             Method::ImageUpdate => self.update_image(owner, parse(params)?).await,
             Method::ImageMessages => self.image_messages(owner, parse(params)?).await,
-            Method::AgentGet => Ok(self.get_agent(owner, &parse(params)?)),
+            Method::AgentGet => self.get_agent(owner, parse(params)?).await,
             Method::AgentList => self.list_agents(owner, parse(params)?),
             Method::AgentDestroy => self.destroy_agent(owner, parse(params)?).await,
             Method::AgentDestroyAll => self.destroy_agents(owner, parse(params)?).await,
@@ -131,12 +133,8 @@ impl Service {
     pub(crate) async fn agent_of_session(&self, owner: &Owner, session: &SessionId) -> Outcome<RunningAgent> {
         let missing = || Failure::not_found("Session", session);
         let session = self.repositories.sessions.find_session(session).await?.ok_or_else(missing)?;
-        if owner.name_of(&session.container_id).is_none() {
-            return Err(missing());
-        }
-        let running =
-            self.running.run(&self.runtime, owner, &session.container_id, &session.image_id).await?;
-        Ok(running.0)
+        let image = self.image_or_none(owner, session.image_id.as_str()).await?.ok_or_else(missing)?;
+        Ok(self.running.run(&self.runtime, owner, &image).await?.0)
     }
 
     /// An image of `owner`'s.

@@ -1,15 +1,16 @@
 //! The agents that run.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use agentx_core::{Agent, AgentId, AgentState, ContainerId, Cursor, ImageId, Runtime};
+use agentx_core::{Agent, AgentId, AgentState, ContainerId, Cursor, ImageId, ImageRecord, Runtime};
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::broadcast::{self, error::RecvError};
 
+use super::identity::agent_id;
 use crate::{Owner, failure::Failure, quota::Gate, wire::FramesOf};
 
 /// How many agents may begin to run before whoever listens for them looks.
@@ -17,9 +18,6 @@ const STARTED: usize = 256;
 
 /// How many agents are let go before those that wait to run another one have their turn.
 const AT_ONCE: usize = 64;
-
-/// Of so many agents that were let go it is known which image they ran.
-const FORMER: usize = 10_000;
 
 /// An agent that runs, and whose it is.
 #[derive(Clone, Debug)]
@@ -54,42 +52,37 @@ pub(crate) struct Running {
 
 #[derive(Debug, Default)]
 struct State {
-    agents: HashMap<AgentId, Entry>,
     /// The agent of each image.
-    images: HashMap<ImageId, AgentId>,
+    agents: HashMap<ImageId, Entry>,
+    /// The images of an owner's agents. An id is its owner's alone: two may choose the same.
+    ids: HashMap<Owner, BTreeMap<AgentId, ImageId>>,
     listeners: HashMap<Owner, broadcast::Sender<RunningAgent>>,
-    former: FormerAgents,
 }
 
-/// What agents that were let go had run, the oldest first.
-#[derive(Debug, Default)]
-struct FormerAgents {
-    agents: HashMap<AgentId, Former>,
-    order: VecDeque<AgentId>,
-}
-
-/// What an agent that was let go had run.
-#[derive(Clone, Debug)]
-pub(crate) struct Former {
-    pub(crate) image: ImageId,
-    pub(crate) container: ContainerId,
-    owner: Owner,
-}
-
-impl FormerAgents {
-    fn insert(&mut self, agent: AgentId, former: Former) {
-        if self.order.len() >= FORMER
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.agents.remove(&oldest);
-        }
-        self.order.push_back(agent.clone());
-        self.agents.insert(agent, former);
+impl State {
+    /// The agents of an owner, in the order of their ids.
+    fn of(&self, owner: &Owner) -> impl Iterator<Item = &RunningAgent> {
+        let images = self.ids.get(owner).into_iter().flat_map(BTreeMap::values);
+        images.filter_map(|image| self.agents.get(image)).map(|entry| &entry.running)
     }
 
-    fn forget(&mut self, image: &ImageId) {
-        self.agents.retain(|_, former| former.image != *image);
-        self.order.retain(|agent| self.agents.contains_key(agent));
+    fn insert(&mut self, running: RunningAgent) {
+        let (id, image) = (running.agent.id().clone(), running.agent.image_id().clone());
+        self.ids.entry(running.owner.clone()).or_default().insert(id, image.clone());
+        self.agents.insert(image, Entry { running, used: Instant::now() });
+    }
+
+    fn remove(&mut self, image: &ImageId) {
+        let Some(Entry { running, .. }) = self.agents.remove(image) else { return };
+        if let Some(ids) = self.ids.get_mut(&running.owner) {
+            // Unless another image's agent was given this id meanwhile.
+            if ids.get(running.agent.id()) == Some(image) {
+                ids.remove(running.agent.id());
+            }
+            if ids.is_empty() {
+                self.ids.remove(&running.owner);
+            }
+        }
     }
 }
 
@@ -115,35 +108,33 @@ impl Entry {
 }
 
 impl Running {
-    /// The agent of an image, and whether it ran before.
+    /// The agent of an image of the owner's, and whether it ran before.
     pub(crate) async fn run(
         &self,
         runtime: &Runtime,
         owner: &Owner,
-        container: &ContainerId,
-        image: &ImageId,
+        image: &ImageRecord,
     ) -> Result<(RunningAgent, bool), Failure> {
         let _staying = self.letting_go.read().await;
-        let agent = runtime.run(image).await?;
+        let agent = runtime.run_as(&image.image_id, &agent_id(image)?).await?;
         let mut state = self.lock();
-        if let Some(entry) = state.agents.get_mut(agent.id()) {
+        if let Some(entry) = state.agents.get_mut(&image.image_id)
+            && entry.running.agent == agent
+        {
             return Ok((entry.use_now(), true));
         }
         // Of an image there is one: what ran before is gone.
-        if let Some(before) = state.images.insert(image.clone(), agent.id().clone()) {
-            state.agents.remove(&before);
-        }
+        state.remove(&image.image_id);
         let listeners = Gate::default();
         let running = RunningAgent {
             from: agent.subscribe().cursor(),
             agent,
-            container: container.clone(),
+            container: image.container_id.clone(),
             frames: Arc::new(FramesOf::new(listeners.clone())),
             listeners,
             owner: owner.clone(),
         };
-        let entry = Entry { running: running.clone(), used: Instant::now() };
-        state.agents.insert(running.agent.id().clone(), entry);
+        state.insert(running.clone());
         if let Some(listeners) = state.listeners.get(owner) {
             // Without a listener there is nobody to tell.
             drop(listeners.send(running.clone()));
@@ -151,10 +142,11 @@ impl Running {
         Ok((running, false))
     }
 
-    /// The agent of this id, where it is the owner's.
+    /// The agent of this id, where it runs and is the owner's.
     pub(crate) fn find(&self, owner: &Owner, id: &str) -> Option<RunningAgent> {
         let mut state = self.lock();
-        state.agents.get_mut(id).filter(|entry| entry.running.owner == *owner).map(Entry::use_now)
+        let image = state.ids.get(owner)?.get(id)?.clone();
+        state.agents.get_mut(&image).map(Entry::use_now)
     }
 
     /// Those of all owners that are at work.
@@ -165,32 +157,21 @@ impl Running {
         state.agents.values().map(|entry| &entry.running.agent).filter(is_at_work).cloned().collect()
     }
 
-    /// What an agent of this id had run, where it was the owner's and was let go.
-    pub(crate) fn former(&self, owner: &Owner, id: &str) -> Option<Former> {
-        self.lock().former.agents.get(id).filter(|former| former.owner == *owner).cloned()
-    }
-
     /// The agents of an owner, in the order of their ids.
     pub(crate) fn of(&self, owner: &Owner) -> Vec<RunningAgent> {
-        let state = self.lock();
-        let own = state.agents.values().map(|entry| &entry.running).filter(|running| running.owner == *owner);
-        let mut found: Vec<_> = own.cloned().collect();
-        found.sort_by(|one, other| one.agent.id().cmp(other.agent.id()));
-        found
+        self.lock().of(owner).cloned().collect()
     }
 
     /// Looks at each agent of an owner.
     pub(crate) fn each(&self, owner: &Owner, mut look: impl FnMut(&Agent)) {
-        let state = self.lock();
-        let own = state.agents.values().map(|entry| &entry.running).filter(|running| running.owner == *owner);
-        own.for_each(|running| look(&running.agent));
+        self.lock().of(owner).for_each(|running| look(&running.agent));
     }
 
     /// The agent of an image, where it runs and is the owner's.
     pub(crate) fn of_image(&self, owner: &Owner, image: &ImageId) -> Option<RunningAgent> {
         let state = self.lock();
-        let found = state.images.get(image).and_then(|agent| state.agents.get(agent));
-        found.map(|entry| &entry.running).filter(|running| running.owner == *owner).cloned()
+        let found = state.agents.get(image).map(|entry| &entry.running);
+        found.filter(|running| running.owner == *owner).cloned()
     }
 
     /// Lets those agents go that do nothing, that nobody listens to, and that nobody asked for in this time: what is left
@@ -213,23 +194,14 @@ impl Running {
         let entries = state.agents.values().filter(|entry| entry.is_idle(idle)).take(AT_ONCE);
         let gone: Vec<ImageId> = entries.map(|entry| entry.running.agent.image_id().clone()).collect();
         for image in &gone {
-            if let Some(agent) = state.images.remove(image)
-                && let Some(Entry { running, .. }) = state.agents.remove(&agent)
-            {
-                let RunningAgent { container, owner, .. } = running;
-                state.former.insert(agent, Former { image: image.clone(), container, owner });
-            }
+            state.remove(image);
         }
         gone
     }
 
-    /// Forgets the agents of an image, also those that were let go.
+    /// Forgets the agent of an image.
     pub(crate) fn remove(&self, image: &ImageId) {
-        let mut state = self.lock();
-        state.former.forget(image);
-        if let Some(agent) = state.images.remove(image) {
-            state.agents.remove(&agent);
-        }
+        self.lock().remove(image);
     }
 
     /// How many run.

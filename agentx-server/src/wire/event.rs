@@ -99,8 +99,22 @@ fn written<'event, T: Serialize>(
 impl<'event> Body<'event> {
     fn of(event: &'event Event, wire: Wire) -> Self {
         match (event.data.message(), &event.data, wire) {
-            (Some(Message { body: MessageBody::Rewind { before }, .. }), ..) => {
-                Self::As { name: "rewind", data: json!({INSTANCE: event.context.agent_id, "before": before}) }
+            (Some(Message { body: MessageBody::Rewind { before, kept, removed }, .. }), ..) => {
+                let mut data = json!({INSTANCE: event.context.agent_id, "before": before});
+                if let (Value::Object(data), 1..) = (&mut data, *removed) {
+                    data.insert("messageId".to_owned(), json!(kept));
+                    data.insert("truncatedCount".to_owned(), json!(removed));
+                }
+                Self::As { name: "rewind", data }
+            }
+            // What was sent with the message is for its driver, and in the server's own words.
+            (_, EventData::TurnRequest { options: Some(_), .. }, _) => {
+                let mut told = json!(event.data);
+                let mut data = told.get_mut("data").map(Value::take).unwrap_or_default();
+                if let Value::Object(data) = &mut data {
+                    data.remove("options");
+                }
+                Self::As { name: event.data.name(), data }
             }
             (Some(stored), ..) => {
                 Self::As { name: event.data.name(), data: message(stored).unwrap_or_else(|| json!(stored)) }

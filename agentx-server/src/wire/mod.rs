@@ -21,7 +21,11 @@ pub(crate) use self::{
     message::message,
     reply::{Asked, Wire, acknowledged, failure, reply},
 };
-use crate::{Owner, llm::CHOICE, service::Object};
+use crate::{
+    Owner,
+    llm::{CHOICE, PROVIDER_OPTIONS, THINKING},
+    service::{CUSTOM_DATA, IDENTITY, Object, ROLE_ID},
+};
 
 /// The name that an agent has since the third generation.
 const INSTANCE: &str = "instanceId";
@@ -32,17 +36,19 @@ pub(crate) fn image(owner: &Owner, image: &ImageRecord) -> Object {
     record.insert("containerId".to_owned(), json!(owner.name_of(&image.container_id)));
     // The application's own.
     record.remove("key");
-    if let Some(Value::Object(metadata)) = record.get_mut("metadata")
-        && let Some(data) = metadata.remove("customData")
-    {
-        record.insert("customData".to_owned(), data);
+    let Some(Value::Object(mut metadata)) = record.remove("metadata") else { return record };
+    // The server's own.
+    metadata.remove(IDENTITY);
+    for key in [CUSTOM_DATA, THINKING, PROVIDER_OPTIONS, ROLE_ID] {
+        if let Some(said) = metadata.remove(key) {
+            record.insert(key.to_owned(), said);
+        }
     }
-    if let Some(Value::Object(metadata)) = record.get_mut("metadata")
-        && let Some(Value::Object(mut choice)) = metadata.remove(CHOICE)
-    {
+    if let Some(Value::Object(mut choice)) = metadata.remove(CHOICE) {
         // Which definition that is is found again by its owner alone.
         record.insert("model".to_owned(), choice.remove("model").unwrap_or_default());
     }
+    record.insert("metadata".to_owned(), Value::Object(metadata));
     record
 }
 

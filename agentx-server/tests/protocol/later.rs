@@ -82,7 +82,8 @@ async fn the_newest_clients_prefix_and_call_agents_instances() {
     let rewound = json!({"instanceId": run["instanceId"], "messageId": answer});
     assert_eq!(client.call("runtime.rewind", rewound.clone()).await["truncatedCount"], 2);
     let told = client.find(|frame| frame["params"]["event"]["type"] == "rewind").await;
-    assert_eq!(told["params"]["event"]["data"]["before"], messages[2]["id"]);
+    let rewind = json!({"instanceId": run["instanceId"], "messageId": answer, "truncatedCount": 2, "before": messages[2]["id"]});
+    assert_eq!(told["params"]["event"]["data"], rewind);
     // What was cut off is no longer shown, and is not cut off again; what is said next stays.
     let left = client.call("runtime.image.messages", image.clone()).await["messages"].clone();
     assert_eq!(left, json!([messages[0], messages[1]]));

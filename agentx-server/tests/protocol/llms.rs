@@ -13,7 +13,7 @@ use agentx::{
 use agentx_provider_local::SqliteExecutor;
 use agentx_server::{
     Owner,
-    auth::{ApiKeys, KeyHash, Scope},
+    auth::{KeyHash, Scope},
     llm::{LlmDriver, LlmProtocol, Llms, NewLlm},
     tenant::{NewKey, NewTenant, Tenants},
 };
@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     api::Api,
-    support::{Client, Served, model, serve_driver},
+    support::{Client, Served, keys_of_ann_and_bob, model, serve_driver},
 };
 
 /// A Messages API that knows some keys. It says which model was asked for, and keeps what it was asked with.
@@ -34,6 +34,8 @@ struct Far {
     keys: Arc<Mutex<Vec<String>>>,
     /// The key and the model of each call that it answered.
     asked: Arc<Mutex<Vec<(String, String)>>>,
+    /// What it was asked last.
+    last: Arc<Mutex<Value>>,
 }
 
 impl Far {
@@ -55,6 +57,7 @@ impl Far {
             json!({"type": "message_stop"}),
         ];
         self.asked.lock().unwrap().push((key, model));
+        *self.last.lock().unwrap() = body.clone();
         let events =
             events.map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap()));
         (StatusCode::OK, [("content-type", "text/event-stream")], events.concat())
@@ -75,6 +78,12 @@ impl Far {
         *self.keys.lock().unwrap() = keys.iter().map(ToString::to_string).collect();
     }
 
+    /// Whether and how much the last call was to think.
+    fn thinking(&self) -> (Value, Value) {
+        let last = self.last.lock().unwrap();
+        (last["thinking"].clone(), last["output_config"]["effort"].clone())
+    }
+
     fn asked(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
@@ -92,13 +101,7 @@ async fn serve_on(llms: Llms, transport: ReqwestTransport) -> Served {
             MessagesModel::new(supply, transport.clone(), Arc::new(SystemClock)).with_settings(settings);
         Arc::new(ToolLoop::new(model))
     });
-    serve_driver(driver, |server| {
-        let keys = ApiKeys::new();
-        let key = |name: &str| (KeyHash::of(&format!("key-of-{name}")), Owner::new(name).unwrap());
-        keys.replace(vec![key("ann"), key("bob")]);
-        server.authenticator(keys).llms(llms)
-    })
-    .await
+    serve_driver(driver, |server| server.authenticator(keys_of_ann_and_bob()).llms(llms)).await
 }
 
 async fn serve() -> Served {
@@ -349,17 +352,76 @@ async fn definitions_are_kept_and_go_with_their_tenant() {
     assert_eq!(*llms.of(&bob).await.unwrap(), [kept]);
 }
 
-/// A busy agent queues plain messages; what is said of one turn is not kept for later.
 #[tokio::test]
-async fn a_message_with_a_model_of_its_own_is_not_queued() {
+async fn a_message_with_a_model_of_its_own_waits_for_its_turn_and_has_it_then() {
     let (served, far) = (serve().await, Far::default());
+    far.know(&["k"]);
     let mut ann = Client::connect(&served, Some("key-of-ann")).await;
     ann.llm("fast", far.serve().await, "k").await;
     let image = ann.image_with(json!(null)).await;
     let waiting = json!({"imageId": image, "content": "wait", "wait": false});
     ann.call("runtime.message.send", waiting).await;
-    let params = json!({"imageId": image, "content": "hello", "options": {"model": "fast"}});
-    let busy = ann.ask("runtime.message.send", params).await;
-    assert_eq!(busy["error"]["data"]["kind"], "busy", "{busy}");
+    let options = json!({"model": "fast", "thinking": "low"});
+    let params = json!({"imageId": image, "content": "hello", "options": options});
+    let queued = ann.call("runtime.message.send", params).await;
+    assert_eq!(queued["queued"], true, "{queued}");
     ann.call("runtime.instance.interrupt", json!({"imageId": image})).await;
+    loop {
+        let event = ann.event().await;
+        // What the driver is told is the server's own.
+        assert!(event["data"].get("options").is_none(), "{event}");
+        let said = &event["data"]["content"][0]["text"];
+        if event["type"] == "assistant_message" && said.is_string() {
+            assert_eq!(said, "I am fast-1.");
+            break;
+        }
+    }
+    assert_eq!(far.thinking(), (json!({"type": "adaptive"}), json!("low")));
+}
+
+#[tokio::test]
+async fn a_model_thinks_as_its_image_or_message_says() {
+    let (served, far) = (serve().await, Far::default());
+    far.know(&["k"]);
+    let mut ann = Client::connect(&served, Some("key-of-ann")).await;
+    ann.llm("fast", far.serve().await, "k").await;
+    let spec = json!({"model": "fast", "thinking": "high", "roleId": "reviewer"});
+    let record = ann.call("runtime.image.create", spec).await["record"].clone();
+    assert_eq!((&record["thinking"], &record["roleId"]), (&json!("high"), &json!("reviewer")));
+    let image = record["imageId"].clone();
+    let chat = |options: Value| json!({"imageId": image, "options": options});
+    ann.chat(chat(json!({}))).await;
+    assert_eq!(far.thinking(), (json!({"type": "adaptive"}), json!("high")));
+    ann.chat(chat(json!({"thinking": "disabled", "providerOptions": {"anthropic": {"effort": "low"}}})))
+        .await;
+    assert_eq!(far.thinking(), (json!({"type": "disabled"}), json!("low")), "the message's word counts more");
+    let budget = json!({"anthropic": {"thinking": {"type": "enabled", "budgetTokens": 2_000}}});
+    ann.chat(chat(json!({"providerOptions": budget}))).await;
+    assert_eq!(far.thinking(), (json!({"type": "enabled", "budget_tokens": 2_000}), json!("high")));
+
+    let changed = json!({"imageId": image, "updates": {"thinking": null, "providerOptions": budget}});
+    let record = ann.call("runtime.image.update", changed).await["record"].clone();
+    assert_eq!((&record["thinking"], &record["providerOptions"]), (&Value::Null, &budget));
+    ann.chat(chat(json!({}))).await;
+    assert_eq!(far.thinking(), (json!({"type": "enabled", "budget_tokens": 2_000}), Value::Null));
+    ann.call("runtime.image.update", json!({"imageId": image, "updates": {"providerOptions": {}}})).await;
+    ann.chat(chat(json!({}))).await;
+    assert_eq!(far.thinking(), (Value::Null, Value::Null));
+
+    for (options, told) in [
+        (json!({"thinking": "enormous"}), "enormous"),
+        (json!({"providerOptions": {"openai": {}}}), "openai"),
+        (json!({"providerOptions": {"anthropic": {"cacheControl": {}}}}), "cacheControl"),
+        (json!({"temperature": 1}), "temperature"),
+    ] {
+        let mut params = chat(options.clone());
+        params["content"] = json!("hi");
+        let refused = ann.ask("runtime.message.send", params).await["error"].clone();
+        assert_eq!(refused["code"], -32602, "{options}");
+        assert!(refused["message"].as_str().unwrap().contains(told), "{refused}");
+        if told != "temperature" {
+            let update = json!({"imageId": image, "updates": options});
+            assert_eq!(ann.ask("runtime.image.update", update).await["error"]["code"], -32602, "{told}");
+        }
+    }
 }

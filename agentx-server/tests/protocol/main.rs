@@ -15,6 +15,7 @@ mod first;
 mod hostile;
 mod hostile_server;
 mod http;
+mod identity;
 mod later;
 mod llms;
 mod noise;

@@ -186,12 +186,34 @@ async fn every_operation_answers_as_the_document_says() {
     walk.ask("post", "/v1/tenants/keys/revoke", &[], revoked).await;
     walk.ask("post", "/v1/tenants/delete", &[], by_id()).await;
 
+    surplus(&walk).await;
     let told = walk.document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
         methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone()))
     });
     // The socket has a protocol of its own.
     let left: Vec<_> = told.filter(|asked| asked.1 != "/ws" && !walk.walked.contains(asked)).collect();
     assert!(left.is_empty(), "not asked for: {left:?}");
+}
+
+/// A body may have no member that the document does not tell of.
+async fn surplus(walk: &Walk) {
+    let api = Api { served: &walk.served, key: None };
+    for (path, methods) in walk.document["paths"].as_object().unwrap() {
+        for (method, asked) in methods.as_object().unwrap() {
+            if asked["requestBody"].is_null() {
+                continue;
+            }
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let path = path.replace("{id}", "x").replace("{approval}", "x");
+            let (status, error) = api.json(method.clone(), &path, Some(json!({"surplus": 1}))).await;
+            assert_eq!(
+                (status, &error["error"]["code"]),
+                (StatusCode::BAD_REQUEST, &json!("invalid_params"))
+            );
+            let told = error["error"]["message"].as_str().unwrap();
+            assert!(told.contains("surplus"), "{method} {path}: {told}");
+        }
+    }
 }
 
 #[test]

@@ -74,13 +74,14 @@ pub(crate) async fn serve_ann_and_bob() -> Served {
 }
 
 pub(crate) async fn serve_ann_and_bob_with(settings: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Served {
-    serve_with(|server| {
-        let keys = ApiKeys::new();
-        let key = |name: &str| (KeyHash::of(&format!("key-of-{name}")), Owner::new(name).unwrap());
-        keys.replace(vec![key("ann"), key("bob")]);
-        settings(server.authenticator(keys))
-    })
-    .await
+    serve_with(|server| settings(server.authenticator(keys_of_ann_and_bob()))).await
+}
+
+pub(crate) fn keys_of_ann_and_bob() -> ApiKeys {
+    let keys = ApiKeys::new();
+    let key = |name: &str| (KeyHash::of(&format!("key-of-{name}")), Owner::new(name).unwrap());
+    keys.replace(vec![key("ann"), key("bob")]);
+    keys
 }
 
 /// What the model calls.
@@ -104,7 +105,15 @@ pub(crate) async fn serve_driver(
     driver: impl Driver,
     settings: impl FnOnce(ServerBuilder) -> ServerBuilder,
 ) -> Served {
-    let repositories = Repositories::memory();
+    serve_stored(Repositories::memory(), driver, settings).await
+}
+
+/// A server over what is stored here.
+pub(crate) async fn serve_stored(
+    repositories: Repositories,
+    driver: impl Driver,
+    settings: impl FnOnce(ServerBuilder) -> ServerBuilder,
+) -> Served {
     let runtime = Runtime::builder(driver, tokio_host().unwrap())
         .repositories(repositories.clone())
         .permission(Arc::new(AskBeforePaying));

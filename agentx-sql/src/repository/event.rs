@@ -96,6 +96,7 @@ fn rebuilt(name: &str, turn_id: Option<&TurnId>, message: &Message) -> Option<Ev
             message_id: message.id.clone(),
             content: content.clone(),
             timestamp: message.timestamp,
+            options: None,
         }),
         _ => EventData::of_message(message.clone()).filter(|data| data.name() == name),
     }

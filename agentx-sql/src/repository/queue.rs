@@ -1,5 +1,7 @@
 //! Messages that wait for their turn.
 
+use std::sync::Arc;
+
 use agentx_core::{
     Enqueued, Error, ErrorKind, MessageId, NewEvent, QueuedMessage, Result, SessionId, Timestamp,
 };
@@ -8,8 +10,8 @@ use super::{Guard, column, event, session::missing};
 use crate::{Row, Rows, Statement};
 
 /// Adds nothing to a full queue, and none where the session is missing.
-const ADD: &str = "INSERT INTO queue (session_id, message_id, content, created_at) \
-    SELECT ?1, ?2, ?3, ?4 FROM sessions WHERE session_id = ?1 \
+const ADD: &str = "INSERT INTO queue (session_id, message_id, content, created_at, options) \
+    SELECT ?1, ?2, ?3, ?4, ?6 FROM sessions WHERE session_id = ?1 \
     AND (SELECT count(*) FROM queue WHERE session_id = ?1) < ?5 RETURNING id";
 
 /// Tells of the message that was added, if one was.
@@ -20,7 +22,7 @@ const TELL: &str = "INSERT INTO events (session_id, seq, type, data, created_at)
 const COUNT: &str = "SELECT (SELECT count(*) FROM queue WHERE session_id = ?1) AS waiting \
     FROM sessions WHERE session_id = ?1";
 
-pub(super) const LIST: &str = "SELECT message_id, content, created_at FROM queue \
+pub(super) const LIST: &str = "SELECT message_id, content, created_at, options FROM queue \
     WHERE session_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
 
 const TAKE: &str = "DELETE FROM queue WHERE session_id = ?1 AND message_id = ?2";
@@ -35,13 +37,16 @@ pub(super) fn add(
 ) -> Result<Vec<Statement>> {
     let moment = column::from_moment(operation, message.timestamp)?;
     let event = NewEvent::new(message.timestamp, None, event::queued(&message.id));
+    let options =
+        message.options.as_deref().map(|options| column::from_json(operation, options)).transpose()?;
     Ok(vec![
         Statement::new(ADD)
             .bind(session.as_str())
             .bind(message.id.as_str())
             .bind(column::from_json(operation, &message.content)?)
             .bind(moment.clone())
-            .bind(column::clamped(limit as u64)),
+            .bind(column::clamped(limit as u64))
+            .bind(options),
         Statement::new(TELL)
             .bind(session.as_str())
             .bind(event.data.name())
@@ -81,5 +86,8 @@ pub(super) fn take(session: &SessionId, message: &MessageId, guard: Option<&Guar
 
 pub(super) fn stored(row: Row<'_>) -> Result<QueuedMessage> {
     let timestamp: Timestamp = column::moment(row, "created_at")?;
-    Ok(QueuedMessage::new(column::id(row, "message_id")?, column::json(row, "content")?, timestamp))
+    let options = column::optional_json(row, "options")?;
+    let message =
+        QueuedMessage::new(column::id(row, "message_id")?, column::json(row, "content")?, timestamp);
+    Ok(message.with_options(options.map(Arc::new)))
 }

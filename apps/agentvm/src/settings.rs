@@ -1,10 +1,11 @@
 //! What a server is told: by flags, by variables and by a file, in this order.
 
 use std::{
-    fmt::Display,
+    fmt::{self, Display},
     fs, io,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
@@ -89,9 +90,9 @@ pub(crate) struct Settings {
     /// The port; 0 takes a free one [default: 8080].
     #[arg(short, long, env = "AVM_PORT")]
     port: Option<u16>,
-    /// The address to listen on; any but this machine's own needs keys, see `avm key` [default: 127.0.0.1].
+    /// The address to listen on, or `localhost`; any but this machine's own needs keys, see `avm key` [default: 127.0.0.1].
     #[arg(long, env = "AVM_HOST")]
-    host: Option<IpAddr>,
+    host: Option<Host>,
     /// The model to ask for; the provider's own choice by default.
     #[arg(long, env = "AVM_MODEL")]
     pub(crate) model: Option<String>,
@@ -152,6 +153,36 @@ pub(crate) struct Settings {
     /// In a file that is named by `--config`, beside the flag of this name.
     #[arg(skip)]
     data_dir: Option<PathBuf>,
+}
+
+/// An address to listen on. `localhost` is 127.0.0.1: whoever asks for that name tries it, whatever else the name has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Host(IpAddr);
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(host: &str) -> Result<Self, String> {
+        if host.eq_ignore_ascii_case("localhost") {
+            return Ok(Self(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        }
+        host.parse().map(Self).map_err(|_| format!("{host:?} is neither an address nor `localhost`"))
+    }
+}
+
+impl TryFrom<String> for Host {
+    type Error = String;
+
+    fn try_from(host: String) -> Result<Self, String> {
+        host.parse()
+    }
+}
+
+impl Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Where models may be.
@@ -228,7 +259,7 @@ impl Settings {
     }
 
     pub(crate) fn host(&self) -> IpAddr {
-        self.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        self.host.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |Host(address)| address)
     }
 
     pub(crate) fn driver(&self) -> DriverKind {
@@ -329,10 +360,28 @@ mod tests {
         assert!(told("prot = 80").contains("unknown field `prot`"));
         assert!(told("port = \"80\"").contains("port"));
         assert!(told("driver = \"heavy\"").contains("heavy"));
+        assert!(told("host = \"example.org\"").contains("neither an address nor `localhost`"));
         assert!(told("ask = [\"bsh\"]").contains("no such tool"));
         assert!(told("memory = \"much\"").contains("`much` is no size"));
         assert!(told("processes = 0").contains("no number of at least 1"));
         assert!(told("data-dir = \"/tmp\"").contains("can't be set by a file in it"));
+    }
+
+    #[test]
+    fn a_host_is_an_address_or_this_machine() {
+        for (host, address) in
+            [("localhost", "127.0.0.1"), ("LocalHost", "127.0.0.1"), ("::1", "::1"), ("0.0.0.0", "0.0.0.0")]
+        {
+            let settings = Settings { host: Some(host.parse().unwrap()), ..Settings::default() };
+            assert_eq!(settings.host(), address.parse::<IpAddr>().unwrap(), "{host}");
+        }
+        for host in ["", "localhost.", "example.org", "127.0.0.1:80", "[::1]", "::1%lo"] {
+            assert!(host.parse::<Host>().is_err(), "{host}");
+        }
+        let data = tempfile::tempdir().unwrap();
+        fs::write(data.path().join(FILE), "host = \"localhost\"").unwrap();
+        let file = place(Some(data.path()), None).find().unwrap().file;
+        assert_eq!(file.host(), IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
 
     #[test]

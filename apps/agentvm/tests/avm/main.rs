@@ -14,6 +14,7 @@ mod crowd;
 mod handover;
 mod kill;
 mod limits;
+mod llms;
 mod serve;
 mod settings;
 mod support;

@@ -120,6 +120,14 @@ fn a_connection_that_says_nothing_whole_is_ended() {
 }
 
 #[test]
+fn this_machine_has_a_name() {
+    let data = TempDir::new().unwrap();
+    let served = Served::start(data.path(), &["--host", "localhost"]);
+    assert!(served.address.starts_with("127.0.0.1:"), "{}", served.address);
+    assert_eq!(said(&served.chat(data.path(), &["hello"])), "You said: hello\n");
+}
+
+#[test]
 fn what_would_be_unsafe_is_refused_with_the_reason() {
     let data = TempDir::new().unwrap();
     let serve =

@@ -63,6 +63,13 @@ impl Served {
         assert!(logs.iter().any(|line| line.contains(text)), "it never logged {text}");
     }
 
+    /// Stops it, and gives what it logged and nobody has looked at.
+    pub(crate) fn end(&mut self) -> String {
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success());
+        self.logs.get_mut().unwrap().iter().collect::<Vec<_>>().join("\n")
+    }
+
     /// Waits until a server that took this one's place says where it serves.
     pub(crate) fn followed(&mut self) -> String {
         banner(&mut self.banners)
