@@ -371,7 +371,7 @@ async fn a_queue_of_the_third_schema_goes_on() {
     let store = Repositories::new(SqlRepositories::open(Arc::new(database)).await.unwrap());
     let session = SessionId::new("s").unwrap();
     let options = Some(Arc::new(serde_json::json!({"model": "small"})));
-    let content = vec![agentx_core::ContentPart::text("behind")];
+    let content = vec![ContentPart::text("behind")];
     let new = QueuedMessage::new(MessageId::new("new").unwrap(), content, Timestamp::from_millis(2));
     let new = new.with_options(options);
     store.inbox.enqueue_message(&session, &new, 9).await.unwrap();
