@@ -8,6 +8,7 @@
 //! looked at when a session wakes it: all else has an [`Alarm`] of its own.
 
 mod alarm;
+mod places;
 mod topics;
 
 use std::{
@@ -27,6 +28,7 @@ use futures::{
 };
 use tokio::time::{self, Instant, MissedTickBehavior};
 
+pub(crate) use self::places::Places;
 use self::{
     alarm::Alarm,
     topics::{Told, Topics},
@@ -35,7 +37,6 @@ use crate::{
     Owner,
     auth::Credentials,
     failure::{Code, Failure},
-    quota::Place,
     server::{Caller, Shared},
     service::{Answer, Started},
     wire::{self, Asked, Control, Frame, Request, Wire},
@@ -142,29 +143,6 @@ enum Happened {
 
 /// The connection is over.
 struct Closed;
-
-/// What a connection takes the room of.
-#[derive(Debug)]
-pub(crate) struct Places {
-    _one: Place,
-    /// Its owner's; until it is known whose it is, one of those that are nobody's.
-    of: Place,
-}
-
-impl Places {
-    pub(crate) async fn new(shared: &Shared, caller: Option<&Caller>) -> Result<Self, Failure> {
-        let of = match caller {
-            Some(caller) => shared.connect_owner(&caller.owner).await?,
-            None => shared.connect_nobody()?,
-        };
-        Ok(Self { _one: shared.connect()?, of })
-    }
-
-    async fn of(&mut self, shared: &Shared, caller: &Caller) -> Result<(), Failure> {
-        self.of = shared.connect_owner(&caller.owner).await?;
-        Ok(())
-    }
-}
 
 impl Connection {
     async fn run(mut self, caller: Option<Caller>) {
