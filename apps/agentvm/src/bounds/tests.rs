@@ -117,3 +117,25 @@ fn what_nothing_can_keep_is_an_error() {
     let told = Bounds::find(&settings("cpu = 0.001"), false).unwrap_err().to_string();
     assert!(told.contains("--cpu") && told.contains("ten thousandths"), "{told}");
 }
+
+#[test]
+fn an_owner_has_one_group_for_all_containers_as_long_as_one_is_open() {
+    let tree = TreeLimits::default().with_processes(9);
+    let bounded = Bounded::new(Bounds { tree, ..Bounds::default() }, Path::new("/nowhere"));
+    let group = |container: &str| bounded.group(&ContainerId::new(container).unwrap());
+    let one = match group("ann:work") {
+        Ok(group) => group.unwrap(),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            return println!("LEFT OUT: {error}");
+        }
+    };
+    assert!(Arc::ptr_eq(&one, &group("ann:else").unwrap().unwrap()));
+    let other = group("anna:work").unwrap().unwrap();
+    assert!(*one != *other);
+    assert_eq!(one.limits(), tree);
+    let last = Arc::downgrade(&one);
+    drop(one);
+    assert!(last.upgrade().is_none());
+    assert!(group("ann:work").unwrap().is_some());
+}
