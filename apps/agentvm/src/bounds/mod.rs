@@ -30,6 +30,9 @@ use crate::{
 const MEMORY_SHARE: u64 = 4;
 const LEAST_MEMORY: u64 = 512 << 20;
 
+/// Less than this was not meant, in bytes: no command could run, or write anything.
+const LEAST_SIZE: u64 = 1 << 20;
+
 /// The processes and threads of one of several owners.
 const PROCESSES: u64 = 512;
 
@@ -58,6 +61,12 @@ impl Bounds {
     /// # Errors
     /// Whatever is asked for and can't be kept on this machine.
     pub(crate) fn find(settings: &Settings, is_shared: bool) -> Result<Self, Failure> {
+        for (flag, said) in [("memory", settings.memory), ("disk", settings.disk)] {
+            if let Some(Limit::Of(size)) = said.filter(|said| matches!(said, Limit::Of(Size(..LEAST_SIZE)))) {
+                let least = Size(LEAST_SIZE);
+                return Err(format!("--{flag} {size}: at least {least}; write 2g for two GiB").into());
+            }
+        }
         let asked = TreeLimits::default();
         let asked = opt(asked, Limit::asked(settings.memory), |it, Size(bytes)| it.with_memory(bytes));
         let asked = opt(asked, Limit::asked(settings.processes), |it, Count(count)| it.with_processes(count));
@@ -100,20 +109,20 @@ impl Bounds {
         self.disk.is_some() || !self.process.is_none()
     }
 
-    /// What holds, for a person.
+    /// What holds, for a person, in the words of the flags.
     pub(crate) fn told(&self) -> String {
         let size = |bytes: u64| Size(bytes).to_string();
         let owner = [
             self.tree.memory.map(|bytes| format!("memory {}", size(bytes))),
-            self.tree.processes.map(|count| format!("{count} processes")),
-            self.tree.cpu.map(|share| format!("{} processors", Processors(share))),
+            self.tree.processes.map(|count| format!("processes {count}")),
+            self.tree.cpu.map(|share| format!("cpu {}", Processors(share))),
             self.disk.map(|bytes| format!("disk {}", size(bytes))),
         ];
         let process = [
-            self.process.open_files.map(|count| format!("{count} open files")),
-            self.process.file_size.map(|bytes| format!("files of {}", size(bytes))),
-            self.process.cpu_time.map(|time| format!("{} seconds of a processor", time.as_secs())),
-            self.process.memory.map(|bytes| format!("address space {}", size(bytes))),
+            self.process.open_files.map(|count| format!("open-files {count}")),
+            self.process.file_size.map(|bytes| format!("file-size {}", size(bytes))),
+            self.process.cpu_time.map(|time| format!("cpu-time {}", time.as_secs())),
+            self.process.memory.map(|bytes| format!("address-space {}", size(bytes))),
         ];
         let list = |parts: &[Option<String>]| {
             let parts: Vec<_> = parts.iter().flatten().map(String::as_str).collect();
@@ -155,7 +164,9 @@ fn memory() -> u64 {
     let all = told.lines().find_map(|line| {
         line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     });
-    (all.unwrap_or_default().saturating_mul(1 << 10) / MEMORY_SHARE).max(LEAST_MEMORY)
+    let share = all.unwrap_or_default().saturating_mul(1 << 10) / MEMORY_SHARE;
+    // In whole MiB, since people read it.
+    (share >> 20 << 20).max(LEAST_MEMORY)
 }
 
 /// The bounds in force, owner by owner.

@@ -98,7 +98,7 @@ fn nothing_is_bounded_that_nobody_asked_for_unless_owners_share() {
     let kept = [shared.tree.memory.is_some(), shared.tree.processes.is_some(), shared.tree.cpu.is_some()];
     assert_eq!(kept.iter().filter(|kept| !**kept).count(), shared.lacking.len(), "{shared:?}");
     let told = shared.told();
-    assert!(told.contains("disk 10g") && told.contains("4096 open files"), "{told}");
+    assert!(told.contains("disk 10g") && told.contains("open-files 4096"), "{told}");
 }
 
 #[test]
@@ -116,6 +116,10 @@ fn what_is_said_stands_in_place_of_the_default() {
 fn what_nothing_can_keep_is_an_error() {
     let told = Bounds::find(&settings("cpu = 0.001"), false).unwrap_err().to_string();
     assert!(told.contains("--cpu") && told.contains("ten thousandths"), "{told}");
+    for (flag, text) in [("--memory 2:", "memory = 2"), ("--disk 1023k:", "disk = \"1023k\"")] {
+        let told = Bounds::find(&settings(text), false).unwrap_err().to_string();
+        assert!(told.contains(flag) && told.contains("at least 1m"), "{told}");
+    }
 }
 
 #[test]
