@@ -18,7 +18,7 @@ use crate::{
     llm::Llms,
     metrics::Metrics,
     quota::{Accounts, Gate, Place},
-    service::{Answer, Method, Numbers, Object, Running, Service},
+    service::{Answer, ChosenIds, Method, Numbers, Object, Running, Service},
     tenant::{self, Tenants},
 };
 
@@ -93,6 +93,7 @@ impl Server {
             connections,
             quotas,
             accounts,
+            chosen: ChosenIds::default(),
             tenants: None,
             llms: None,
         };

@@ -1,15 +1,21 @@
 //! The ids of agents. An agent keeps its id until somebody ends it, also while nobody runs it and when the server begins
 //! anew: it is made of its image's, or its client chose it and the image has it.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use agentx_core::{AgentId, Error, ErrorKind, ImageId, ImageRecord, ImageSpec, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::{Outcome, Service};
 use crate::Owner;
 
-/// The key of an image's metadata that has an [`Identity`].
-pub(crate) const IDENTITY: &str = "agent";
+/// The key of an image's metadata that has an [`AgentIdentity`].
+pub(crate) const IDENTITY: &str = "agentIdentity";
 
 /// What the ids of images begin with, and those of agents.
 const IMAGE: &str = "img_";
@@ -17,7 +23,7 @@ const AGENT: &str = "agent_";
 
 /// What is stored of an image's agent, once there is anything to store.
 #[derive(Debug, Default, Deserialize, Serialize)]
-struct Identity {
+struct AgentIdentity {
     /// The id that its client chose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<AgentId>,
@@ -26,7 +32,7 @@ struct Identity {
     ended: u64,
 }
 
-impl Identity {
+impl AgentIdentity {
     fn of(image: &ImageRecord) -> Result<Self> {
         let Some(stored) = image.spec.metadata.get(IDENTITY) else { return Ok(Self::default()) };
         Self::deserialize(stored).map_err(|error| {
@@ -50,9 +56,31 @@ impl Identity {
     }
 }
 
+/// The ids that clients chose, and the images of their agents: of an owner of whom one was looked for, read once from what
+/// is stored, and kept up since. Names may stand in it that are no more.
+#[derive(Debug, Default)]
+pub(crate) struct ChosenIds(Mutex<HashMap<Owner, Arc<OfOwner>>>);
+
+/// None before they are read.
+type OfOwner = AsyncMutex<Option<HashMap<AgentId, ImageId>>>;
+
+impl ChosenIds {
+    fn of(&self, owner: &Owner) -> Arc<OfOwner> {
+        self.lock().entry(owner.clone()).or_default().clone()
+    }
+
+    pub(super) fn forget(&self, owner: &Owner) {
+        self.lock().remove(owner);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Arc<OfOwner>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The id of an image's agent, whether or not it runs.
 pub(super) fn agent_id(image: &ImageRecord) -> Result<AgentId> {
-    Identity::of(image)?.agent(&image.image_id)
+    AgentIdentity::of(image)?.agent(&image.image_id)
 }
 
 /// The image of whose id this id of an agent is made, if it is.
@@ -77,18 +105,34 @@ impl Service {
         {
             return Ok(Some(image));
         }
-        // One that its client chose, which clients hardly do, and which runs already or is taken up again.
+        let Some(image) = self.chosen(owner, id).await? else { return Ok(None) };
+        // It may be deleted since.
+        match self.image_or_none(owner, image.as_str()).await? {
+            Some(image) if agent_id(&image)?.as_str() == id => Ok(Some(image)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The image for whose agent a client chose this id, as far as is known. All images of an owner are looked at once:
+    /// whoever asks for ids that are none must not have it done each time.
+    async fn chosen(&self, owner: &Owner, id: &str) -> Outcome<Option<ImageId>> {
+        let chosen = self.chosen.of(owner);
+        let mut chosen = chosen.lock().await;
+        if let Some(chosen) = &*chosen {
+            return Ok(chosen.get(id).cloned());
+        }
+        let mut found = HashMap::new();
         for container in self.runtime.containers().await? {
             if owner.name_of(&container.container_id).is_none() {
                 continue;
             }
             for image in self.runtime.images(&container.container_id).await? {
-                if image.spec.metadata.contains_key(IDENTITY) && agent_id(&image)?.as_str() == id {
-                    return Ok(Some(image));
+                if let Some(id) = AgentIdentity::of(&image)?.id {
+                    found.insert(id, image.image_id);
                 }
             }
         }
-        Ok(None)
+        Ok(chosen.insert(found).get(id).cloned())
     }
 
     /// Gives the agent of an image the id that its client chose, unless one was chosen before.
@@ -97,7 +141,7 @@ impl Service {
         let account = self.accounts.of(owner);
         let _alone = account.places.lock().await;
         let mut image = self.image(owner, image.as_str()).await?;
-        let mut identity = Identity::of(&image)?;
+        let mut identity = AgentIdentity::of(&image)?;
         if identity.id.is_some() || identity.agent(&image.image_id)? == id {
             return Ok(image);
         }
@@ -105,9 +149,14 @@ impl Service {
             let error = Error::new(ErrorKind::AlreadyExists, "run image").with_path(&id);
             return Err(error.with_message("the agent of another image has this id").into());
         }
-        identity.id = Some(id);
+        identity.id = Some(id.clone());
         identity.store(&mut image.spec);
-        Ok(self.runtime.update_image(image).await?)
+        let image = self.runtime.update_image(image).await?;
+        // They were read when it was looked whose the id is.
+        if let Some(chosen) = &mut *self.chosen.of(owner).lock().await {
+            chosen.insert(id, image.image_id.clone());
+        }
+        Ok(image)
     }
 
     /// Ends the agent of an image, and with it its id.
@@ -115,9 +164,12 @@ impl Service {
         let account = self.accounts.of(owner);
         let alone = account.places.lock().await;
         if let Some(mut image) = self.runtime.image(image).await? {
-            let ended = Identity::of(&image)?.ended + 1;
-            Identity { id: None, ended }.store(&mut image.spec);
+            let AgentIdentity { id, ended } = AgentIdentity::of(&image)?;
+            AgentIdentity { id: None, ended: ended + 1 }.store(&mut image.spec);
             self.runtime.update_image(image).await?;
+            if let (Some(id), Some(chosen)) = (id, &mut *self.chosen.of(owner).lock().await) {
+                chosen.remove(&id);
+            }
         }
         drop(alone);
         self.running.remove(image);
@@ -134,11 +186,11 @@ mod tests {
     fn an_id_that_is_made_of_an_images_leads_back_to_it() {
         let image = ImageId::new("img_m3x0_a1b2c3").unwrap();
         for (ended, expected) in [(0, "agent_m3x0_a1b2c3"), (7, "agent_m3x0_a1b2c3.7")] {
-            let id = Identity { id: None, ended }.agent(&image).unwrap();
+            let id = AgentIdentity { id: None, ended }.agent(&image).unwrap();
             assert_eq!(id.as_str(), expected);
             assert_eq!(image_id(expected), Some(image.clone()));
         }
-        let chosen = Identity { id: Some(AgentId::new("helper").unwrap()), ended: 1 };
+        let chosen = AgentIdentity { id: Some(AgentId::new("helper").unwrap()), ended: 1 };
         assert_eq!(chosen.agent(&image).unwrap().as_str(), "helper");
         for id in ["helper", "img_a", "agent/", "agent_a/b", ""] {
             assert_eq!(image_id(id), None, "{id}");

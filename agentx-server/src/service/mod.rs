@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 
 pub use self::files::WorkspaceFiles;
 pub(crate) use self::{
-    identity::IDENTITY,
+    identity::{ChosenIds, IDENTITY},
     images::{CUSTOM_DATA, ROLE_ID},
     method::Method,
     running::{Running, RunningAgent, Started},
@@ -43,6 +43,7 @@ pub(crate) struct Service {
     pub(crate) connections: Numbers,
     pub(crate) quotas: Quotas,
     pub(crate) accounts: Accounts,
+    pub(crate) chosen: ChosenIds,
     pub(crate) tenants: Option<Tenants>,
     pub(crate) llms: Option<Llms>,
 }

@@ -40,6 +40,7 @@ impl Service {
         }
         tenants.delete(owner).await?;
         self.accounts.forget(owner);
+        self.chosen.forget(owner);
         Ok(())
     }
 
