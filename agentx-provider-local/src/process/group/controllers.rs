@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::getxattr;
+
 /// What can be limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Controller {
@@ -86,18 +88,41 @@ fn second_version(own: &Path, controllers: &[Controller]) -> Result<PathBuf, Str
     if open.is_empty() {
         return Ok(own.to_owned());
     }
+    if let Some(above) = own.parent().filter(|above| is_delegated(above)) {
+        let open = missing(&enabled(above).unwrap_or_default());
+        return match enable(above, &open) {
+            Ok(()) => Ok(above.to_owned()),
+            Err(error) => Err(lack(&open, &format!("{}: {error}", above.display()))),
+        };
+    }
     let lacking = missing(&words(own, "cgroup.controllers").unwrap_or_default());
     if !lacking.is_empty() {
         return Err(lack(&lacking, &format!("{} has no such controller", own.display())));
     }
-    let orders: Vec<_> = open.iter().map(|controller| format!("+{}", controller.name())).collect();
-    let enable = fs::write(own.join("cgroup.subtree_control"), orders.join(" "));
-    let Err(error) = enable else { return Ok(own.to_owned()) };
+    let Err(error) = enable(own, &open) else { return Ok(own.to_owned()) };
     // A group that holds processes itself can't give its controllers on. Those beside it have them already.
     match own.parent() {
         Some(above) if missing(&enabled(above).unwrap_or_default()).is_empty() => Ok(above.to_owned()),
         _ => Err(lack(&open, &format!("{}: {error}", own.display()))),
     }
+}
+
+/// Gives these controllers on to the groups below.
+fn enable(directory: &Path, controllers: &[Controller]) -> io::Result<()> {
+    let orders: Vec<_> = controllers.iter().map(|controller| format!("+{}", controller.name())).collect();
+    if orders.is_empty() {
+        Ok(())
+    } else {
+        fs::write(directory.join("cgroup.subtree_control"), orders.join(" "))
+    }
+}
+
+/// Whether systemd leaves a group to the service that runs below it (`Delegate=`): it changes nothing there, and whoever has
+/// it may.
+fn is_delegated(directory: &Path) -> bool {
+    let mut value = [0; 8];
+    let read = getxattr(directory, "user.delegate", &mut value);
+    read.is_ok_and(|length| value.get(..length) == Some(b"1"))
 }
 
 fn lack(controllers: &[Controller], why: &str) -> String {
@@ -143,6 +168,8 @@ fn unescaped(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{XattrFlags, setxattr};
+
     use super::*;
 
     const ALL: [Controller; 3] = [Controller::Memory, Controller::Processes, Controller::Cpu];
@@ -203,6 +230,33 @@ mod tests {
         let parent = found.unwrap().remove(0).parent;
         assert_eq!(parent, root.path().join("a/b"));
         assert_eq!(fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap(), "+pids +cpu");
+    }
+
+    /// A service of systemd's runs in a group of its own below the one that it was given.
+    #[test]
+    fn a_group_that_was_delegated_is_the_place_of_whoever_is_below() {
+        let root = tempfile::tempdir().unwrap();
+        let (service, own) = (root.path().join("a"), root.path().join("a/server"));
+        fs::create_dir_all(&own).unwrap();
+        for (place, controllers) in [(&service, "cpu io memory pids"), (&own, "")] {
+            fs::write(place.join("cgroup.controllers"), controllers).unwrap();
+            fs::write(place.join("cgroup.subtree_control"), "").unwrap();
+        }
+        let mounts = format!("1 2 0:1 / {} rw - cgroup2 cgroup2 rw\n", root.path().display());
+        let find = || find_in("0::/a/server\n", &mounts, &ALL);
+        // It is somebody else's until it is said.
+        assert!(find().is_err());
+        if let Err(errno) = setxattr(&service, "user.delegate", b"1", XattrFlags::empty()) {
+            return println!("LEFT OUT: {} ({errno})", service.display());
+        }
+        assert_eq!(find().unwrap()[0].parent, service);
+        let ordered = fs::read_to_string(service.join("cgroup.subtree_control")).unwrap();
+        assert_eq!(ordered, "+memory +pids +cpu");
+        // What was given on before is not asked for again.
+        fs::write(service.join("cgroup.subtree_control"), "cpu memory").unwrap();
+        find().unwrap();
+        let ordered = fs::read_to_string(service.join("cgroup.subtree_control")).unwrap();
+        assert_eq!(ordered, "+pids");
     }
 
     #[test]
