@@ -165,8 +165,9 @@ fn of_agents() -> Vec<Operation> {
     let events = "Events: `id` is a cursor, `event` the type, `data` the event as JSON. A stream that is lost goes on at \
                   /events behind its last id, given as Last-Event-ID.";
     vec![
-        asks("get", "/api/agents/{id}", "One agent that runs").answer(200, named("Agent")),
-        asks("delete", "/api/agents/{id}", "Ends an agent; its image stays")
+        asks("get", "/api/agents/{id}", "One agent, which is taken up again where nobody runs it")
+            .answer(200, named("Agent")),
+        asks("delete", "/api/agents/{id}", "Ends an agent, and its id with it; its image stays")
             .answer(200, object(&json!({"agentId": text(), "success": {"type": "boolean"}}))),
         asks(
             "post",

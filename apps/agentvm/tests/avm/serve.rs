@@ -6,9 +6,10 @@ use std::{
     process::{Child, Stdio},
 };
 
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Served, avm, complained, image, kill, said};
+use crate::support::{Served, Socket, avm, complained, image, kill, said};
 
 #[test]
 fn a_chat_is_answered_runs_commands_in_its_workspace_and_goes_on_after_a_restart() {
@@ -117,6 +118,32 @@ fn a_connection_that_says_nothing_whole_is_ended() {
     assert!(served.chat(data.path(), &["hello"]).status.success());
     served.signal("-TERM");
     assert!(served.child.wait().unwrap().success());
+}
+
+/// Whoever remembers what its agent is called goes on with it.
+#[test]
+fn an_agent_keeps_its_id_when_the_server_is_killed() {
+    let data = TempDir::new().unwrap();
+    let mut served = Served::start(data.path(), &[]);
+    let mut client = Socket::connect(&served.address).unwrap();
+    let image = client.call("runtime.image.create", &json!({})).unwrap()["record"]["imageId"].clone();
+    let run = client.call("runtime.image.run", &json!({"imageId": image})).unwrap();
+    let said = |text: &str| json!({"instanceId": run["instanceId"], "content": text});
+    client.call("runtime.message.send", &said("one")).unwrap();
+    served.signal("-KILL");
+    served.child.wait().unwrap();
+
+    let served = Served::start(data.path(), &[]);
+    let mut client = Socket::connect(&served.address).unwrap();
+    let sent = client.call("runtime.message.send", &said("two")).unwrap();
+    assert_eq!((&sent["instanceId"], &sent["imageId"]), (&run["instanceId"], &image));
+    loop {
+        let event = client.event().unwrap();
+        assert_eq!(event["context"]["instanceId"], run["instanceId"], "{event}");
+        if event["type"] == "turn_response" {
+            break;
+        }
+    }
 }
 
 #[test]
