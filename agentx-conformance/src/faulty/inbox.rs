@@ -91,6 +91,11 @@ impl InboxRepository for FaultyRepositories {
         if self.has(Fault::LastInFirstOut) {
             queued.reverse();
         }
+        if self.has(Fault::ForgetsOptions) {
+            for message in &mut queued {
+                message.options = None;
+            }
+        }
         if self.has(Fault::LeavesQueue) && queued.is_empty() {
             let left = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
             let left = left.iter().filter(|(other, _)| other == session);

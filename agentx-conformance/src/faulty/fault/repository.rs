@@ -89,6 +89,8 @@ faults! {
         RacyLease => "lease-race",
         /// The last message that was queued comes first.
         LastInFirstOut => "queue-order",
+        /// What was sent with a queued message is not stored.
+        ForgetsOptions => "queue-order",
         /// A queue takes whatever comes.
         EndlessQueue => "queue-full",
         /// A message that waits already is told as queued.
