@@ -80,8 +80,12 @@ fn what_forks_on_and_on_keeps_nobody_else_from_being_served() {
     let served = Served::start(data.path(), &["--processes", "64"]);
     // No other process has this name.
     let name = format!("4000.{}", std::process::id());
-    let _bomb =
-        Chat::start(&served, data.path(), &ann, &format!("$ b() {{ b | b & }}; b; exec sleep {name}"));
+    let _bomb = Chat::start(
+        &served,
+        data.path(),
+        &ann,
+        &format!("$ b() {{ sleep 1000 & b | b & }}; b; exec sleep {name}"),
+    );
     let process = wait_for(|| running(&format!("sleep\0{name}\0")));
     let group = group(process).expect("it is in a group");
     let number = |file: &str| -> Option<u64> {
@@ -92,7 +96,7 @@ fn what_forks_on_and_on_keeps_nobody_else_from_being_served() {
     assert!(number("pids.current").unwrap() <= 64);
     let answered = served.chat(data.path(), &["--key", &bob, "$ echo ser\"\"ved"]);
     assert!(said(&answered).trim_end().ends_with("served"), "{} {}", said(&answered), complained(&answered));
-    // The bomb was there all the time, and so is its owner for the server.
+    // What it left was there all the time, and its owner is served, too.
     assert!(number("pids.current").unwrap() > 1);
     let answered = served.chat(data.path(), &["--key", &ann, "hello"]);
     assert!(said(&answered).contains("You said: hello"), "{}", complained(&answered));
