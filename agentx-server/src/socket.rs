@@ -5,9 +5,9 @@
 //! its subscriptions, which have their own bounds and tell it so.
 //!
 //! Most of what it does is to tell what a session's other listeners are told too. So what has to do with that alone is
-//! looked at when a session wakes it: all else has an [`Alarm`] of its own.
+//! looked at when a session wakes it: all else rings its [`Bells`].
 
-mod alarm;
+mod bells;
 mod places;
 mod topics;
 
@@ -30,7 +30,7 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 
 pub(crate) use self::places::Places;
 use self::{
-    alarm::Alarm,
+    bells::Bells,
     topics::{Told, Topics},
 };
 use crate::{
@@ -69,6 +69,7 @@ const EVERYTHING: &str = "global";
 /// Serves a connection until either side ends it. `caller` is whoever the handshake told of.
 pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, caller: Option<Caller>, places: Places) {
     let _connected = shared.metrics.connected();
+    let bells = Bells::new();
     let connection = Connection {
         id: format!("conn_{}_{}", now(), shared.service.connections.next()),
         socket,
@@ -77,7 +78,8 @@ pub(crate) async fn serve(socket: WebSocket, shared: Arc<Shared>, caller: Option
         lapsed: future::pending().boxed(),
         places,
         wire: Wire::Rpc,
-        topics: Topics::default(),
+        topics: Topics::new(bells.clone()),
+        bells,
         started: stream::pending().boxed(),
         everything: false,
         in_flight: FuturesUnordered::new(),
@@ -109,6 +111,7 @@ struct Connection {
     /// What it spoke last.
     wire: Wire,
     topics: Topics,
+    bells: Arc<Bells>,
     /// The owner's agents that begin to run.
     started: BoxStream<'static, Started>,
     /// Whether it hears of all agents of its owner.
@@ -155,7 +158,6 @@ impl Connection {
         let nobody = time::sleep_until(Instant::now() + AUTH);
         let closed = self.shared.closed();
         tokio::pin!(nobody, closed);
-        let alarm = Alarm::new();
         loop {
             // First what a flood of frames must not put off; then what the client says: an interrupt is heard in a flood of
             // events.
@@ -175,11 +177,11 @@ impl Connection {
             };
             let happened = tokio::select! {
                 biased;
-                other = alarm.guard(others) => other,
+                other = self.bells.guard(others) => other,
                 told = self.topics.next() => Happened::Told(told),
                 Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     // What was left unread for it is read.
-                    alarm.ring();
+                    self.bells.ring();
                     Happened::Done(done)
                 }
                 Some(over) = self.turns.next(), if !self.turns.is_empty() => Happened::TurnOver(over),

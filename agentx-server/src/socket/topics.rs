@@ -1,28 +1,25 @@
 //! The sessions that one connection listens to.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     future,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use agentx_core::{Agent, AgentId, Cursor, Event, EventData, SessionId, Subscription};
-use futures::{
-    StreamExt,
-    task::{ArcWake, AtomicWaker, waker_ref},
-};
+use futures::{StreamExt, task::waker_ref};
+use slab::Slab;
 
+use super::bells::{Bell, Bells};
 use crate::{quota::Place, service::RunningAgent, wire::FramesOf};
 
 /// Sessions, and their events as they come: those of one session in their order. Of many sessions, those alone are polled
 /// that have something to tell, each for one event at a time.
-#[derive(Default)]
 pub(super) struct Topics {
-    sessions: HashMap<SessionId, Topic>,
+    all: Slab<Topic>,
+    /// The number of each session.
+    sessions: HashMap<SessionId, usize>,
     bells: Arc<Bells>,
     /// Whether the client said that it does not want to hear of everything.
     pub(super) declined: bool,
@@ -49,45 +46,34 @@ struct Source {
     _listening: Place,
 }
 
-/// The sessions that may have something to tell.
-#[derive(Default)]
-struct Bells {
-    rung: Mutex<VecDeque<SessionId>>,
-    task: AtomicWaker,
-}
-
-/// Wakes the connection's task for one session.
-struct Bell {
-    session: SessionId,
-    /// Whether it is among those that rang.
-    rang: AtomicBool,
-    bells: Arc<Bells>,
-}
-
 impl Topics {
+    /// None, which wake a task by these.
+    pub(super) fn new(bells: Arc<Bells>) -> Self {
+        Self { all: Slab::new(), sessions: HashMap::new(), bells, declined: false }
+    }
+
     /// The next event. It waits while there is nothing to listen to, too: a session may come.
     pub(super) async fn next(&mut self) -> Told {
         future::poll_fn(|cx| {
-            self.bells.task.register(cx.waker());
+            self.bells.register(cx);
             self.take().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 
-    /// The next event, where one is there. Each session is asked once at most: one that has to wait, and is woken at once,
-    /// keeps nobody else waiting.
+    /// The next event, where one is there. Of those that rang each is asked once: one that has to wait, and is woken at
+    /// once, keeps nobody else waiting.
     pub(super) fn take(&mut self) -> Option<Told> {
-        let rung = self.bells.lock().len();
-        (0..rung).find_map(|_| {
-            let session = self.bells.lock().pop_front()?;
-            self.take_from(&session)
+        (0..self.bells.count()).find_map(|_| {
+            let session = self.bells.take()?;
+            self.take_from(session)
         })
     }
 
-    fn take_from(&mut self, session: &SessionId) -> Option<Told> {
-        let topic = self.sessions.get_mut(session)?;
+    fn take_from(&mut self, session: usize) -> Option<Told> {
+        let topic = self.all.get_mut(session)?;
         let source = topic.source.as_mut()?;
-        source.bell.rang.store(false, Ordering::Release);
+        source.bell.hush();
         let waker = waker_ref(&source.bell);
         let Poll::Ready(event) = source.events.poll_next_unpin(&mut Context::from_waker(&waker)) else {
             return None;
@@ -109,6 +95,12 @@ impl Topics {
         Some((event, frames))
     }
 
+    /// The topic of an agent's session.
+    fn of(&mut self, agent: &Agent) -> Option<&mut Topic> {
+        let session = self.sessions.get(agent.session_id())?;
+        self.all.get_mut(*session)
+    }
+
     /// Whether the session of this agent is, or was, listened to.
     pub(super) fn knows(&self, agent: &Agent) -> bool {
         self.sessions.contains_key(agent.session_id())
@@ -117,7 +109,7 @@ impl Topics {
     /// Listens to an agent's session from behind where it was left; where it never was, from behind `from`, or from now
     /// on. Whoever listens already goes on.
     pub(super) fn follow(&mut self, running: &RunningAgent, from: Option<Cursor>) {
-        let place = match self.sessions.get_mut(running.agent.session_id()) {
+        let place = match self.of(&running.agent) {
             Some(topic @ Topic { source: Some(_), .. }) => {
                 topic.next = (topic.agent != *running.agent.id()).then(|| running.clone());
                 return;
@@ -135,7 +127,7 @@ impl Topics {
             Some(_) => self.begin(running, after),
             None => self.follow(running, None),
         }
-        self.sessions.get(running.agent.session_id()).map(|topic| topic.seen)
+        self.of(&running.agent).map(|topic| topic.seen)
     }
 
     fn begin(&mut self, running: &RunningAgent, place: Option<Cursor>) {
@@ -144,45 +136,25 @@ impl Topics {
             Some(cursor) => agent.subscribe_from(cursor),
             None => agent.subscribe(),
         };
-        let session = agent.session_id().clone();
-        let bell = Bell { session: session.clone(), rang: AtomicBool::default(), bells: self.bells.clone() };
-        // It is asked at once: something may be there.
-        bell.ring();
-        let seen = events.cursor();
+        let entry = self.all.vacant_entry();
+        let (session, seen) = (entry.key(), events.cursor());
         let source = Source {
             events,
             frames: running.frames.clone(),
-            bell: Arc::new(bell),
+            // It is asked at once: something may be there.
+            bell: self.bells.bell(session),
             _listening: running.listeners.enter_freely(),
         };
-        let topic = Topic { agent: agent.id().clone(), source: Some(source), seen, next: None };
-        self.sessions.insert(session, topic);
+        entry.insert(Topic { agent: agent.id().clone(), source: Some(source), seen, next: None });
+        if let Some(before) = self.sessions.insert(agent.session_id().clone(), session) {
+            self.all.remove(before);
+        }
     }
 
     /// Listens no longer.
     pub(super) fn forget(&mut self, session: &str) {
-        self.sessions.remove(session);
-    }
-}
-
-impl Bells {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<SessionId>> {
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Bell {
-    /// Puts its session behind those that rang before.
-    fn ring(&self) {
-        if !self.rang.swap(true, Ordering::AcqRel) {
-            self.bells.lock().push_back(self.session.clone());
+        if let Some(session) = self.sessions.remove(session) {
+            self.all.remove(session);
         }
-    }
-}
-
-impl ArcWake for Bell {
-    fn wake_by_ref(bell: &Arc<Self>) {
-        bell.ring();
-        bell.bells.task.wake();
     }
 }
