@@ -81,6 +81,11 @@ impl Owners {
         Ok(Repositories::new(SqlRepositories::open(self.executor.clone()).await?))
     }
 
+    /// Where the workspaces of all owners are.
+    pub(crate) fn workspaces(&self) -> PathBuf {
+        self.data.join(data::WORKSPACES)
+    }
+
     /// All tenants.
     pub(crate) async fn all(&self) -> Result<Vec<Tenant>> {
         let mut all: Vec<Tenant> = Vec::new();

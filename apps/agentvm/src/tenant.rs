@@ -10,7 +10,7 @@ use agentx_server::tenant::{TenantChanges, Usage};
 use clap::Subcommand;
 
 use crate::{
-    Failure,
+    Failure, disk,
     keys::now,
     owners::{Adoption, Owners},
     settings::Place,
@@ -27,7 +27,7 @@ pub(crate) enum Command {
     },
     /// Lists the tenants.
     List,
-    /// Shows a tenant: its keys, containers, bounds and today's use.
+    /// Shows a tenant: its keys, containers, bounds, what its workspaces take, and today's use.
     Show {
         /// Its id or name.
         tenant: String,
@@ -97,6 +97,8 @@ async fn show(owners: &Owners, name: &str) -> Result<(), Failure> {
     writeln!(stdout(), "keys        {}", owners.tenants.keys(Some(&tenant.owner)).await?.len())?;
     writeln!(stdout(), "containers  {}", owners.containers(&tenant.owner).await?.join(", "))?;
     writeln!(stdout(), "bounds      {}", serde_json::to_string(&tenant.quotas)?)?;
+    let disk = disk::used(owners.workspaces(), &tenant.owner).await?;
+    writeln!(stdout(), "disk        {disk}")?;
     writeln!(stdout(), "today       {} messages, {} bytes", usage.messages, usage.bytes)?;
     Ok(())
 }

@@ -315,7 +315,7 @@ impl State {
 }
 
 /// The directories of images in containers whose names begin so.
-fn find(root: &Path, prefix: &str) -> io::Result<Vec<PathBuf>> {
+pub(super) fn find(root: &Path, prefix: &str) -> io::Result<Vec<PathBuf>> {
     let entries = |path: &Path| match fs::read_dir(path) {
         Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
         Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {

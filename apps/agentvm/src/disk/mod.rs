@@ -7,6 +7,7 @@ mod watch;
 
 use std::{
     collections::HashMap,
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -15,6 +16,7 @@ use agentx::{
     ContainerId, Result,
     resource::{Child, FileSystem},
 };
+use agentx_server::Owner;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::watch::Watched;
@@ -76,6 +78,24 @@ impl Disk {
         });
         Place { account: Arc::clone(account), path }
     }
+}
+
+/// What all workspaces of an owner take, for a person.
+///
+/// # Errors
+/// What the system says of the disk.
+pub(crate) async fn used(root: PathBuf, owner: &Owner) -> io::Result<String> {
+    let prefix = format!("{owner}:");
+    let found = tokio::task::spawn_blocking(move || account::find(&root, &prefix)).await;
+    let (mut usage, mut obstacle) = (Usage::default(), None);
+    for path in found.map_err(io::Error::other).flatten()? {
+        let measured = measure::walk(path).await?;
+        usage = usage.plus(measured.usage);
+        obstacle = obstacle.or(measured.obstacle);
+    }
+    let Usage { bytes, entries } = usage;
+    let told = format!("{bytes} bytes, {entries} files and directories");
+    Ok(obstacle.map_or_else(|| told.clone(), |obstacle| format!("{told}, and more: {}", obstacle.told())))
 }
 
 /// What the names of all containers of an owner begin with.

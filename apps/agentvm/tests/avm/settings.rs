@@ -169,6 +169,12 @@ fn the_first_tenant_gets_what_was_said_before_there_was_one_where_that_is_wanted
     }
     let shown = said(&run(&["tenant", "show", "ann"]));
     assert!(shown.contains("containers  chat\n") && shown.contains("keys        1\n"), "{shown}");
+    let workspace = data.path().join("workspaces/local:chat").join(&image);
+    fs::write(workspace.join("large"), vec![1; 64 << 10]).unwrap();
+    let shown = said(&run(&["tenant", "show", "ann"]));
+    let line = shown.lines().find_map(|line| line.strip_prefix("disk        ")).unwrap();
+    let bytes: u64 = line.split_once(" bytes, ").unwrap().0.parse().unwrap();
+    assert!((64 << 10..1 << 20).contains(&bytes), "{shown}");
     assert!(complained(&run(&["tenant", "remove", "ann"])).contains("has containers (chat)"));
     assert_eq!(said(&run(&["tenant", "create", "bob"])), "bob\n");
     assert_eq!(said(&run(&["tenant", "remove", "bob"])), "removed: bob\n");
