@@ -13,8 +13,6 @@ use crate::{ContentPart, Cursor, Event, EventContext, EventData, Timestamp, mess
 pub(super) const MAX_EVENTS: usize = 4096;
 /// The most bytes of content that are kept for them, about.
 const MAX_BYTES: usize = 8 << 20;
-/// How many of the latest events are looked at one by one.
-const NEAR: usize = 4;
 
 /// Keeps the latest events while a turn runs and until everybody who listens has had them. Publishing never waits. What
 /// is gone from here, and what another process stored, a subscriber reads from the store.
@@ -186,7 +184,7 @@ impl Bus {
         let live = state.live();
         live.count += 1;
         live.subscribers.insert(live.count, Subscriber { seen, waker: None });
-        let before = live.behind(seen).checked_sub(1);
+        let before = live.entries.partition_point(|entry| entry.at <= seen).checked_sub(1);
         let told = match before.and_then(|before| live.entries.get(before)) {
             Some(entry) => Some(entry.told),
             None => (seen >= live.floor).then_some(live.floor_told),
@@ -212,7 +210,7 @@ impl Bus {
         if seen < live.floor {
             return Next::Stored(live.floor, live.floor_told);
         }
-        let index = live.behind(seen);
+        let index = live.entries.partition_point(|entry| entry.at <= seen);
         match live.entries.get_mut(index) {
             Some(entry) => {
                 let told = entry.told;
@@ -296,16 +294,6 @@ impl Live {
         let Some(Entry { at, told, weight, .. }) = self.entries.pop_front() else { return };
         (self.floor, self.floor_told) = (at, told);
         self.bytes -= weight;
-    }
-
-    /// Where the first event behind a place is. Whoever asks has mostly had all but the last ones, and is not sent through
-    /// all that is kept.
-    fn behind(&self, seen: Cursor) -> usize {
-        let new = self.entries.iter().rev().take(NEAR).take_while(|entry| entry.at > seen).count();
-        match new {
-            NEAR => self.entries.partition_point(|entry| entry.at <= seen),
-            new => self.entries.len() - new,
-        }
     }
 
     fn bound(&mut self) {

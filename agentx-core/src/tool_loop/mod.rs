@@ -2,6 +2,7 @@
 
 mod calls;
 mod context;
+mod course;
 mod frame;
 mod judge;
 mod meter;
@@ -10,10 +11,10 @@ mod run;
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 
 pub use self::frame::{CallStream, TurnFrame};
-use self::run::Run;
+use self::{course::Course, run::Run};
 use crate::{Compactor, Driver, DriverStream, Model, ModelTable, SummaryCompactor, Turn};
 
 /// A [`Driver`] over any single-call [`Model`].
@@ -98,8 +99,6 @@ impl<M: Model> Driver for ToolLoop<M> {
 
     fn start(&self, turn: Turn) -> DriverStream {
         let run = Run::new(self.model.clone(), turn, self.options.clone());
-        // Boxed, since it is moved with each event.
-        stream::unfold(Box::new(run), |mut run| async move { run.next().await.map(|event| (event, run)) })
-            .boxed()
+        Course::Rest(Box::new(run)).boxed()
     }
 }

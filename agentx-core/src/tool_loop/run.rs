@@ -1,4 +1,11 @@
-use std::{collections::VecDeque, mem, panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
+use std::{
+    collections::VecDeque,
+    mem,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{Context as Task, Poll, ready},
+    time::SystemTime,
+};
 
 use agentx_resource::BoxFuture;
 use futures::{
@@ -29,8 +36,8 @@ const MAX_ANSWER: usize = 64 << 20;
 /// The most often that a turn compacts a conversation which its model has refused as too long.
 const MAX_REFUSALS: u32 = 3;
 
-/// A turn under way. Each call of [`Run::next`] does no more than what leads to the next event, so that an event is
-/// always told before its effect.
+/// A turn under way. What comes next is with [`Run::poll_answer`] or, where that has nothing, with [`Run::next`]. Each does
+/// no more than what leads to the next event, so that an event is always told before its effect.
 pub(super) struct Run<M> {
     model: Arc<M>,
     options: Options,
@@ -70,6 +77,8 @@ enum Phase {
     Judge { message: AssistantMessage, reason: StopReason },
     /// Tools are decided on and run.
     Run { calls: Calls },
+    /// The turn is to end like this.
+    Cut(Outcome),
     /// The end is to be told.
     End(TurnEnd),
     /// The end was told.
@@ -106,7 +115,29 @@ impl<M: Model> Run<M> {
         }
     }
 
-    /// The next event, or `None` after the end.
+    /// Whether the end was told.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// The next event of an answer; `None` where the model does not answer now. An answer has many pieces, so each is taken
+    /// where it stands: a future for it would cost more than the piece.
+    pub(super) fn poll_answer(&mut self, task: &mut Task<'_>) -> Poll<Option<DriverEvent>> {
+        let Phase::Answer { stream, .. } = &mut self.phase else { return Poll::Ready(None) };
+        let taken = match self.deadline.poll_unpin(task) {
+            Poll::Ready(over) => Err(over.into()),
+            Poll::Pending => {
+                let event = ready!(stream.poll_next_unpin(task));
+                self.take(event)
+            }
+        };
+        Poll::Ready(taken.unwrap_or_else(|outcome| {
+            self.phase = Phase::Cut(outcome);
+            None
+        }))
+    }
+
+    /// The next event; `None` where the model answers, and after the end.
     pub(super) async fn next(&mut self) -> Option<DriverEvent> {
         if let Some(taken) = self.taken.take() {
             // A tool that has ended since waits for nothing.
@@ -116,11 +147,17 @@ impl<M: Model> Run<M> {
             if let Some(event) = self.queue.pop_front() {
                 return Some(event);
             }
-            if let Phase::End(_) | Phase::Over = self.phase {
-                return match mem::replace(&mut self.phase, Phase::Over) {
-                    Phase::End(end) => Some(DriverEvent::End(end)),
-                    _ => None,
-                };
+            match &self.phase {
+                Phase::Answer { .. } | Phase::Over => return None,
+                Phase::End(_) | Phase::Cut(_) => match mem::replace(&mut self.phase, Phase::Over) {
+                    Phase::End(end) => return Some(DriverEvent::End(end)),
+                    Phase::Cut(outcome) => {
+                        self.end(outcome).await;
+                        continue;
+                    }
+                    _ => return None,
+                },
+                _ => {}
             }
             let mut deadline = mem::replace(&mut self.deadline, future::pending().boxed());
             let step = {
@@ -134,25 +171,21 @@ impl<M: Model> Run<M> {
             match step {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => {}
-                Err(outcome) => Box::pin(self.end(outcome)).await,
+                Err(outcome) => self.phase = Phase::Cut(outcome),
             }
         }
     }
 
     /// One step: perhaps something to tell, or the outcome that ends the turn.
     async fn step(&mut self) -> Result<Option<DriverEvent>, Outcome> {
-        if let Phase::Answer { .. } = self.phase {
-            return self.answer().await;
-        }
-        // What is rare is boxed: a step is moved as it begins, and most are those of an answer.
         match mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Begin => Box::pin(self.begin()).await,
+            Phase::Begin => self.begin().await,
             Phase::Ask => Ok(self.ask()),
-            Phase::Compact { step, seen, refused } => Box::pin(self.compact(step, &seen, refused)).await,
+            Phase::Compact { step, seen, refused } => self.compact(step, &seen, refused).await,
             Phase::Call => self.call(),
             Phase::Judge { message, reason } => self.judge(message, &reason),
-            Phase::Run { calls } => Box::pin(self.run(calls)).await,
-            Phase::Answer { .. } | Phase::End(_) | Phase::Over => {
+            Phase::Run { calls } => self.run(calls).await,
+            Phase::Answer { .. } | Phase::Cut(_) | Phase::End(_) | Phase::Over => {
                 Err(failed(ErrorKind::Internal, "the turn was polled after its end"))
             }
         }
@@ -294,10 +327,10 @@ impl<M: Model> Run<M> {
         Err(Outcome::Failed(error))
     }
 
-    /// The next of an answer, which is taken where it stands: there is much to move, and an answer has many steps.
-    async fn answer(&mut self) -> Result<Option<DriverEvent>, Outcome> {
-        let Phase::Answer { stream, message, meter } = &mut self.phase else { return Ok(None) };
-        let event = match stream.next().await {
+    /// Takes what came of an answer.
+    fn take(&mut self, event: Option<Result<ModelEvent>>) -> Result<Option<DriverEvent>, Outcome> {
+        let Phase::Answer { message, meter, .. } = &mut self.phase else { return Ok(None) };
+        let event = match event {
             Some(Ok(event)) => event,
             Some(Err(error)) if message.is_empty() && self.may_shorten(&error) => {
                 self.refused = Some(error);

@@ -1,14 +1,21 @@
 //! One call with its retries, as a stream.
 
-use std::{mem, pin::pin, sync::Arc, vec};
+use std::{
+    collections::VecDeque,
+    mem,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+    vec,
+};
 
 use agentx_core::{Error, ModelEvent, ModelRequest, ModelStream, Result, Retry};
 use agentx_resource::{BoxFuture, ByteStream};
 use bytes::Bytes;
 use futures::{
-    FutureExt, StreamExt,
+    FutureExt, Stream, StreamExt,
     future::{self, Either},
-    stream,
 };
 
 use super::{
@@ -29,6 +36,7 @@ pub(super) fn start(client: Arc<Client>, request: ModelRequest) -> ModelStream {
     let call = Call {
         client,
         request,
+        body: Bytes::new(),
         failures: 0,
         omissions: 0,
         ready: Vec::new().into_iter(),
@@ -37,13 +45,14 @@ pub(super) fn start(client: Arc<Client>, request: ModelRequest) -> ModelStream {
         restarted: false,
         phase: Phase::Prepare,
     };
-    // Boxed, since it is moved with each event.
-    stream::unfold(Box::new(call), |mut call| async { call.next().await.map(|event| (event, call)) }).boxed()
+    call.boxed()
 }
 
 struct Call {
     client: Arc<Client>,
     request: ModelRequest,
+    /// The request as it is sent.
+    body: Bytes,
     failures: u32,
     omissions: u32,
     /// To be told next, before all else.
@@ -59,10 +68,12 @@ struct Call {
 enum Phase {
     /// The request is to be written.
     Prepare,
-    /// The API is to be asked, after this wait.
-    Ask { body: Bytes, wait: Option<BoxFuture<'static, ()>> },
+    /// The API is asked, perhaps after a wait.
+    Ask(BoxFuture<'static, Result<Box<Answer>>>),
     /// It answers.
-    Answer { body: Bytes, answer: Box<Answer> },
+    Answer(Box<Answer>),
+    /// The answer is whole: its response is read to the end, and then this is told.
+    Drain { stop: ModelEvent, drained: BoxFuture<'static, ()> },
     /// The call ends with this error.
     Fail(Error),
     /// The end or an error was told.
@@ -74,7 +85,7 @@ struct Answer {
     listener: Listener,
     decoder: Decoder,
     request_id: Option<String>,
-    events: vec::IntoIter<ModelEvent>,
+    events: VecDeque<ModelEvent>,
     failure: Option<Error>,
 }
 
@@ -87,86 +98,133 @@ struct Listener {
     progress: u64,
 }
 
-impl Call {
-    async fn next(&mut self) -> Option<Result<ModelEvent>> {
+/// Written by hand, since a future for each piece of an answer would cost more than the piece.
+impl Stream for Call {
+    type Item = Result<ModelEvent>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let call = self.get_mut();
         loop {
-            if let Some(event) = self.ready.next() {
-                return Some(Ok(event));
+            if let Some(event) = call.ready.next() {
+                return Poll::Ready(Some(Ok(event)));
             }
-            let event = match mem::replace(&mut self.phase, Phase::Over) {
-                Phase::Prepare => self.prepare(),
-                // Boxed, since what begins with each event is to be small.
-                Phase::Ask { body, wait } => Box::pin(self.ask(body, wait)).await,
-                Phase::Answer { body, answer } => self.answer(body, answer).await,
-                Phase::Fail(error) => Some(Err(error)),
-                Phase::Over => return None,
+            let event = match &mut call.phase {
+                Phase::Answer(_) => ready!(call.poll_answer(cx)),
+                Phase::Prepare => call.prepare(),
+                Phase::Ask(asked) => {
+                    let asked = ready!(asked.poll_unpin(cx));
+                    call.answered(asked)
+                }
+                Phase::Drain { drained, .. } => {
+                    ready!(drained.poll_unpin(cx));
+                    call.end()
+                }
+                Phase::Fail(_) => call.end(),
+                Phase::Over => return Poll::Ready(None),
             };
             if event.is_some() {
-                return event;
+                return Poll::Ready(event);
             }
         }
     }
+}
 
-    fn prepare(&mut self) -> Option<Result<ModelEvent>> {
+/// What a step tells, if anything.
+type Told = Option<Result<ModelEvent>>;
+
+impl Call {
+    fn prepare(&mut self) -> Told {
         let (request, settings) = (&self.request, &self.client.settings);
         match request::body(request, settings, &self.client.refused(), Purpose::Answer) {
             Ok(body) => {
-                self.phase = Phase::Ask { body, wait: None };
+                self.body = body;
+                self.ask(None);
                 None
             }
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                self.phase = Phase::Over;
+                Some(Err(error))
+            }
         }
     }
 
-    async fn ask(&mut self, body: Bytes, wait: Option<BoxFuture<'static, ()>>) -> Option<Result<ModelEvent>> {
-        if let Some(wait) = wait {
-            wait.await;
-        }
-        let opened = exchange::send(&self.client, Endpoint::Messages, body.clone()).await;
-        match opened.and_then(|opened| Answer::begin(&self.client, opened)) {
+    fn ask(&mut self, wait: Option<Duration>) {
+        let (client, body) = (self.client.clone(), self.body.clone());
+        let wait = wait.map(|wait| client.clock.sleep(wait));
+        let asked = async move {
+            if let Some(wait) = wait {
+                wait.await;
+            }
+            let opened = exchange::send(&client, Endpoint::Messages, body).await?;
+            Answer::begin(&client, opened)
+        };
+        self.phase = Phase::Ask(asked.boxed());
+    }
+
+    fn answered(&mut self, asked: Result<Box<Answer>>) -> Told {
+        match asked {
             Ok(answer) => {
-                self.phase = Phase::Answer { body, answer };
+                self.phase = Phase::Answer(answer);
                 None
             }
             Err(error) if self.omits(&error) => None,
-            Err(error) => self.fail(body, error),
+            Err(error) => self.fail(error),
         }
     }
 
-    async fn answer(&mut self, body: Bytes, mut answer: Box<Answer>) -> Option<Result<ModelEvent>> {
-        while let Some(event) = answer.events.next() {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
+        let Phase::Answer(answer) = &mut self.phase else { return Poll::Ready(None) };
+        while let Some(event) = answer.events.pop_front() {
             match event {
                 ModelEvent::Start { .. } | ModelEvent::Usage(_) if !self.told => self.held.push(event),
                 _ if !self.held.is_empty() => {
-                    let held = mem::take(&mut self.held).into_iter().chain([event]);
-                    let rest = mem::take(&mut answer.events);
-                    answer.events = held.chain(rest).collect::<Vec<_>>().into_iter();
+                    answer.events.push_front(event);
+                    for held in mem::take(&mut self.held).into_iter().rev() {
+                        answer.events.push_front(held);
+                    }
                     self.told = true;
                 }
                 _ => {
-                    if matches!(event, ModelEvent::Stop(_)) {
-                        Box::pin(answer.listener.drain()).await;
-                    } else {
-                        self.phase = Phase::Answer { body, answer };
-                    }
                     self.told = true;
-                    return Some(Ok(event));
+                    if matches!(event, ModelEvent::Stop(_)) {
+                        self.drain(event);
+                        return Poll::Ready(None);
+                    }
+                    return Poll::Ready(Some(Ok(event)));
                 }
             }
         }
         if let Some(error) = answer.failure.take() {
-            return self.fail(body, error::within(error, answer.request_id.as_deref()));
+            let error = error::within(error, answer.request_id.as_deref());
+            return Poll::Ready(self.fail(error));
         }
-        let mut events = Vec::new();
-        let fed = match answer.listener.next(answer.decoder.progress()).await {
+        let chunk = ready!(answer.listener.poll_next(cx, answer.decoder.progress()));
+        // Empty by now: what it had room for is used again.
+        let mut events = Vec::from(mem::take(&mut answer.events));
+        let fed = match chunk {
             Some(Ok(bytes)) => answer.decoder.feed(&bytes, &mut events),
             Some(Err(error)) => Err(error),
             None => answer.decoder.finish(),
         };
-        answer.events = events.into_iter();
+        answer.events = events.into();
         answer.failure = fed.err();
-        self.phase = Phase::Answer { body, answer };
-        None
+        Poll::Ready(None)
+    }
+
+    /// Reads the response to its end, so that its connection can be used again, and then tells the stop.
+    fn drain(&mut self, stop: ModelEvent) {
+        if let Phase::Answer(mut answer) = mem::replace(&mut self.phase, Phase::Over) {
+            let drained = async move { answer.listener.drain().await }.boxed();
+            self.phase = Phase::Drain { stop, drained };
+        }
+    }
+
+    fn end(&mut self) -> Told {
+        match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Drain { stop, .. } => Some(Ok(stop)),
+            Phase::Fail(error) => Some(Err(error)),
+            _ => None,
+        }
     }
 
     /// Whether the API refused an image or a document, without which the request is worth another try. Each is left
@@ -187,7 +245,7 @@ impl Call {
     }
 
     /// Tries again where that may help and is allowed, or tells the error.
-    fn fail(&mut self, body: Bytes, error: Error) -> Option<Result<ModelEvent>> {
+    fn fail(&mut self, error: Error) -> Told {
         self.failures += 1;
         let wait = retry::wait(error.retry(), self.failures, self.client.settings.retries);
         let Some(wait) = wait.filter(|_| !(self.told && self.restarted)) else {
@@ -198,7 +256,7 @@ impl Call {
             return None;
         };
         self.held.clear();
-        self.phase = Phase::Ask { body, wait: Some(self.client.clock.sleep(wait)) };
+        self.ask(Some(wait));
         if !mem::take(&mut self.told) {
             return None;
         }
@@ -216,7 +274,7 @@ impl Answer {
             listener: Listener { client: client.clone(), body: response.body, timer, progress: 0 },
             decoder: Decoder::redacting(key),
             request_id,
-            events: Vec::new().into_iter(),
+            events: VecDeque::new(),
             failure: None,
         }))
     }
@@ -224,19 +282,15 @@ impl Answer {
 
 impl Listener {
     /// The next chunk. What came before it has brought the decoder to `progress`.
-    async fn next(&mut self, progress: u64) -> Option<Result<Bytes>> {
-        loop {
-            // The timer first: a server that never stops pinging would never let it be looked at.
-            match future::select(&mut self.timer.time, self.body.next()).await {
-                Either::Right((chunk, _)) => return chunk,
-                Either::Left(_) => {
-                    let whole = self.timer.restart();
-                    if mem::replace(&mut self.progress, progress) == progress && whole {
-                        return Some(Err(exchange::silent(&self.client)));
-                    }
-                }
+    fn poll_next(&mut self, cx: &mut Context<'_>, progress: u64) -> Poll<Option<Result<Bytes>>> {
+        // The timer first: a server that never stops pinging would never let it be looked at.
+        while self.timer.time.poll_unpin(cx).is_ready() {
+            let whole = self.timer.restart();
+            if mem::replace(&mut self.progress, progress) == progress && whole {
+                return Poll::Ready(Some(Err(exchange::silent(&self.client))));
             }
         }
+        self.body.poll_next_unpin(cx)
     }
 
     /// Reads on to the end of the response, which is empty by now.
