@@ -40,5 +40,9 @@ fn the_server_bears_a_load() {
         (&0.into(), &250.into())
     );
     assert_eq!((&report["idle"]["count"], &report["containers"]["count"]), (&5.into(), &5.into()));
-    assert_eq!(report["fan_outs"].as_array().map(Vec::len), Some(2));
+    let fan_outs = report["fan_outs"].as_array().unwrap();
+    assert_eq!(fan_outs.len(), 2);
+    // Of 50 pieces that are told at a pace, the middle is measured: 40, to 5 sockets, twice.
+    assert_eq!(fan_outs[0]["deliveries"], 400);
+    assert!(fan_outs.iter().all(|told| told["tasks_ratio"]["min"].as_f64() > Some(0.0)), "{fan_outs:?}");
 }
