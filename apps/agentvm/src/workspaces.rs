@@ -41,7 +41,8 @@ impl Workspaces {
         self.bounds.place(container, self.path(container, image))
     }
 
-    /// Removes what copies of workspaces have left that a crash cut off, and counts it. Nobody else may be at work.
+    /// Removes what copies of workspaces have left that a crash cut off, and counts it; what can't be removed is logged, and
+    /// left. Nobody else may be at work.
     pub(crate) async fn clear(&self) -> Result<usize> {
         let root = self.root.clone();
         let found = tokio::task::spawn_blocking(move || cut_off(&root)).await;
@@ -51,7 +52,15 @@ impl Workspaces {
             .map_err(|error| Error::new(agentx::ErrorKind::Unavailable, operation).with_source(error))?;
         let mut count = 0;
         for container in found {
-            count += LocalFileSystem::open(container)?.clear_unfinished(&ResourcePath::root()).await?;
+            let cleared =
+                async { LocalFileSystem::open(&container)?.clear_unfinished(&ResourcePath::root()).await };
+            match cleared.await {
+                Ok(cleared) => count += cleared,
+                Err(error) => {
+                    let path = container.display();
+                    tracing::warn!(%path, %error, "half a copy of a workspace is left, and can't be removed");
+                }
+            }
         }
         Ok(count)
     }
@@ -85,14 +94,26 @@ fn cut_off(root: &Path) -> io::Result<Vec<PathBuf>> {
         if !container.file_type()?.is_dir() {
             continue;
         }
-        for image in fs::read_dir(container.path())? {
-            if image?.file_name().as_encoded_bytes().starts_with(b".") {
-                found.push(container.path());
-                break;
+        let path = container.path();
+        match has_hidden(&path) {
+            Ok(true) => found.push(path),
+            Ok(false) => {}
+            Err(error) => {
+                let path = path.display();
+                tracing::warn!(%path, %error, "whether half a copy of a workspace is left can't be seen");
             }
         }
     }
     Ok(found)
+}
+
+fn has_hidden(container: &Path) -> io::Result<bool> {
+    for image in fs::read_dir(container)? {
+        if image?.file_name().as_encoded_bytes().starts_with(b".") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The files of a workspace, which are counted where that is bounded.
@@ -118,7 +139,7 @@ impl fmt::Debug for Workspaces {
 impl WorkspaceProvider for Workspaces {
     async fn open(&self, container: &ContainerId, image: &ImageId) -> Result<Vec<Arc<dyn Tool>>> {
         let path = self.create(container, image)?;
-        let (place, group) = (self.place(container, image), self.bounds.group(container)?);
+        let (place, group) = (self.place(container, image), self.bounds.group(container).await?);
         let mut process = LocalProcess::new(&path)?;
         if let Some(isolation) = bounds::held(self.isolation.as_ref(), group.as_deref()) {
             process = process.with_isolation(isolation)?;
@@ -170,6 +191,8 @@ impl WorkspaceFiles for Workspaces {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[tokio::test]
@@ -201,5 +224,27 @@ mod tests {
             workspaces.delete(&alice, image).await.unwrap();
         }
         assert!(!root.path().join("alice").exists());
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_cleared_keeps_nothing_else_from_it() {
+        let root = tempfile::tempdir().unwrap();
+        let half = |container: &str| {
+            let path = root.path().join(container).join(".agentx-0123456789abcdef.tmp");
+            fs::create_dir_all(path.join("deep")).unwrap();
+            fs::write(path.join("deep/file"), "x").unwrap();
+            path
+        };
+        let (others, closed) = ([half("ann"), half("zoe")], half("bob"));
+        let mode = |mode| fs::set_permissions(closed.join("deep"), fs::Permissions::from_mode(mode));
+        mode(0o000).unwrap();
+        let workspaces = Workspaces::new(root.path().to_owned(), None, Bounds::default());
+        let count = workspaces.clear().await.unwrap();
+        assert!(others.iter().all(|path| !path.exists()));
+        // Root may remove it.
+        assert_eq!(count, if closed.exists() { 2 } else { 3 });
+        if closed.exists() {
+            mode(0o700).unwrap();
+        }
     }
 }
