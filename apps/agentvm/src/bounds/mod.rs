@@ -13,7 +13,7 @@ use std::{
 };
 
 use agentx::{
-    ContainerId, ErrorKind, Result,
+    ContainerId, Error, ErrorKind, Result,
     local::{Isolation, TreeGroup, TreeLimits},
     resource::{Process, ResourceLimits},
 };
@@ -169,13 +169,16 @@ fn memory() -> u64 {
     (share >> 20 << 20).max(LEAST_MEMORY)
 }
 
+/// What holds the commands of one owner together, as long as one of its workspaces is open. Locked while it is made.
+type OwnerGroup = tokio::sync::Mutex<Weak<TreeGroup>>;
+
 /// The bounds in force, owner by owner.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounded {
     bounds: Bounds,
     disk: Option<Disk>,
-    /// What holds the commands of each owner together, as long as one of its workspaces is open.
-    groups: Arc<Mutex<HashMap<String, Weak<TreeGroup>>>>,
+    /// They are as many as have a key.
+    groups: Arc<Mutex<HashMap<String, Arc<OwnerGroup>>>>,
 }
 
 impl Bounded {
@@ -189,18 +192,27 @@ impl Bounded {
     ///
     /// # Errors
     /// `Unsupported` where the machine does not give it any more.
-    pub(crate) fn group(&self, container: &ContainerId) -> Result<Option<Arc<TreeGroup>>> {
-        if self.bounds.tree.is_none() {
+    pub(crate) async fn group(&self, container: &ContainerId) -> Result<Option<Arc<TreeGroup>>> {
+        let limits = self.bounds.tree;
+        if limits.is_none() {
             return Ok(None);
         }
-        let owner = disk::prefix(container);
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(group) = groups.get(owner).and_then(Weak::upgrade) {
+        let of_owner = self.of_owner(disk::prefix(container));
+        let mut of_owner = of_owner.lock().await;
+        if let Some(group) = of_owner.upgrade() {
             return Ok(Some(group));
         }
-        let group = Arc::new(TreeGroup::new(self.bounds.tree)?);
-        groups.insert(owner.to_owned(), Arc::downgrade(&group));
+        // It may have to wait for what a killed server has left.
+        let made = tokio::task::spawn_blocking(move || TreeGroup::new(limits)).await;
+        let failed = |error| Error::new(ErrorKind::Unavailable, "bound commands").with_source(error);
+        let group = Arc::new(made.map_err(failed)??);
+        *of_owner = Arc::downgrade(&group);
         Ok(Some(group))
+    }
+
+    fn of_owner(&self, owner: &str) -> Arc<OwnerGroup> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(groups.entry(owner.to_owned()).or_default())
     }
 
     /// A workspace, what it takes of the disk being counted; none where that is not bounded.
