@@ -1,8 +1,11 @@
 use std::fs;
 
 use agentx::{
-    local::LocalProcess,
-    resource::{ExecOutput, ExecRequest, ExitStatus, ProcessExt},
+    local::{LocalFileSystem, LocalProcess},
+    resource::{
+        ExecEvent, ExecOutput, ExecRequest, ExitStatus, FileSystem, FileSystemExt, ProcessExt, ResourcePath,
+        Stdin,
+    },
 };
 use tempfile::TempDir;
 
@@ -10,14 +13,24 @@ use super::*;
 
 /// Commands of an owner who may have this much of the disk.
 fn process(limit: u64) -> (Arc<dyn Process>, PathBuf, TempDir) {
+    let (process, _files, path, root) = process_and_files_elsewhere(limit);
+    (process, path, root)
+}
+
+/// And the files of another workspace of the same owner.
+fn process_and_files_elsewhere(limit: u64) -> (Arc<dyn Process>, Arc<dyn FileSystem>, PathBuf, TempDir) {
     let root = tempfile::tempdir().unwrap();
-    let path = root.path().join("ann:work/img_1");
-    fs::create_dir_all(&path).unwrap();
     let bounds = Bounds { disk: Some(limit), ..Bounds::default() };
     let bounded = Bounded::new(bounds, root.path());
-    let place = bounded.place(&ContainerId::new("ann:work").unwrap(), path.clone());
+    let place = |container: &str| {
+        let path = root.path().join(container).join("img_1");
+        fs::create_dir_all(&path).unwrap();
+        (bounded.place(&ContainerId::new(container).unwrap(), path.clone()), path)
+    };
+    let ((work, path), (elsewhere, other)) = (place("ann:work"), place("ann:else"));
     let inner = Arc::new(LocalProcess::new(&path).unwrap());
-    (bounded.process(inner, None, place), path, root)
+    let files = elsewhere.unwrap().files(Arc::new(LocalFileSystem::open(other).unwrap()));
+    (bounded.process(inner, None, work), files, path, root)
 }
 
 async fn sh(process: &Arc<dyn Process>, script: &str) -> ExecOutput {
@@ -67,6 +80,30 @@ async fn a_command_that_harms_nobody_is_let_be() {
     // It runs longer than until it is looked at, under a quota that is used up.
     let quiet = sh(&process, "sleep 2.5; rm large; echo done").await;
     assert_eq!((quiet.status, quiet.stdout_text()), (ExitStatus::Code(0), "done\n".into()));
+}
+
+#[tokio::test]
+async fn what_was_written_again_elsewhere_counts_once_for_a_command() {
+    let (process, files, _path, _root) = process_and_files_elsewhere(4 << 20);
+    let overwrite = async |times| {
+        for _ in 0..times {
+            let path = ResourcePath::new("/again").unwrap();
+            files.write_file(&path, vec![1; 600 << 10]).await.unwrap();
+        }
+    };
+    overwrite(6).await;
+    // What is reckoned until then would leave no room for this.
+    let script = "head -c 2000000 /dev/zero > large && echo first && read go && \
+                  head -c 500000 /dev/zero > more && sleep 2.5 && echo last";
+    let request = ExecRequest::shell(script).with_stdin(Stdin::Piped);
+    let child = process.spawn(request).await.unwrap();
+    assert_eq!(child.next_event().await.unwrap(), Some(ExecEvent::Stdout("first\n".into())));
+    // It comes to be too much while the command writes, and runs until it is looked at.
+    overwrite(2).await;
+    child.write_stdin("go\n".into()).await.unwrap();
+    assert_eq!(child.next_event().await.unwrap(), Some(ExecEvent::Stdout("last\n".into())));
+    let ended = child.next_event().await.unwrap();
+    assert_eq!(ended, Some(ExecEvent::Exited(ExitStatus::Code(0))));
 }
 
 #[tokio::test]
@@ -122,24 +159,26 @@ fn what_nothing_can_keep_is_an_error() {
     }
 }
 
-#[test]
-fn an_owner_has_one_group_for_all_containers_as_long_as_one_is_open() {
+#[tokio::test]
+async fn an_owner_has_one_group_for_all_containers_as_long_as_one_is_open() {
     let tree = TreeLimits::default().with_processes(9);
     let bounded = Bounded::new(Bounds { tree, ..Bounds::default() }, Path::new("/nowhere"));
-    let group = |container: &str| bounded.group(&ContainerId::new(container).unwrap());
-    let one = match group("ann:work") {
+    let group = async |container: &str| bounded.group(&ContainerId::new(container).unwrap()).await;
+    // Both at once.
+    let (one, same) = tokio::join!(group("ann:work"), group("ann:else"));
+    let one = match one {
         Ok(group) => group.unwrap(),
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
             return println!("LEFT OUT: {error}");
         }
     };
-    assert!(Arc::ptr_eq(&one, &group("ann:else").unwrap().unwrap()));
-    let other = group("anna:work").unwrap().unwrap();
+    assert!(Arc::ptr_eq(&one, &same.unwrap().unwrap()));
+    let other = group("anna:work").await.unwrap().unwrap();
     assert!(*one != *other);
     assert_eq!(one.limits(), tree);
     let last = Arc::downgrade(&one);
     drop(one);
     assert!(last.upgrade().is_none());
-    assert!(group("ann:work").unwrap().is_some());
+    assert!(group("ann:work").await.unwrap().is_some());
 }

@@ -131,9 +131,9 @@ impl Account {
         path: &Path,
     ) -> Result<(AtWork, std::result::Result<u64, String>)> {
         self.catch_up().await?;
-        // Exactly, since it is measured by what is more than that.
+        // Exactly: its own place, since it is measured by what is more than that, and all others, since it gets what is left.
         self.measure_each(|place, counted| {
-            place == path && (counted.is_estimate || counted.measured.is_none())
+            counted.is_estimate || (place == path && counted.measured.is_none())
         })
         .await?;
         if !self.has_room(Usage::default()) {
@@ -220,6 +220,14 @@ impl Account {
             counted.is_behind || (counted.commands > 0 && is_old())
         })
         .await
+    }
+
+    /// Measures each place that was written to, removed from or left by a command since it was measured last.
+    ///
+    /// # Errors
+    /// `Unavailable` where the disk can't be read.
+    pub(super) async fn settle(&self) -> Result<()> {
+        self.measure_each(|_, counted| counted.is_estimate || counted.is_behind).await
     }
 
     /// Measures each place of which less may be there than was counted.

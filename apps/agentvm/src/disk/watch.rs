@@ -87,6 +87,13 @@ async fn watch(account: Arc<Account>) {
                 tracing::error!(%error, "what a command writes can't be watched");
             }
         }
+        if account.is_over().is_none() {
+            continue;
+        }
+        // Nobody is ended for what was merely reckoned, elsewhere.
+        if let Err(error) = account.settle().await {
+            tracing::error!(%error, "what a workspace takes can't be settled");
+        }
         let Some(told) = account.is_over() else { continue };
         let end = |command: Arc<Watched>| {
             if command.is_at_fault() && command.ended.set(told.clone()).is_ok() {
