@@ -247,13 +247,25 @@ impl Shared {
         method: Method,
         params: Object,
     ) -> Result<Answer, Failure> {
-        let done = match self.ask(owner).await {
-            Ok(()) => {
-                let (shared, owner) = (self.clone(), owner.clone());
-                self.whole(async move { shared.service.call(&owner, method, params).await }).await
+        match self.ask(owner).await {
+            Ok(()) => self.do_asked(owner, method, params).await,
+            Err(failure) => {
+                let refused = Err(failure);
+                self.metrics.count(method, &refused);
+                refused
             }
-            Err(failure) => Err(failure),
-        };
+        }
+    }
+
+    /// Does what is asked for, which was [counted](Self::ask) before.
+    pub(crate) async fn do_asked(
+        self: &Arc<Self>,
+        owner: &Owner,
+        method: Method,
+        params: Object,
+    ) -> Result<Answer, Failure> {
+        let (shared, owner) = (self.clone(), owner.clone());
+        let done = self.whole(async move { shared.service.call(&owner, method, params).await }).await;
         self.metrics.count(method, &done);
         self.let_go();
         done

@@ -178,12 +178,12 @@ impl Connection {
             let happened = tokio::select! {
                 biased;
                 other = self.bells.guard(others) => other,
-                told = self.topics.next() => Happened::Told(told),
                 Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     // What was left unread for it is read.
                     self.bells.ring();
                     Happened::Done(done)
                 }
+                told = self.topics.next() => Happened::Told(told),
                 Some(over) = self.turns.next(), if !self.turns.is_empty() => Happened::TurnOver(over),
             };
             let done = match happened {

@@ -71,6 +71,11 @@ impl Agent {
         self.send_with(content, None).await
     }
 
+    /// Whether it was ended, and takes no more messages. The image's next agent is another one.
+    pub fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
     /// Sends a message with something for the driver, which finds it in [`Turn::options`](crate::Turn::options): what an
     /// application or a client says of this one turn, such as the model that is to answer. It is stored with the turn, so
     /// that one that is taken up elsewhere, behind an approval, goes on with it, and told with

@@ -34,10 +34,12 @@ pub(super) async fn send(
     Body(mut params): Body,
 ) -> Result<Events, Failure> {
     params.insert("agentId".to_owned(), json!(id));
+    // Counted before anything is looked for: an id that is none costs a look, too.
+    shared.ask(&caller.owner).await?;
     let running = shared.service.agent_of_id(&caller.owner, &id).await?;
     // From before the message on: the first event is the message itself.
     let subscription = running.agent.subscribe();
-    let answer = shared.call(&caller.owner, Method::MessageSend, params).await?;
+    let answer = shared.do_asked(&caller.owner, Method::MessageSend, params).await?;
     let end = match (&answer.turn, answer.result.get("messageId").and_then(Value::as_str)) {
         (Some(turn), _) => End::Turn(turn.turn_id().clone()),
         (None, Some(message)) => End::Queued(message.to_owned()),

@@ -66,8 +66,9 @@ impl Service {
 
     pub(super) async fn destroy_agents(&self, owner: &Owner, params: ByContainer) -> Outcome {
         let container: ContainerId = owner.container(&params.container_id)?;
-        for running in self.running.of(owner).iter().filter(|running| running.container == container) {
-            self.end_agent(owner, running.agent.image_id()).await?;
+        // Also of those that do not run: their ids would bring them back.
+        for image in self.runtime.images(&container).await? {
+            self.end_agent(owner, &image.image_id).await?;
         }
         Ok(Answer::of(json!({"containerId": params.container_id})))
     }

@@ -145,9 +145,14 @@ impl Service {
         if identity.id.is_some() || identity.agent(&image.image_id)? == id {
             return Ok(image);
         }
-        if self.image_of_agent(owner, id.as_str()).await?.is_some() {
+        // Neither one that is in force, nor one that an image had or will have.
+        let made = match image_id(id.as_str()) {
+            Some(image) => self.image_or_none(owner, image.as_str()).await?,
+            None => None,
+        };
+        if made.is_some() || self.image_of_agent(owner, id.as_str()).await?.is_some() {
             let error = Error::new(ErrorKind::AlreadyExists, "run image").with_path(&id);
-            return Err(error.with_message("the agent of another image has this id").into());
+            return Err(error.with_message("this id is another agent's").into());
         }
         identity.id = Some(id.clone());
         identity.store(&mut image.spec);

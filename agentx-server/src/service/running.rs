@@ -117,11 +117,29 @@ impl Running {
     ) -> Result<(RunningAgent, bool), Failure> {
         let _staying = self.letting_go.read().await;
         let agent = runtime.run_as(&image.image_id, &agent_id(image)?).await?;
+        let (running, ran) = self.enter(owner, image, agent);
+        if ran {
+            return Ok((running, ran));
+        }
+        // Whoever ends an id stores that first, and then looks for the agent: one of both sees the other.
+        let id = agent_id(image)?;
+        match runtime.image(&image.image_id).await? {
+            Some(now) if agent_id(&now)? == id => Ok((running, ran)),
+            _ => {
+                self.remove(&image.image_id);
+                runtime.stop(&image.image_id).await;
+                Err(Failure::not_found("Agent", id))
+            }
+        }
+    }
+
+    /// An agent that runs, as one of these, and whether it was before.
+    fn enter(&self, owner: &Owner, image: &ImageRecord, agent: Agent) -> (RunningAgent, bool) {
         let mut state = self.lock();
         if let Some(entry) = state.agents.get_mut(&image.image_id)
             && entry.running.agent == agent
         {
-            return Ok((entry.use_now(), true));
+            return (entry.use_now(), true);
         }
         // Of an image there is one: what ran before is gone.
         state.remove(&image.image_id);
@@ -139,14 +157,20 @@ impl Running {
             // Without a listener there is nobody to tell.
             drop(listeners.send(running.clone()));
         }
-        Ok((running, false))
+        (running, false)
     }
 
     /// The agent of this id, where it runs and is the owner's.
     pub(crate) fn find(&self, owner: &Owner, id: &str) -> Option<RunningAgent> {
         let mut state = self.lock();
         let image = state.ids.get(owner)?.get(id)?.clone();
-        state.agents.get_mut(&image).map(Entry::use_now)
+        let entry = state.agents.get_mut(&image)?;
+        // It may have been ended while it was put here.
+        if entry.running.agent.is_closed() {
+            state.remove(&image);
+            return None;
+        }
+        Some(entry.use_now())
     }
 
     /// Those of all owners that are at work.

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use agentx_core::{Agent, AgentId, Cursor, Event, EventData, SessionId, Subscription};
+use agentx_core::{Agent, Cursor, Event, EventData, SessionId, Subscription};
 use futures::{StreamExt, task::waker_ref};
 use slab::Slab;
 
@@ -29,7 +29,6 @@ pub(super) struct Topics {
 pub(super) type Told = (Arc<Event>, Arc<FramesOf>);
 
 struct Topic {
-    agent: AgentId,
     /// None while no agent runs.
     source: Option<Source>,
     /// The last that was told, or the place where it began.
@@ -40,6 +39,7 @@ struct Topic {
 
 /// Where a session's events come from.
 struct Source {
+    agent: Agent,
     events: Subscription,
     frames: Arc<FramesOf>,
     bell: Arc<Bell>,
@@ -110,8 +110,9 @@ impl Topics {
     /// on. Whoever listens already goes on.
     pub(super) fn follow(&mut self, running: &RunningAgent, from: Option<Cursor>) {
         let place = match self.of(&running.agent) {
-            Some(topic @ Topic { source: Some(_), .. }) => {
-                topic.next = (topic.agent != *running.agent.id()).then(|| running.clone());
+            Some(Topic { source: Some(source), next, .. }) => {
+                // The next agent may have the same id.
+                *next = (source.agent != running.agent).then(|| running.clone());
                 return;
             }
             Some(topic) => Some(topic.seen),
@@ -139,13 +140,14 @@ impl Topics {
         let entry = self.all.vacant_entry();
         let (session, seen) = (entry.key(), events.cursor());
         let source = Source {
+            agent: agent.clone(),
             events,
             frames: running.frames.clone(),
             // It is asked at once: something may be there.
             bell: self.bells.bell(session),
             _listening: running.listeners.enter_freely(),
         };
-        entry.insert(Topic { agent: agent.id().clone(), source: Some(source), seen, next: None });
+        entry.insert(Topic { source: Some(source), seen, next: None });
         if let Some(before) = self.sessions.insert(agent.session_id().clone(), session) {
             self.all.remove(before);
         }

@@ -67,6 +67,13 @@ async fn an_agent_has_its_id_until_it_is_ended_whoever_serves_it() {
     assert_eq!(gone["error"]["code"], 404, "{gone}");
     let next = ann.call("image.run", image.clone()).await;
     assert_ne!(next["agentId"], run["agentId"]);
+    // All of a container, also those that nobody has run since the server began.
+    let served = begin(&stored).await;
+    let mut ann = Client::connect(&served, Some("key-of-ann")).await;
+    ann.call("agent.destroyAll", json!({"containerId": "work"})).await;
+    let next = json!({"agentId": next["agentId"]});
+    assert_eq!(ann.call("agent.get", next.clone()).await["exists"], false);
+    let next = ann.call("image.run", image.clone()).await;
     ann.call("image.stop", image.clone()).await;
     assert_ne!(ann.call("image.run", image).await["agentId"], next["agentId"]);
 }
@@ -85,6 +92,13 @@ async fn a_client_calls_its_agent_as_it_likes() {
     for (id, code) in [("helper", -32000), ("a/b", -32602), ("", -32602)] {
         let refused = ann.ask("image.run", json!({"imageId": other["imageId"], "agentId": id})).await;
         assert_eq!(refused["error"]["code"], code, "{id}: {refused}");
+    }
+    // Nor one that another image's agent has when it runs, or will have.
+    let made = other["imageId"].as_str().unwrap().replace("img_", "agent_");
+    for id in [made.clone(), format!("{made}.1")] {
+        let third = ann.image("work").await;
+        let refused = ann.ask("image.run", json!({"imageId": third["imageId"], "agentId": id})).await;
+        assert_eq!(refused["error"]["code"], -32000, "{id}: {refused}");
     }
     // An id is its owner's alone.
     let mut bob = Client::connect(&served, Some("key-of-bob")).await;
