@@ -135,13 +135,14 @@ fn limit(turns: &Turns) -> Result<Variant> {
 /// the answer and the end.
 fn limit_with_commits(turns: &Turns) -> Result<Variant> {
     let (turns, client) = (turns.clone(), client()?);
-    let making = Arc::clone(&turns.runtime);
+    let (making, asking) = (turns.clone(), client.clone());
     let prepare = move |count| {
-        making.block_on(async {
+        making.runtime.block_on(async {
             let directory = tempfile::tempdir()?;
             let database = SqliteExecutor::open(directory.path().join("raw.db")).await?;
             let table = "CREATE TABLE log (id INTEGER PRIMARY KEY, data TEXT NOT NULL)";
             database.execute(vec![Statement::new(table)]).await?;
+            raw_turn(&asking, &making, Some(&database)).await?;
             Ok((count, Arc::new(database), directory))
         })
     };
@@ -189,7 +190,8 @@ async fn commit(database: &SqliteExecutor, text: &str) -> Result<()> {
 }
 
 /// Turns of AgentX, each the first of a new session, as sessions grow and turns with them. The sessions are made ready
-/// before. All share the connections of one client, as those of the limit do.
+/// before, and one turn is run, as in the limit: a new database's first statements are understood then. All share the
+/// connections of one client, as those of the limit do.
 fn agentx(name: &str, turns: &Turns, stored: bool) -> Result<Variant> {
     let prepare = {
         let (turns, transport) = (turns.clone(), ReqwestTransport::new()?);
@@ -201,7 +203,13 @@ fn agentx(name: &str, turns: &Turns, stored: bool) -> Result<Variant> {
                 } else {
                     Repositories::memory()
                 };
-                Ready::new(&turns.base_url(), transport.clone(), repositories, count, directory).await
+                let mut ready =
+                    Ready::new(&turns.base_url(), transport.clone(), repositories, count + 1, directory)
+                        .await?;
+                if let Some(first) = ready.agents.pop() {
+                    check(first.ask(QUESTION).await?.text == ANSWER)?;
+                }
+                Ok(ready)
             })
         }
     };
