@@ -45,7 +45,12 @@ fn main() -> ExitCode {
     let mut args = env::args().skip(1);
     let command = args.next();
     let args: Vec<String> = args.collect();
+    let asks_help = |arg: &String| matches!(arg.as_str(), "--help" | "-h");
     let result = match command.as_deref() {
+        Some("test" | "bench" | "cloudflare") if args.first().is_some_and(asks_help) => {
+            print!("{USAGE}");
+            Ok(true)
+        }
         Some("test") => test::main(&args),
         Some("bench") => Ok(bench::main(&args)),
         Some("cloudflare") => cloudflare::main(&args),
