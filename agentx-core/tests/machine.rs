@@ -244,6 +244,75 @@ fn began(id: &str) -> TurnInput {
     TurnInput::Driver(DriverEvent::ToolStart(ToolCall::new(id, "t", json!({}))))
 }
 
+/// The messages of a turn behind the user's, in short.
+fn told(events: &[EventData]) -> Vec<String> {
+    let message = |event: &EventData| match &event.message()?.body {
+        MessageBody::Assistant(message) => {
+            let calls = message.tool_calls().map(|call| format!("[{}]", call.id));
+            Some(std::iter::once(message.text()).chain(calls).collect())
+        }
+        MessageBody::Tool(result) => Some(format!("{}: {}", result.tool_call_id, result.output.to_text())),
+        _ => None,
+    };
+    events.iter().filter_map(message).collect()
+}
+
+fn answered(id: &str) -> TurnInput {
+    TurnInput::Driver(DriverEvent::ToolEnd(ToolResult::new(id, "t", ToolOutput::text("done"))))
+}
+
+fn says(text: &str) -> Vec<TurnInput> {
+    vec![
+        model(ModelEvent::Start { model: "m".into() }),
+        block(0, BlockChange::Start(BlockKind::Text)),
+        block(0, BlockChange::Text(text.into())),
+    ]
+}
+
+#[test]
+fn a_result_that_comes_before_the_end_of_its_message_stands_behind_it() {
+    let stop = || model(ModelEvent::Stop(StopReason::ToolUse));
+    let end = || TurnInput::Driver(Outcome::Completed.into());
+    let mut call = called(&["a", "b"]);
+    call.pop();
+    call.extend([began("b"), answered("b"), answered("b"), answered("none")]);
+    let expected =
+        ["[a][b]", "b: done", "a: The turn ended before this call did (completed). The call was not run."];
+    for ends in [vec![stop(), end()], vec![end()]] {
+        let (_, events) = run(call.clone().into_iter().chain(ends));
+        assert_eq!(told(&events), expected);
+    }
+    let (_, events) = run(call.clone().into_iter().chain(says("B")).chain([stop(), end()]));
+    let left = "a: The call was left without a result. The call was not run.";
+    assert_eq!(told(&events), ["[a][b]", "b: done", left, "B"]);
+
+    let restarted = model(ModelEvent::Restarted { reason: "r".into() });
+    let (_, events) = run(call.into_iter().chain([restarted]).chain(called(&["b"])).chain([end()]));
+    assert_eq!(told(&events).len(), 2, "what a restart voided has no result");
+    assert!(told(&events)[1].starts_with("b: The turn ended"), "{:?}", told(&events));
+}
+
+#[test]
+fn a_message_that_another_follows_is_kept_as_far_as_it_came() {
+    let usage = |n| model(ModelEvent::Usage(Usage::new(n, n)));
+    let mut inputs = says("A");
+    inputs.push(usage(2));
+    inputs.extend(says("B"));
+    inputs.extend([usage(3), model(ModelEvent::Stop(StopReason::EndTurn))]);
+    let (machine, events) = run(inputs);
+    assert_eq!(told(&events), ["A", "B"]);
+    assert_eq!(machine.usage(), Usage::new(5, 5));
+    let begun = events.iter().filter_map(|event| match event {
+        EventData::MessageStart { message_id, .. } => Some(message_id),
+        _ => None,
+    });
+    let stored = events.iter().filter_map(|event| match event {
+        EventData::AssistantMessage(message) => Some(&message.id),
+        _ => None,
+    });
+    assert_eq!(begun.collect::<Vec<_>>(), stored.collect::<Vec<_>>());
+}
+
 #[test]
 fn a_call_that_did_not_begin_is_told_as_such_and_each_failure_once() {
     let mut inputs = called(&["ends", "begins", "waits"]);

@@ -4,7 +4,11 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex, atomic::Ordering};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
 
 use agentx_core::{
     Agent, AgentState, AssistantPart, Budget, BudgetKind, ContainerId, ContentPart, Cursor, Decision, Driver,
@@ -13,6 +17,7 @@ use agentx_core::{
     OutcomeKind, Permission, PermissionRequest, Prices, Reply, Repositories, Result, Runtime, RuntimeBuilder,
     ScriptedModel, SessionRepository, Tool, ToolLoop, ToolOutput, Turn, TurnEvents,
 };
+use agentx_resource::memory::ManualClock;
 use async_trait::async_trait;
 use futures::{StreamExt, executor::block_on, future, stream};
 use serde_json::json;
@@ -265,6 +270,43 @@ impl Driver for TellsItsTurn {
         let error = Error::new(ErrorKind::Unsupported, "tell turn").with_message(told);
         stream::iter([DriverEvent::from(Outcome::Failed(error))]).boxed()
     }
+}
+
+/// Takes a while, and counts nothing.
+#[derive(Debug)]
+struct Slow(ManualClock);
+
+impl Driver for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn start(&self, _turn: Turn) -> DriverStream {
+        let clock = self.0.clone();
+        stream::once(async move {
+            clock.advance(Duration::from_millis(150));
+            Outcome::Completed.into()
+        })
+        .boxed()
+    }
+}
+
+#[test]
+fn a_turn_s_report_and_its_last_event_tell_the_same_of_what_it_took() {
+    block_on(async {
+        let clock = ManualClock::default();
+        let host = Host { clock: Arc::new(clock.clone()), ..host() };
+        let runtime = Runtime::builder(Slow(clock), host).build().unwrap();
+        let agent = agent(&runtime).await;
+        let events = agent.subscribe();
+        let report = agent.ask("go").await.unwrap();
+        assert_eq!(report.spent.duration, Duration::from_millis(150));
+        let ends = events.filter_map(async |event| match event.data {
+            EventData::TurnResponse { spent, .. } => spent,
+            _ => None,
+        });
+        assert_eq!(pin!(ends).next().await, Some(report.spent));
+    });
 }
 
 #[test]

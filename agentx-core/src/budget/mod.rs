@@ -31,7 +31,8 @@ pub struct Budget {
     pub tokens: Option<u64>,
     /// The most money. A model without a known price is then not asked.
     pub cost: Option<MicroDollars>,
-    /// The longest time, waits for approvals included. It is the one bound that also ends what has begun.
+    /// The longest time, waits for approvals included. It is the one bound that also ends what has begun. As with the
+    /// others, it is the driver that keeps it: [`TurnFrame::deadline`](crate::TurnFrame::deadline) tells one of your own.
     pub duration: Option<Duration>,
 }
 

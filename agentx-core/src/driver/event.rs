@@ -8,6 +8,10 @@ use crate::{
 };
 
 /// A step of a turn.
+///
+/// A call runs behind the [`ModelEvent::Stop`] of the message that asks for it, under an id that no other call of the
+/// session has: a result that is told before that stop is stored behind it, and one of a call that no message has, or that
+/// has a result, is of no effect.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DriverEvent {
@@ -117,7 +121,8 @@ pub enum Outcome {
     Truncated,
     /// The model declined to answer. [`TurnReport::stop_details`](crate::TurnReport::stop_details) says what it said of that.
     Refused,
-    /// The turn waits for something from outside, such as an approval.
+    /// The driver stopped before the model was done, and goes on with the next message. A turn that waits for an approval
+    /// has not ended.
     Paused,
     /// It was interrupted.
     Interrupted,

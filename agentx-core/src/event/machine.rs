@@ -96,6 +96,8 @@ struct OpenMessage {
     id: MessageId,
     assembler: MessageAssembler,
     calls: BTreeMap<u32, String>,
+    /// Results of its calls that came before its end, which stand behind it.
+    results: Vec<ToolResult>,
     responding: bool,
 }
 
@@ -251,11 +253,15 @@ impl TurnMachine {
     }
 
     fn model_event(&mut self, moment: Moment<'_>, event: ModelEvent, events: &mut Vec<EventData>) {
+        if matches!(event, ModelEvent::Start { .. })
+            && self.open.as_ref().is_some_and(|open| open.assembler.has_begun())
+        {
+            // Whoever begins a message has ended the one before: what was told of it stays.
+            self.end_message(moment, events);
+        }
         let open = self.open.get_or_insert_with(|| OpenMessage::new(moment));
         // Counts are from the message's beginning, so the last of each message is what counts.
-        if let (ModelEvent::Restarted { .. } | ModelEvent::Stop(_), Some(used)) =
-            (&event, open.assembler.usage())
-        {
+        if let (ModelEvent::Restarted { .. }, Some(used)) = (&event, open.assembler.usage()) {
             self.usage += used;
         }
         open.assembler.push(&event);
@@ -282,10 +288,11 @@ impl TurnMachine {
             ModelEvent::Stop(stop_reason) => {
                 self.stop_reason = Some(stop_reason.clone());
                 events.push(EventData::MessageStop { stop_reason });
-                self.close_message(moment, events);
+                self.end_message(moment, events);
             }
             ModelEvent::Restarted { reason } => {
                 open.calls.clear();
+                open.results.clear();
                 open.responding = false;
                 self.state = AgentState::Thinking;
                 events.push(EventData::MessageRestarted { reason });
@@ -293,8 +300,9 @@ impl TurnMachine {
         }
     }
 
-    fn close_message(&mut self, moment: Moment<'_>, events: &mut Vec<EventData>) {
-        let Some(OpenMessage { id, assembler, .. }) = self.open.take() else { return };
+    fn end_message(&mut self, moment: Moment<'_>, events: &mut Vec<EventData>) {
+        let Some(OpenMessage { id, assembler, results, .. }) = self.open.take() else { return };
+        self.usage += assembler.usage().unwrap_or_default();
         let message: AssistantMessage = assembler.finish();
         // No model takes an empty message back.
         if message.content.is_empty() {
@@ -313,6 +321,9 @@ impl TurnMachine {
             moment.at,
             MessageBody::Assistant(message),
         )));
+        for result in results {
+            self.tool_end(moment, result, events);
+        }
     }
 
     /// Stores a summary, unless there is nothing that it could stand for.
@@ -334,12 +345,14 @@ impl TurnMachine {
         events.push(EventData::ToolExecuting { tool_id: call.id, tool_name: call.name, input: call.input });
     }
 
-    /// Takes the result of an open call. One for any other call has no place in a history, and is of no effect.
+    /// Takes the result of a call that has none. One for any other call has no place in a history, and is of no effect.
     fn tool_end(&mut self, moment: Moment<'_>, result: ToolResult, events: &mut Vec<EventData>) {
-        let open = self.unanswered.len();
+        let waiting = self.unanswered.len();
         self.unanswered.retain(|call| call.id != result.tool_call_id);
-        if self.unanswered.len() < open {
+        if self.unanswered.len() < waiting {
             self.answer(moment, result, events);
+        } else if let Some(open) = &mut self.open {
+            open.take(result);
         }
     }
 
@@ -367,10 +380,7 @@ impl TurnMachine {
 
     fn end(&mut self, moment: Moment<'_>, end: TurnEnd, events: &mut Vec<EventData>) {
         let TurnEnd { outcome, spent } = end;
-        if let Some(used) = self.open.as_ref().and_then(|open| open.assembler.usage()) {
-            self.usage += used;
-        }
-        self.close_message(moment, events);
+        self.end_message(moment, events);
         self.nested.close_all(moment, events);
         for call in mem::take(&mut self.unanswered) {
             let result = cut_short(&call, &outcome, self.begun.contains(&call.id));
@@ -440,7 +450,16 @@ impl OpenMessage {
             id: MessageId::fresh(moment.ids),
             assembler: MessageAssembler::new(),
             calls: BTreeMap::new(),
+            results: Vec::new(),
             responding: false,
+        }
+    }
+
+    /// Takes the result of a call of its own.
+    fn take(&mut self, result: ToolResult) {
+        let is_own = self.calls.values().any(|id| *id == result.tool_call_id);
+        if is_own && !self.results.iter().any(|taken| taken.tool_call_id == result.tool_call_id) {
+            self.results.push(result);
         }
     }
 

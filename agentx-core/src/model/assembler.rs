@@ -64,6 +64,11 @@ impl MessageAssembler {
         self.model.is_none() && self.usage.is_none() && self.blocks.is_empty()
     }
 
+    /// Whether any content has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.blocks.is_empty()
+    }
+
     /// The bytes that the message has so far, roughly: each block counts at least 64.
     pub(crate) fn size(&self) -> usize {
         self.size

@@ -54,14 +54,14 @@ impl<T: Model + ?Sized> Model for Arc<T> {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ModelEvent {
-    /// The answer begins.
+    /// The answer begins. One before it that has content and no [`ModelEvent::Stop`] ends with this, as far as it came.
     Start {
         /// The model that answers, as it names itself.
         model: String,
     },
     /// A block of the answer begins, grows or ends.
     Block {
-        /// Which block.
+        /// Which block: each has an index of its own in its answer.
         index: u32,
         /// What happens to it.
         change: BlockChange,

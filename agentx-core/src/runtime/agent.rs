@@ -172,8 +172,9 @@ impl Agent {
         events::report(done.ok())
     }
 
-    /// Ends the turn that is under way, if there is one, and waits until it is over and stored. A turn that waits for
-    /// approvals and for nothing else is ended as well. The next queued message has its turn then.
+    /// Ends the turn that is under way here, if there is one, and waits until it is over and stored. A turn that waits for
+    /// approvals and for nothing else is ended as well. The next queued message has its turn then. A turn that another
+    /// process runs ([`AgentState::Elsewhere`]) goes on.
     pub async fn interrupt(&self) {
         if self.core.interrupt().await || self.core.state() != AgentState::AwaitingApproval {
             return;
@@ -207,13 +208,13 @@ impl Agent {
 
     /// All events from now on. An agent at rest asks its store for nothing: what another process tells of the session
     /// meanwhile comes when this agent next sends or queues; while its state is [`AgentState::Elsewhere`], within two
-    /// seconds.
+    /// seconds. Of an agent that has ended there are none: the subscription is over at once.
     pub fn subscribe(&self) -> Subscription {
         self.core.subscribe(None)
     }
 
     /// All events behind `seen`: an [`Event::cursor`](crate::Event::cursor) of this session, of this agent or an earlier
-    /// one, or the number of a stored event; 0 for all that is stored.
+    /// one, or the number of a stored event; 0 for all that is stored. A cursor behind the last event means from now on.
     pub fn subscribe_from(&self, seen: impl Into<Cursor>) -> Subscription {
         self.core.subscribe(Some(seen.into()))
     }

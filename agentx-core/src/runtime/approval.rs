@@ -13,7 +13,7 @@ use futures::{FutureExt, channel::oneshot, future};
 use super::{Agent, Runtime, Shared, watch::is_passing};
 use crate::{
     ApprovalId, ApprovalPage, ApprovalRecord, Approvals, Decision, Error, ErrorKind, ImageId,
-    PendingApproval, Result,
+    PendingApproval, Result, ToolCall,
 };
 
 /// How often the store is asked for an answer that another process may have given.
@@ -91,7 +91,8 @@ impl Runtime {
     ///
     /// # Errors
     /// `NotFound` for a missing approval; `ConditionFailed` for one that is answered or whose turn is over;
-    /// `InvalidInput` for [`Decision::Ask`]; `Cancelled` where the host gave it up; whatever the store reports.
+    /// `InvalidInput` for [`Decision::Ask`], and for an input that is no JSON object or nested more than 100 deep;
+    /// `Cancelled` where the host gave it up; whatever the store reports.
     pub async fn answer(&self, approval: &ApprovalId, decision: Decision) -> Result<ApprovalRecord> {
         let (shared, agents) = (Arc::clone(&self.shared), Arc::clone(&self.agents));
         let approval = approval.clone();
@@ -142,6 +143,14 @@ impl Runtime {
 impl Shared {
     /// Stores an answer, and tells whether somebody waits for it here.
     async fn put_answer(&self, approval: &ApprovalId, decision: &Decision) -> Result<(ApprovalRecord, bool)> {
+        // What no call could run with would be known only when the answer can't be changed any more.
+        if let Decision::AllowWith(input) = decision
+            && !ToolCall::is_input(input)
+        {
+            return Err(Error::new(ErrorKind::InvalidInput, "answer approval")
+                .with_path(approval)
+                .with_message("the input is not a JSON object nested at most 100 deep"));
+        }
         let answered = self.repositories.inbox.answer_approval(approval, decision, self.host.now()).await?;
         Ok((answered, self.waiting.wake(approval)))
     }

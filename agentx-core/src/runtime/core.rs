@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     AgentId, AgentState, Cursor, Error, ErrorKind, EventContext, EventData, ImageRecord, Lease, Message,
-    Result, SessionRepositoryExt as _, Timestamp, ToolSet,
+    Result, Retry, SessionRepositoryExt as _, Timestamp, ToolSet,
 };
 
 /// How long an agent that is closed may take to give its lease back.
@@ -199,9 +199,14 @@ impl AgentCore {
             return Err(gone(operation));
         }
         if status.running.is_some() {
+            let problem = match status.state {
+                AgentState::AwaitingApproval => "the turn that is under way waits for an approval",
+                _ => "a turn is under way",
+            };
             return Err(Error::new(ErrorKind::Busy, operation)
                 .with_path(&self.context.image_id)
-                .with_message("a turn is under way"));
+                .with_message(problem)
+                .with_retry(Retry::After(None)));
         }
         let running = Running { stop: Some(turn.stop), done: done.clone(), abort };
         status.running = Some(Box::new(running));
@@ -338,6 +343,7 @@ impl AgentCore {
     }
 
     fn tell_end(&self, reason: &str) {
+        self.lock().has_left();
         let stopped =
             EventData::AgentStopped { agent_id: self.context.agent_id.clone(), reason: reason.to_owned() };
         self.bus.close(self.shared.host.now(), &self.context, stopped);
@@ -452,6 +458,14 @@ impl Guard {
 }
 
 impl Status {
+    /// A turn that was left as it is stored is not at work here any more.
+    fn has_left(&mut self) {
+        use AgentState as S;
+        if matches!(self.state, S::Thinking | S::Responding | S::PlanningTool | S::AwaitingToolResult) {
+            self.state = S::Idle;
+        }
+    }
+
     /// No other process has the session any more, or nobody cares.
     fn is_back(&mut self) {
         if let Some(watch) = self.watch.take() {

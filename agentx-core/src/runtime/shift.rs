@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     AgentState, ContentPart, Error, ErrorKind, EventData, Message, MessageBody, MessageId, Moment, Result,
-    TurnId, TurnInput,
+    Retry, TurnId, TurnInput,
 };
 
 /// Why the agent is taken.
@@ -169,7 +169,8 @@ async fn send(
             writer.abandon().await;
             let error = Error::new(ErrorKind::Busy, "send message")
                 .with_path(&agent.context.image_id)
-                .with_message("a tool call waits for an approval");
+                .with_message("a tool call waits for an approval")
+                .with_retry(Retry::After(None));
             return Err((error, AgentState::AwaitingApproval));
         }
         Err(error) => Err(error),

@@ -211,7 +211,7 @@ impl OpenTurn {
                 }
                 Some(outcome) => {
                     let usage = self.machine.usage();
-                    let spent = self.spent();
+                    let spent = told_spent(&step.events).unwrap_or_else(|| self.spent());
                     let stop_details = self.machine.stop_details().cloned();
                     let turn_id = self.turn_id;
                     let report = TurnReport { turn_id, outcome, stop_details, text, usage, spent };
@@ -405,6 +405,14 @@ fn innermost(event: &DriverEvent) -> &DriverEvent {
         DriverEvent::Nested(NestedEvent { step: NestedStep::Driver(inner), .. }) => innermost(inner),
         event => event,
     }
+}
+
+/// What the turn's end tells that it spent.
+fn told_spent(events: &[EventData]) -> Option<Spent> {
+    events.iter().rev().find_map(|event| match event {
+        EventData::TurnResponse { spent, .. } => *spent,
+        _ => None,
+    })
 }
 
 fn assistant_text(event: &EventData) -> Option<String> {

@@ -39,6 +39,8 @@ fn a_turn_that_is_left_stands_as_it_is_stored() {
         let (agent, _turn) = at_work(&runtime).await;
         let stored = agent.history().await.unwrap();
         agent.close().await.unwrap();
+        assert_eq!((agent.is_closed(), agent.state()), (true, AgentState::Idle));
+        assert!(agent.subscribe().next().now_or_never().unwrap().is_none(), "nothing more comes");
         assert_eq!(running.load(Ordering::SeqCst), 0, "the tool is gone");
         assert_eq!(agent.history().await.unwrap(), stored);
         let next = super::agent(&runtime).await;

@@ -25,7 +25,7 @@ use agentx_core::{
     Repositories, Result, Runtime, ScriptedModel, SequentialIds, SessionRepository, Timestamp, ToolLoop,
     ToolOutput, Turn,
 };
-use agentx_resource::{BoxFuture, Clock};
+use agentx_resource::{BoxFuture, Clock, Retry};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, executor::block_on};
 use serde_json::json;
@@ -335,6 +335,12 @@ fn an_approval_is_answered_while_the_turn_waits() {
         assert_eq!(agent.state(), AgentState::AwaitingApproval);
         let approval = agent.approvals().await.unwrap().remove(0);
         assert_eq!((approval.call.name.as_str(), approval.reason.as_str()), ("echo", "may I?"));
+        let busy = agent.send("hello?").await.unwrap_err();
+        assert_eq!((busy.kind(), busy.retry()), (ErrorKind::Busy, Retry::After(None)));
+        assert!(busy.to_string().contains("waits for an approval"), "{busy}");
+        let no_input =
+            runtime.answer(&approval.approval_id, Decision::AllowWith(json!(2))).await.unwrap_err();
+        assert_eq!(no_input.kind(), ErrorKind::InvalidInput);
         runtime.answer(&approval.approval_id, Decision::AllowWith(json!({"x": 2}))).await.unwrap();
         assert_eq!(turn.finish().await.unwrap().outcome.as_str(), "completed");
         let ran = texts(&agent).await;
@@ -362,7 +368,8 @@ fn an_approval_is_answered_by_another_runtime_after_the_first_is_gone() {
             let agent = agent(&second).await;
             assert_eq!(agent.state(), AgentState::AwaitingApproval);
             assert_eq!(agent.history().await.unwrap().len(), 2, "the call is not closed");
-            assert_eq!(agent.send("hello?").await.unwrap_err().kind(), ErrorKind::Busy);
+            let busy = agent.send("hello?").await.unwrap_err();
+            assert_eq!((busy.kind(), busy.retry()), (ErrorKind::Busy, Retry::After(None)));
             let approval = agent.approvals().await.unwrap().remove(0);
             second.answer(&approval.approval_id, decision).await.unwrap();
             let end = until(&agent, 0, |event| matches!(event, EventData::TurnResponse { .. })).await;
