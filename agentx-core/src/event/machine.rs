@@ -1,18 +1,15 @@
 //! The pure state machine that derives events from what a driver does.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    mem,
-};
+use std::{collections::HashSet, mem};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{EventData, nested::NestedTurns};
+use super::{EventData, nested::NestedTurns, open_message::OpenMessage};
 use crate::{
-    AssistantMessage, BlockChange, BlockKind, Compaction, DriverEvent, Error, IdSource, Message,
-    MessageAssembler, MessageBody, MessageId, ModelEvent, Outcome, Retry, StopDetails, StopReason, Timestamp,
-    ToolCall, ToolOutput, ToolResult, TurnEnd, TurnId, Usage,
+    AssistantMessage, Compaction, DriverEvent, Error, IdSource, Message, MessageBody, MessageId, ModelEvent,
+    Outcome, Retry, StopDetails, StopReason, Timestamp, ToolCall, ToolOutput, ToolResult, TurnEnd, TurnId,
+    Usage,
 };
 
 /// What an agent is doing.
@@ -89,16 +86,6 @@ pub struct TurnMachine {
     /// What a model sees of the history, so that a summary can name what it stands for.
     shown: Vec<MessageId>,
     over: bool,
-}
-
-#[derive(Clone, Debug)]
-struct OpenMessage {
-    id: MessageId,
-    assembler: MessageAssembler,
-    calls: BTreeMap<u32, String>,
-    /// Results of its calls that came before its end, which stand behind it.
-    results: Vec<ToolResult>,
-    responding: bool,
 }
 
 impl TurnMachine {
@@ -291,9 +278,7 @@ impl TurnMachine {
                 self.end_message(moment, events);
             }
             ModelEvent::Restarted { reason } => {
-                open.calls.clear();
-                open.results.clear();
-                open.responding = false;
+                open.restart();
                 self.state = AgentState::Thinking;
                 events.push(EventData::MessageRestarted { reason });
             }
@@ -442,62 +427,4 @@ fn cut_short(call: &ToolCall, outcome: &Outcome, begun: bool) -> ToolResult {
 
 fn effect(begun: bool) -> &'static str {
     if begun { "The call may have run in part." } else { "The call was not run." }
-}
-
-impl OpenMessage {
-    fn new(moment: Moment<'_>) -> Self {
-        Self {
-            id: MessageId::fresh(moment.ids),
-            assembler: MessageAssembler::new(),
-            calls: BTreeMap::new(),
-            results: Vec::new(),
-            responding: false,
-        }
-    }
-
-    /// Takes the result of a call of its own.
-    fn take(&mut self, result: ToolResult) {
-        let is_own = self.calls.values().any(|id| *id == result.tool_call_id);
-        if is_own && !self.results.iter().any(|taken| taken.tool_call_id == result.tool_call_id) {
-            self.results.push(result);
-        }
-    }
-
-    /// Tells of a change to a block, after the assembler took it. Gives the state that follows, where it changes.
-    fn block(&mut self, index: u32, change: BlockChange, events: &mut Vec<EventData>) -> Option<AgentState> {
-        match change {
-            BlockChange::Start(BlockKind::ToolUse { id, name }) => {
-                self.calls.insert(index, id.clone());
-                events.push(EventData::ToolUseStart { tool_call_id: id.clone(), tool_name: name.clone() });
-                events.push(EventData::ToolPlanned { tool_id: id, tool_name: name });
-                return Some(AgentState::PlanningTool);
-            }
-            BlockChange::Start(BlockKind::Thinking) => {
-                events.push(EventData::ConversationThinking {});
-                return Some(AgentState::Thinking);
-            }
-            BlockChange::Text(text) => {
-                let first = !mem::replace(&mut self.responding, true);
-                if first {
-                    events.push(EventData::ConversationResponding {});
-                }
-                events.push(EventData::TextDelta { text });
-                return first.then_some(AgentState::Responding);
-            }
-            BlockChange::Thinking(text) => events.push(EventData::ThinkingDelta { text }),
-            BlockChange::InputJson(partial_json) => {
-                if let Some(call) = self.calls.get(&index) {
-                    events.push(EventData::InputJsonDelta { tool_call_id: call.clone(), partial_json });
-                }
-            }
-            BlockChange::Stop => {
-                if let Some(call) = self.assembler.tool_call(index) {
-                    let ToolCall { id, name, input, .. } = call;
-                    events.push(EventData::ToolUseStop { tool_call_id: id, tool_name: name, input });
-                }
-            }
-            BlockChange::Start(BlockKind::Text | BlockKind::Opaque { .. }) | BlockChange::Signature(_) => {}
-        }
-        None
-    }
 }

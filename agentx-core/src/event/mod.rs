@@ -4,6 +4,7 @@ mod data;
 mod kind;
 mod machine;
 mod nested;
+mod open_message;
 
 use std::sync::Arc;
 

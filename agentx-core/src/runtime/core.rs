@@ -10,14 +10,15 @@ use std::{
 use futures::{
     FutureExt,
     channel::oneshot,
-    future::{self, AbortHandle, AbortRegistration, Either},
+    future::{self, AbortHandle, Either},
 };
 
-use super::spent::SessionSpent;
 use super::{
     Shared,
     bus::Bus,
+    control::{Control, Stop, turn_control},
     events::{Done, TurnReport},
+    spent::SessionSpent,
     subscription::Subscription,
 };
 use crate::{
@@ -66,15 +67,6 @@ struct Running {
     stop: Option<oneshot::Sender<Stop>>,
     done: Done,
     abort: AbortHandle,
-}
-
-/// What a turn that is under way is told from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// To end.
-    Interrupt,
-    /// To stand as it is stored: whoever opens the image next takes it up.
-    Leave,
 }
 
 impl Running {
@@ -348,24 +340,6 @@ impl AgentCore {
             EventData::AgentStopped { agent_id: self.context.agent_id.clone(), reason: reason.to_owned() };
         self.bus.close(self.shared.host.now(), &self.context, stopped);
     }
-}
-
-/// What a turn is told from outside, and what outside is told of it.
-pub(super) struct Control {
-    pub(super) done: Done,
-    pub(super) stopped: oneshot::Receiver<Stop>,
-    pub(super) registration: AbortRegistration,
-}
-
-struct TurnControl {
-    stop: oneshot::Sender<Stop>,
-    report: oneshot::Sender<TurnReport>,
-}
-
-fn turn_control() -> (TurnControl, Done, oneshot::Receiver<Stop>) {
-    let (stop, stopped) = oneshot::channel();
-    let (report, done) = oneshot::channel();
-    (TurnControl { stop, report }, done.shared(), stopped)
 }
 
 /// A turn that is over and stored, but not yet told of.

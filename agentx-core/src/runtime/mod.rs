@@ -5,6 +5,7 @@ mod agents;
 mod approval;
 mod builder;
 mod bus;
+mod control;
 mod core;
 mod events;
 mod fork;

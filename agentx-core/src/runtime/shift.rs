@@ -6,7 +6,8 @@ use futures::{FutureExt, channel::oneshot, future::Abortable};
 use serde_json::Value;
 
 use super::{
-    core::{AgentCore, Control, Guard, Stop, Then},
+    control::{Control, Stop},
+    core::{AgentCore, Guard, Then},
     recover::{self, Open, Recovered},
     turn::{self, OpenTurn},
     watch,

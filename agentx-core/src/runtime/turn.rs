@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::{
     approval::StoredApprovals,
-    core::{AgentCore, Finished, Stop, Then},
+    control::Stop,
+    core::{AgentCore, Finished, Then},
     events::TurnReport,
     history, spent,
     writer::{With, Writer, is_lost, lost},
