@@ -34,7 +34,7 @@ impl OpenMessage {
         self.responding = false;
     }
 
-    /// Takes the result of a call of its own.
+    /// Takes the result of a call of its own, one for each, so that they are no more than its calls.
     pub(super) fn take(&mut self, result: ToolResult) {
         let is_own = self.calls.values().any(|id| *id == result.tool_call_id);
         if is_own && !self.results.iter().any(|taken| taken.tool_call_id == result.tool_call_id) {
